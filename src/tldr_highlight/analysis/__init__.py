@@ -1,0 +1,1 @@
+"""Engine: segments in, scored moments out. Knows no database and no web."""

@@ -1,0 +1,126 @@
+"""The tree of errors. A class carries what every door needs to know about it.
+
+    TldrError                    code                  exit  fate
+    ├── UsageError               usage                    2  permanent   asked for wrongly
+    │   └── DimensionSetError    dimension_set_invalid    2  permanent   with the line it is on
+    ├── NotFoundError            not_found                5  permanent
+    ├── MediaError               media_unreadable         4  permanent   damaged or not media
+    │   ├── NotMediaError        not_media                4  permanent   text, a picture, an empty file
+    │   ├── NoStreamsError       no_usable_streams        4  permanent   neither picture nor sound
+    │   └── MediaLimitError      media_over_limit         4  permanent   a bomb, or too large to judge
+    ├── CutError                 cut_failed               1  permanent   one range; the others go on
+    │   └── RangeError           range_invalid            2  permanent
+    ├── OutputError              output_unwritable        1  resource    folder missing rights
+    │   ├── DiskFullError        disk_full                1  resource
+    │   └── OutputBusyError      output_busy              1  transient   another run holds the folder
+    └── MissingExtraError        extra_missing            2  permanent   names the extra to install
+
+Exit codes are the contract's: 0 ok, 1 something failed, 2 usage, 3 auth, 4 media, 5 not found,
+6 limited, 8 upstream, 124 timeout, 130 interrupted.
+"""
+
+from __future__ import annotations
+
+from enum import StrEnum
+from typing import ClassVar
+
+
+class Fate(StrEnum):
+    """What a retry may hope for."""
+
+    TRANSIENT = "transient"  # try again soon
+    PERMANENT = "permanent"  # never again
+    RESOURCE = "resource"  # later, without using up tries
+
+
+class TldrError(Exception):
+    """Base of everything this package raises on purpose. `str(error)` is fit to show to a person."""
+
+    code: ClassVar[str] = "error"
+    exit_code: ClassVar[int] = 1
+    fate: ClassVar[Fate] = Fate.PERMANENT
+
+
+class UsageError(TldrError):
+    """The request itself is wrong."""
+
+    code = "usage"
+    exit_code = 2
+
+
+class DimensionSetError(UsageError):
+    """A dimension set that cannot be used; the message names file and line."""
+
+    code = "dimension_set_invalid"
+
+
+class NotFoundError(TldrError):
+    """A file or folder that is not there."""
+
+    code = "not_found"
+    exit_code = 5
+
+
+class MediaError(TldrError):
+    """A source that cannot be read as media."""
+
+    code = "media_unreadable"
+    exit_code = 4
+
+
+class NotMediaError(MediaError):
+    """Not media at all, whatever its name says."""
+
+    code = "not_media"
+
+
+class NoStreamsError(MediaError):
+    """A container with neither picture nor sound that we can decode."""
+
+    code = "no_usable_streams"
+
+
+class MediaLimitError(MediaError):
+    """More pixels, streams or hours than we are willing to decode."""
+
+    code = "media_over_limit"
+
+
+class CutError(TldrError):
+    """One clip that could not be made right."""
+
+    code = "cut_failed"
+
+
+class RangeError(CutError):
+    """A range that no clip can be made of."""
+
+    code = "range_invalid"
+    exit_code = 2
+
+
+class OutputError(TldrError):
+    """Results cannot be written."""
+
+    code = "output_unwritable"
+    fate = Fate.RESOURCE
+
+
+class DiskFullError(OutputError):
+    """No space left where results go."""
+
+    code = "disk_full"
+
+
+class OutputBusyError(OutputError):
+    """Another run is writing into the same folder."""
+
+    code = "output_busy"
+    fate = Fate.TRANSIENT
+
+
+class MissingExtraError(TldrError):
+    """A feature whose optional dependency is not installed."""
+
+    code = "extra_missing"
+    exit_code = 2

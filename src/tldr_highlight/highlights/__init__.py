@@ -1,0 +1,1 @@
+"""Feature: what was found. The highlights document and its exports."""

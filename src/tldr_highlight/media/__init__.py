@@ -1,0 +1,1 @@
+"""Engine: paths, readers and times in; files out. Knows no database and no web."""

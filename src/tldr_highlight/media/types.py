@@ -1,0 +1,126 @@
+"""Shapes that every part of the media engine shares.
+
+All times are seconds of *media time*: 0 is the earliest presentation time of any picture or sound the
+container declares, whatever its raw timestamps start at. This is what a player's clock shows.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from fractions import Fraction
+from pathlib import Path
+from typing import Literal, TypeAlias
+
+import numpy as np
+from numpy.typing import NDArray
+
+FloatArray: TypeAlias = NDArray[np.float32]
+
+
+@dataclass(frozen=True, slots=True)
+class VideoInfo:
+    """The video stream that is used: the first decodable one that is no attached picture."""
+
+    index: int  # stream index in the container
+    codec: str  # libav's name, "h264"
+    width: int  # coded picture, before rotation
+    height: int
+    rotation: int  # clockwise degrees to show it upright: 0, 90, 180, 270
+    frame_rate: Fraction  # average; nominal 25 when unknown
+    variable_rate: bool  # frame durations differ by more than timebase rounding
+    pixel_format: str  # "yuv420p"
+    gop_seconds: float | None  # median distance of key pictures at the start; None: a single one seen
+    sample_aspect: Fraction  # width of one pixel over its height
+
+
+@dataclass(frozen=True, slots=True)
+class AudioInfo:
+    """The audio stream that is used: the default one, else the first decodable."""
+
+    index: int
+    codec: str
+    sample_rate: int  # Hz
+    channels: int
+
+
+@dataclass(frozen=True, slots=True)
+class MediaInfo:
+    """What `probe` found out about a source."""
+
+    path: Path
+    container: str  # libav's name of the demuxer, "mov,mp4,m4a,3gp,3g2,mj2"
+    duration: float  # seconds
+    start_time: float  # raw container seconds that media time 0 stands for
+    size: int  # bytes
+    video: VideoInfo | None
+    audio: AudioInfo | None
+    audio_tracks: int
+    warnings: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class Pictures:
+    """Small gray pictures in order of time."""
+
+    times: NDArray[np.float64]  # (n,) media seconds
+    gray: NDArray[np.uint8]  # (n, 90, 160)
+
+
+@dataclass(frozen=True, slots=True)
+class AudioBlock:
+    """Consecutive mono samples at the source's own rate."""
+
+    start: float  # media seconds of the first sample
+    rate: int  # Hz
+    samples: FloatArray  # (n,) -1..1, channels averaged
+
+
+@dataclass(frozen=True, slots=True)
+class Segment:
+    """10-30 s of a source, from one key picture to another: the unit of analysis and checkpointing."""
+
+    index: int
+    start: float
+    end: float
+    audio: tuple[AudioBlock, ...]  # gaps in the sound start a new block
+    pictures: Pictures
+    packet_times: NDArray[np.float64]  # (m,) of video packets
+    packet_sizes: NDArray[np.float64]  # (m,) bytes
+    key_times: NDArray[np.float64]  # (k,) of key pictures' packets
+
+
+CutMethod: TypeAlias = Literal["copy", "smart", "encode"]
+
+
+@dataclass(frozen=True, slots=True)
+class ClipSpec:
+    """One clip to make: `[start, end)` of the source, in media seconds."""
+
+    start: float
+    end: float
+    path: Path  # the finished MP4; appears only when it is complete and verified
+
+
+@dataclass(frozen=True, slots=True)
+class ClipResult:
+    """A finished, verified clip."""
+
+    spec: ClipSpec
+    actual_start: float  # snapped to the source's frame times
+    actual_end: float
+    frames: int
+    method: CutMethod
+    sync_ms: float  # audio against video, compared with the source's own offset
+    bytes: int
+    sha256: str
+
+
+@dataclass(frozen=True, slots=True)
+class EncodeOptions:
+    """How delivered pictures and sound are encoded."""
+
+    crf: int = 20  # x264 constant rate factor
+    preset: str = "veryfast"
+    max_height: int | None = None  # scale down to this, never up
+    audio_bit_rate: int = 160_000
+    extra: dict[str, str] = field(default_factory=dict[str, str])

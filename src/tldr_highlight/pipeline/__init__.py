@@ -1,0 +1,1 @@
+"""Workflow: a source becomes highlights. Read `find.py` first."""
