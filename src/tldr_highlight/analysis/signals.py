@@ -1,0 +1,497 @@
+"""Segments in, curves out: what can be heard and seen, measured every half second.
+
+Sound is looked at in frames of 62.5 ms, 32 a second, placed on a grid that starts at media time 0, at
+the source's own rate (no resampler, hence no phase that depends on where reading began). A step of a
+curve summarises the 16 frames that start in it. All decibels are relative to full scale. A curve is
+NaN where there was nothing to measure.
+
+Sound
+    loudness    LUFS, K-weighted mean power of the step (ITU-R BS.1770-5, one channel, no gate)
+    low mid high air
+                dB, 60th percentile over frames of the power in 150-600, 600-2000, 2000-6000 and
+                6000-12000 Hz: a click fills one frame of 16 and vanishes
+    floor       dB, 20th percentile of the power in 150-6000 Hz
+    peak        dB, maximum of it
+    fill        0..1, share of frames within 9 dB of the loudest one: 1 for roars, small for knocks
+    flatness    0..1, geometric over arithmetic mean power, 300-5000 Hz: noise, crowd, applause
+    centroid    Hz, power-weighted mean frequency (brightness)
+    flux        dB, mean rise of 24 log-spaced bands from one frame to the next
+    onset       dB, the largest such rise in the step
+    tonality    0..1, share of power in spectral peaks that stand out of their surroundings
+    stability   0..1, likeness of the whitened spectrum to that 1/8 s later: music, alarms, hum
+    voiced      0..1, share of frames with a pitch of 75-500 Hz
+    pitch       log2 Hz, median pitch of the voiced frames
+    glide       octaves per second, median absolute movement of the pitch: speech moves, notes stay
+    effort      dB, 900-3000 over 200-900 Hz in voiced frames: shouting tilts the spectrum up
+    syllables   0..1, share of the envelope's modulation (600-3000 Hz, 2 s) at 2-4 Hz: speech
+    ha          0..1, the same at 4-6.5 Hz: laughter
+    wobble      dB, standard deviation of the envelope over 2 s: machines and crowds are steady
+    clipped     0..1, share of frames that touch full scale for several samples
+Picture
+    motion      gray levels per picture pair at the pace of four a second, brightness and cuts taken out
+    cuts        shot changes in the step
+    flash       gray levels, largest jump of the mean brightness that comes back
+    brightness  0..255, mean
+    detail      gray levels, standard deviation over the picture: black and blank pictures have none
+    packets     log2 of bytes per second of video
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field
+
+import numpy as np
+from numpy.typing import NDArray
+
+from tldr_highlight.analysis.base import STEP, Curve
+from tldr_highlight.media.types import AudioBlock, FloatArray, Pictures, Segment
+
+FRAME_RATE = 32
+"""Sound frames per second."""
+
+PER_STEP = int(FRAME_RATE * STEP)
+SILENCE = 1e-10
+"""Power below which sound counts as digital silence: -100 dB."""
+
+SOUND_CURVES = (
+    "loudness", "low", "mid", "high", "air", "floor", "peak", "fill", "flatness", "centroid", "flux",
+    "onset", "tonality", "stability", "voiced", "pitch", "glide", "effort", "syllables", "ha", "wobble",
+    "clipped",
+)  # fmt: skip
+PICTURE_CURVES = ("motion", "cuts", "flash", "brightness", "detail", "packets")
+
+CUT_DIFFERENCE = 22.0
+"""Gray levels of mean absolute difference above which two pictures may be different shots."""
+
+_FRAME_FIELDS = (
+    "power", "low", "mid", "high", "air", "loud", "flatness", "centroid", "flux", "tonality",
+    "stability", "voicing", "pitch", "effort", "envelope", "clipped",
+)  # fmt: skip
+_COL = {name: i for i, name in enumerate(_FRAME_FIELDS)}
+
+
+@dataclass(slots=True)
+class Signals:
+    """Curves of one stretch. Step `i` of every curve covers `[start + i*STEP, start + (i+1)*STEP)`."""
+
+    first: int  # index of the first step on the grid of media time
+    curves: Mapping[str, Curve]
+
+    @property
+    def steps(self) -> int:
+        """Number of values in every curve."""
+        return len(self.curves["loudness"])
+
+    def has(self, name: str) -> bool:
+        """Whether anything at all was measured."""
+        return bool(np.isfinite(self.curves[name]).any())
+
+
+def measure(segments: Iterable[Segment]) -> Signals:
+    """The curves of a whole source."""
+    extractor = Extractor()
+    for segment in segments:
+        extractor.feed(segment)
+    return extractor.finish()
+
+
+@dataclass(slots=True)
+class Extractor:
+    """Turns segments into curves as they come; what it holds back is two seconds, however long they are."""
+
+    first: int = 0  # step to begin at, when an earlier part was measured before
+    _sound: _SoundTrack = field(init=False)
+    _picture: _PictureTrack = field(init=False)
+
+    def __post_init__(self) -> None:
+        self._sound = _SoundTrack(self.first)
+        self._picture = _PictureTrack(self.first)
+
+    def feed(self, segment: Segment) -> None:
+        """Add the next segment."""
+        for block in segment.audio:
+            self._sound.feed(block)
+        self._picture.feed(segment)
+
+    def finish(self) -> Signals:
+        """All curves, made equally long."""
+        sound, picture = self._sound.finish(), self._picture.finish()
+        length = max(sound.shape[1], picture.shape[1])
+        rows = np.full((len(SOUND_CURVES) + len(PICTURE_CURVES), length), np.nan, np.float64)
+        rows[: len(SOUND_CURVES), : sound.shape[1]] = sound
+        rows[len(SOUND_CURVES) :, : picture.shape[1]] = picture
+        return Signals(self.first, dict(zip(SOUND_CURVES + PICTURE_CURVES, rows, strict=True)))
+
+
+# --- sound ---------------------------------------------------------------------------------------------
+
+
+class _SoundTrack:
+    """Blocks of samples in, one column of `SOUND_CURVES` per step out."""
+
+    def __init__(self, first: int) -> None:
+        self._first = first
+        self._spectra: _Spectra | None = None
+        self._tail = np.empty(0, np.float32)  # samples not yet framed
+        self._tail_at = 0  # sample index of the tail's first one, on the grid of the rate
+        self._frames: list[tuple[int, NDArray[np.float32]]] = []  # (first frame, (n, fields))
+        self._done: list[NDArray[np.float32]] = []
+        self._next_step = first
+
+    def feed(self, block: AudioBlock) -> None:
+        if self._spectra is None or self._spectra.rate != block.rate:
+            self._spectra = _Spectra(block.rate)
+            self._tail = np.empty(0, np.float32)
+        at = round(block.start * block.rate)
+        samples = block.samples
+        expected = self._tail_at + len(self._tail)
+        if len(self._tail) and abs(at - expected) <= 0.05 * block.rate:
+            samples = np.concatenate([self._tail, samples])
+            at = self._tail_at
+        elif at < expected and self._frames:  # sound that was heard already
+            samples = samples[max(0, expected - at) :]
+            at = max(at, expected)
+        first, frames, used = self._spectra.frames(at, samples)
+        if len(frames):
+            self._frames.append((first, frames))
+        self._tail, self._tail_at = samples[used:], at + used
+        self._emit(final=False)
+
+    def finish(self) -> NDArray[np.float32]:
+        self._emit(final=True)
+        return np.concatenate(self._done, axis=1) if self._done else np.empty((len(SOUND_CURVES), 0))
+
+    def _emit(self, *, final: bool) -> None:
+        """Summarise the steps whose frames, and the second after them, are there."""
+        if not self._frames:
+            return
+        last = self._frames[-1][0] + len(self._frames[-1][1])
+        steps_end = -(-last // PER_STEP) if final else (last - _AFTER) // PER_STEP
+        if steps_end <= self._next_step:
+            return
+        low = self._next_step * PER_STEP - _BEFORE
+        high = steps_end * PER_STEP + _AFTER
+        window = np.full((high - low, len(_FRAME_FIELDS)), np.nan, np.float32)
+        for first, frames in self._frames:
+            a, b = max(first, low), min(first + len(frames), high)
+            if a < b:
+                window[a - low : b - low] = frames[a - first : b - first]
+        self._done.append(_steps(window))
+        self._next_step = steps_end
+        keep = steps_end * PER_STEP - _BEFORE
+        self._frames = [(f, x) for f, x in self._frames if f + len(x) > keep]
+
+
+_BEFORE, _AFTER = 24, 40
+"""Frames around a step's first one that its envelope is looked at in: 2 s, the step in the middle."""
+
+
+def _steps(frames: NDArray[np.float32]) -> NDArray[np.float32]:
+    """(frames with `_BEFORE`/`_AFTER` around them, fields) -> (SOUND_CURVES, steps)."""
+    count = (len(frames) - _BEFORE - _AFTER) // PER_STEP
+    inner = frames[_BEFORE : _BEFORE + count * PER_STEP].reshape(count, PER_STEP, -1)
+    power = _db(inner[..., _COL["power"]])
+    heard = np.isfinite(power).sum(axis=1) >= PER_STEP // 2
+    out = np.full((len(SOUND_CURVES), count), np.nan, np.float32)
+    if not heard.any():
+        return out
+    inner, power = inner[heard], power[heard]
+
+    def col(name: str) -> NDArray[np.float32]:
+        return inner[..., _COL[name]]
+
+    values: dict[str, NDArray[np.float32]] = {
+        "loudness": -0.691 + _db(np.nanmean(col("loud"), axis=1)),
+        "floor": _rank(power, 0.2),
+        "peak": np.nanmax(power, axis=1),
+        "fill": np.mean(power > np.nanmax(power, axis=1, keepdims=True) - 9.0, axis=1),
+        "flatness": _rank(col("flatness"), 0.5),
+        "centroid": _rank(col("centroid"), 0.5),
+        "flux": np.nanmean(col("flux"), axis=1),
+        "onset": np.nanmax(col("flux"), axis=1),
+        "tonality": _rank(col("tonality"), 0.5),
+        "stability": _rank(col("stability"), 0.5),
+        "clipped": np.nanmean(col("clipped"), axis=1),
+    }
+    for band in ("low", "mid", "high", "air"):
+        values[band] = _rank(_db(col(band)), 0.6)
+    values |= _voice(col("voicing"), col("pitch"), col("effort"))
+    values |= _modulation(frames[:, _COL["envelope"]], heard)
+    for row, name in enumerate(SOUND_CURVES):
+        out[row, heard] = values[name]
+    return out
+
+
+def _voice(
+    voicing: NDArray[np.float32], pitch: NDArray[np.float32], effort: NDArray[np.float32]
+) -> dict[str, NDArray[np.float32]]:
+    voiced = voicing > VOICED
+    some = voiced.sum(axis=1) >= 3
+    glide = np.abs(np.diff(np.where(voiced, pitch, np.nan), axis=1)) * FRAME_RATE
+    return {
+        "voiced": voiced.mean(axis=1, dtype=np.float32),
+        "pitch": np.where(some, _masked_median(pitch, voiced), np.nan),
+        "effort": np.where(some, _masked_median(effort, voiced), np.nan),
+        "glide": np.where(some, _masked_median(glide, np.isfinite(glide)), np.nan),
+    }
+
+
+VOICED = 0.45
+"""Normalised autocorrelation above which a frame has a pitch."""
+
+
+def _modulation(envelope: NDArray[np.float32], heard: NDArray[np.bool_]) -> dict[str, NDArray[np.float32]]:
+    """Rhythm of the envelope (dB) in the 2 s around each step: shares of its power by modulation rate."""
+    size = _BEFORE + _AFTER
+    windows = np.lib.stride_tricks.sliding_window_view(envelope, size)[::PER_STEP][: len(heard)][heard]
+    level = _db(windows)
+    middle = np.nanmean(level, axis=1, keepdims=True)
+    level = np.where(np.isfinite(level), level, middle) - middle
+    level = np.maximum(level, -25.0)  # silence between words counts as a pause, however deep
+    spectrum = np.abs(np.fft.rfft(level * _HANN_2S, axis=1)) ** 2  # 0.5 Hz per bin
+    total = spectrum[:, 2:25].sum(axis=1) + 1e-3
+    return {
+        "syllables": spectrum[:, 4:8].sum(axis=1) / total,
+        "ha": spectrum[:, 8:14].sum(axis=1) / total,
+        "wobble": level.std(axis=1),
+    }
+
+
+_HANN_2S = np.hanning(_BEFORE + _AFTER).astype(np.float32)
+
+
+class _Spectra:
+    """Frames of one sample rate to rows of `_FRAME_FIELDS`."""
+
+    def __init__(self, rate: int) -> None:
+        self.rate = rate
+        self._size = _smooth(round(2 * rate / FRAME_RATE))  # 62.5 ms, hop is half of it
+        self._window = np.hanning(self._size + 1)[:-1].astype(np.float32)
+        self._scale = np.float32(2.0 / (self._window**2).sum() / self._size)
+        freqs = np.fft.rfftfreq(self._size, 1 / rate)
+        self._bins = int(np.searchsorted(freqs, 12_000))
+        self._freqs = freqs[: self._bins].astype(np.float32)
+        self._k_weight = _k_weighting(self._freqs)
+        self._log_bands = np.unique(np.searchsorted(self._freqs, np.geomspace(150, 10_000, 25)))
+        self._log_bands = self._log_bands[self._log_bands < self._bins]
+        self._next = -1  # the frame that would follow the last one measured
+        self._bands_before = np.empty((0, 0), np.float32)  # its predecessor's log bands
+        self._white_before = np.empty((0, 0), np.float32)  # whitened spectra of the four before it
+
+    def frames(self, at: int, samples: FloatArray) -> tuple[int, NDArray[np.float32], int]:
+        """(first frame's index, rows, samples used up) of the whole frames within `samples`."""
+        hop = self.rate / FRAME_RATE
+        first = max(0, int(np.ceil(at / hop - 1e-9)))
+        last = int((at + len(samples) - self._size) // hop)
+        while last >= 0 and round(last * hop) + self._size > at + len(samples):
+            last -= 1
+        if last < first:
+            return first, np.empty((0, len(_FRAME_FIELDS)), np.float32), 0
+        starts = np.round(np.arange(first, last + 1) * hop).astype(np.int64) - at
+        rows = np.concatenate(
+            [self._measure(first + i, samples, starts[i : i + 320]) for i in range(0, len(starts), 320)]
+        )
+        return first, rows, max(0, round((last + 1) * hop) - at)
+
+    def _measure(self, first: int, samples: FloatArray, starts: NDArray[np.int64]) -> NDArray[np.float32]:
+        raw = np.lib.stride_tricks.sliding_window_view(samples, self._size)[starts]
+        spectrum = np.fft.rfft(raw * self._window, axis=1)[:, : self._bins]
+        power = (spectrum.real**2 + spectrum.imag**2) * self._scale
+        out = np.empty((len(starts), len(_FRAME_FIELDS)), np.float32)
+
+        def put(name: str, values: NDArray[np.float32]) -> None:
+            out[:, _COL[name]] = values
+
+        for name, low, high in (("low", 150, 600), ("mid", 600, 2000), ("high", 2000, 6000),
+                                ("air", 6000, 12_000), ("power", 150, 6000), ("envelope", 600, 3000)):  # fmt: skip
+            put(name, self._band(power, low, high))
+        put("loud", (power * self._k_weight).sum(axis=1))
+        a, b = np.searchsorted(self._freqs, (300, 5000))
+        middle = power[:, a:b] + np.float32(SILENCE / 100)
+        put("flatness", np.exp(np.log(middle).mean(axis=1)) / middle.mean(axis=1))
+        total = power.sum(axis=1) + np.float32(SILENCE)
+        put("centroid", (power * self._freqs).sum(axis=1) / total)
+        put("clipped", (np.abs(raw) > 0.985).sum(axis=1) >= 6)
+        follows = first == self._next
+        self._next = first + len(starts)
+        put("flux", self._flux(power, follows=follows))
+        tonality, stability = self._tones(power, follows=follows)
+        put("tonality", tonality)
+        put("stability", stability)
+        voicing, pitch = self._pitch(power)
+        put("voicing", voicing)
+        put("pitch", pitch)
+        put("effort", _db(self._band(power, 900, 3000)) - _db(self._band(power, 200, 900)))
+        return out
+
+    def _band(self, power: NDArray[np.float32], low: float, high: float) -> NDArray[np.float32]:
+        a, b = np.searchsorted(self._freqs, (low, high))
+        return power[:, a:b].sum(axis=1)
+
+    def _flux(self, power: NDArray[np.float32], *, follows: bool) -> NDArray[np.float32]:
+        bands = np.maximum(_db(np.add.reduceat(power, self._log_bands, axis=1)), -80)
+        before = self._bands_before if follows else bands[:1]
+        self._bands_before = bands[-1:]
+        return np.maximum(np.diff(np.concatenate([before, bands]), axis=0), 0).mean(axis=1)
+
+    def _tones(
+        self, power: NDArray[np.float32], *, follows: bool
+    ) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
+        """Share of power in peaks of 150-5000 Hz, and how much of the picture of peaks stays for 1/8 s."""
+        a, b = np.searchsorted(self._freqs, (150, 5000))
+        part = power[:, a:b] + np.float32(SILENCE / 100)
+        around = _moving_mean(part, 17)  # 272 Hz
+        tonality = np.where(part > 3.0 * around, part, 0).sum(axis=1) / part.sum(axis=1)
+        white = np.log(part / around)
+        white -= white.mean(axis=1, keepdims=True)
+        white /= np.sqrt((white**2).sum(axis=1, keepdims=True)) + 1e-6
+        before = self._white_before if follows else np.full((4, white.shape[1]), np.nan, np.float32)
+        row = np.concatenate([before, white])
+        self._white_before = row[-4:]
+        return tonality, np.clip((white * row[: len(white)]).sum(axis=1), 0, 1)
+
+    def _pitch(self, power: NDArray[np.float32]) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
+        """(voicing 0..1, log2 Hz) by autocorrelation of the compressed spectrum below 4 kHz.
+
+        The cube root flattens formants (Tolonen & Karjalainen 2000, generalised autocorrelation).
+        """
+        top = int(np.searchsorted(self._freqs, 4000))
+        squeezed = np.cbrt(power[:, :top])
+        squeezed[:, : int(np.searchsorted(self._freqs, 60))] = 0
+        lags = np.fft.irfft(squeezed, n=4 * top, axis=1)  # twice as fine as needed, for the parabola
+        rate = 4 * top * (self._freqs[1] - self._freqs[0])
+        a, b = int(rate / 500), int(rate / 75)
+        part = lags[:, a:b]
+        best = part.argmax(axis=1)
+        value = part[np.arange(len(part)), best] / (lags[:, 0] + 1e-12)
+        return value.astype(np.float32), np.log2(rate / (best + a)).astype(np.float32)
+
+
+def _smooth(size: int) -> int:
+    """The next length from `size` on that an FFT likes: factors 2, 3 and 5 only."""
+    while True:
+        rest = size
+        for factor in (2, 3, 5):
+            while rest % factor == 0:
+                rest //= factor
+        if rest == 1:
+            return size
+        size += 1
+
+
+def _k_weighting(freqs: NDArray[np.float32]) -> NDArray[np.float32]:
+    """Power gain of the K filter at `freqs` Hz: the two biquads of ITU-R BS.1770-5 at 48 kHz."""
+    z = np.exp(-2j * np.pi * freqs / 48_000)
+    shelf = (1.53512485958697 - 2.69169618940638 * z + 1.19839281085285 * z**2) / (
+        1 - 1.69065929318241 * z + 0.73248077421585 * z**2
+    )
+    highpass = (1 - 2 * z + z**2) / (1 - 1.99004745483398 * z + 0.99007225036621 * z**2)
+    return (np.abs(shelf * highpass) ** 2).astype(np.float32)
+
+
+def _db(power: NDArray[np.float32]) -> NDArray[np.float32]:
+    return 10 * np.log10(np.maximum(power, np.float32(SILENCE)))
+
+
+def _rank(values: NDArray[np.float32], share: float) -> NDArray[np.float32]:
+    """Per row, the value below which `share` of it lies; by sorting, NaN last: exact and quick."""
+    ordered = np.sort(values, axis=1)
+    count = np.isfinite(ordered).sum(axis=1)
+    pick = np.clip((share * (count - 1)).round().astype(int), 0, values.shape[1] - 1)
+    return ordered[np.arange(len(values)), pick]
+
+
+def _masked_median(values: NDArray[np.float32], mask: NDArray[np.bool_]) -> NDArray[np.float32]:
+    return _rank(np.where(mask, values, np.nan), 0.5)
+
+
+def _moving_mean(values: NDArray[np.float32], width: int) -> NDArray[np.float32]:
+    """Mean over `width` columns around each, edges repeated."""
+    half = width // 2
+    padded = np.pad(values, ((0, 0), (half + 1, half)), mode="edge")
+    sums = np.cumsum(padded, axis=1, dtype=np.float64)
+    return ((sums[:, width:] - sums[:, :-width]) / width).astype(np.float32)
+
+
+# --- picture -------------------------------------------------------------------------------------------
+
+
+class _PictureTrack:
+    """Small pictures in, one column of `PICTURE_CURVES` per step out.
+
+    A difference of two pictures counts for the steps between them, so that sparse key pictures give a
+    curve without holes.
+    """
+
+    def __init__(self, first: int) -> None:
+        self._first = first
+        self._last: tuple[float, NDArray[np.float32]] | None = None
+        self._means: list[float] = []
+        self._spans: list[tuple[float, float, float, float, float, float, float]] = []
+        self._bytes: list[tuple[NDArray[np.int64], NDArray[np.float64]]] = []
+        self._end = first
+
+    def feed(self, segment: Segment) -> None:
+        if len(segment.packet_times):
+            steps = np.floor(segment.packet_times / STEP).astype(np.int64)
+            where, inverse = np.unique(steps, return_inverse=True)
+            self._bytes.append((where, np.bincount(inverse, segment.packet_sizes)))
+        self._pictures(segment.pictures)
+
+    def _pictures(self, pictures: Pictures) -> None:
+        for at, gray in zip(pictures.times.tolist(), pictures.gray, strict=True):
+            picture = gray[1::2, 1::2].astype(np.float32)
+            if self._last is not None and at > self._last[0]:
+                self._spans.append(_compare(self._last, (at, picture)))
+            self._last = (at, picture)
+
+    def finish(self) -> NDArray[np.float32]:
+        ends = [int(np.ceil(s[1] / STEP)) for s in self._spans[-1:]] + [int(w[-1]) + 1 for w, _ in self._bytes[-1:]]
+        length = max(0, max(ends, default=0) - self._first)
+        out = np.full((len(PICTURE_CURVES), length), np.nan, np.float32)
+        row = {name: out[i] for i, name in enumerate(PICTURE_CURVES)}
+        self._fill_packets(row["packets"])
+        if not self._spans:
+            return out
+        spans = np.array(self._spans)
+        a = np.clip(np.floor(spans[:, 0] / STEP).astype(int) - self._first, 0, length)
+        b = np.clip(np.ceil(spans[:, 1] / STEP).astype(int) - self._first, 0, length)
+        total, count = np.zeros((4, length)), np.zeros(length)
+        for i, (low, high) in enumerate(zip(a, b, strict=True)):
+            if high > low and spans[i, 1] - spans[i, 0] <= LONGEST_PAIR:
+                total[:, low:high] += spans[i, 2:6, None]
+                count[low:high] += 1
+        seen = count > 0
+        for k, name in enumerate(("motion", "flash", "brightness", "detail")):
+            row[name][seen] = total[k, seen] / count[seen]
+        row["cuts"][seen] = 0
+        cut_steps = np.clip(np.floor(spans[spans[:, 6] > 0, 1] / STEP).astype(int) - self._first, 0, length - 1)
+        np.add.at(row["cuts"], cut_steps, 1)
+        return out
+
+    def _fill_packets(self, row: NDArray[np.float32]) -> None:
+        sums = np.zeros(len(row))
+        for where, sizes in self._bytes:
+            inside = (where >= self._first) & (where < self._first + len(row))
+            np.add.at(sums, where[inside] - self._first, sizes[inside])
+        seen = sums > 0
+        row[seen] = np.log2(sums[seen] / STEP)
+
+
+LONGEST_PAIR = 12.0
+"""Seconds between two pictures beyond which their difference says nothing about motion."""
+
+
+def _compare(
+    before: tuple[float, NDArray[np.float32]], after: tuple[float, NDArray[np.float32]]
+) -> tuple[float, float, float, float, float, float, float]:
+    """(from, to, motion, flash, brightness, detail, cut) of one pair of pictures."""
+    (t0, p0), (t1, p1) = before, after
+    mean0, mean1 = float(p0.mean()), float(p1.mean())
+    difference = float(np.abs((p1 - mean1) - (p0 - mean0)).mean())
+    detail = float(p1.std())
+    cut = difference > CUT_DIFFERENCE and difference > 0.6 * max(detail, float(p0.std()))
+    # Differences grow with the distance of pictures and then saturate: brought to the pace of 4 a second.
+    motion = 0.0 if cut else difference / max(1.0, ((t1 - t0) / 0.25) ** 0.5)
+    return t0, t1, motion, abs(mean1 - mean0), mean1, detail, float(cut)

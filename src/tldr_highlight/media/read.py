@@ -1,0 +1,396 @@
+"""One demux pass over a source: packets, cheap pictures and sound, as a row of segments.
+
+Decoding is what costs: a 1080p frame takes 5 CPU-ms, so 30 of them a second allow 12x realtime at best.
+`Sampling.KEYS` hands only key pictures to the decoder, without its loop filter, two of them at a time
+(each stands alone, so libav's frame threads run them in parallel); `Sampling.ALL` decodes everything
+other pictures need and is chosen where pictures are small enough for it to be cheap.
+"""
+
+from __future__ import annotations
+
+import itertools
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass, field
+from enum import Enum
+
+import av
+import numpy as np
+from av.audio.frame import AudioFrame
+from av.audio.stream import AudioStream
+from av.container import InputContainer
+from av.error import FFmpegError
+from av.packet import Packet
+from av.video.frame import VideoFrame
+from av.video.reformatter import VideoReformatter
+from av.video.stream import VideoStream
+from numpy.typing import NDArray
+
+from tldr_highlight.media.probe import open_media
+from tldr_highlight.media.timeline import Timeline
+from tldr_highlight.media.types import AudioBlock, FloatArray, MediaInfo, Pictures, Segment
+
+WIDTH, HEIGHT = 160, 90
+"""Size of the pictures that signals look at; aspect is not kept, motion and cuts do not need it."""
+
+SEGMENT_SECONDS = 20.0
+LONGEST_SEGMENT = 30.0
+KEY_SPACING = 0.95
+"""Seconds between decoded key pictures at least: all-intra sources would decode everything otherwise."""
+
+DENSE_SPACING = 0.24
+"""Seconds between pictures kept when everything is decoded: four a second, tolerant of timestamps."""
+
+CHEAP_PIXELS = 10e6
+"""Pixels per second of source that may all be decoded: 854x480 at 24 fps, about 80x realtime on 2 cores."""
+
+LONGEST_GOP = 3.0
+"""Seconds up to which key pictures alone show motion (rank correlation .79 at 2 s, .30 at 10 s)."""
+
+SOUND_GAP = 0.05
+"""Seconds that sound may be off its place before a new block starts."""
+
+MOST_ERRORS = 100
+"""Damaged reads in a row before the rest of a file is given up."""
+
+
+class Sampling(Enum):
+    """Which pictures are decoded."""
+
+    NONE = "none"
+    KEYS = "keys"
+    ALL = "all"
+
+
+def sampling_for(info: MediaInfo) -> Sampling:
+    """All pictures where that is cheap, else key pictures."""
+    if info.video is None:
+        return Sampling.NONE
+    rate = float(info.video.frame_rate)
+    return Sampling.ALL if info.video.width * info.video.height * rate <= CHEAP_PIXELS else Sampling.KEYS
+
+
+def keys_show_motion(info: MediaInfo) -> bool:
+    """Whether key pictures come often enough to measure motion by them."""
+    return info.video is not None and (info.video.gop_seconds or np.inf) <= LONGEST_GOP
+
+
+@dataclass(slots=True)
+class Reader:
+    """Iterate over it for the source's segments; afterwards it tells how the reading went."""
+
+    info: MediaInfo
+    sampling: Sampling
+    start: float = 0.0  # media seconds to begin at; earlier pictures and sound are left out
+    segment_seconds: float = SEGMENT_SECONDS
+    end: float = field(default=0.0, init=False)  # media seconds at which the last picture or sound ends
+    damaged: int = field(default=0, init=False)  # packets that could not be read or decoded
+    jumped: bool = field(default=False, init=False)  # timestamps leapt, see `Timeline`
+
+    def __iter__(self) -> Iterator[Segment]:
+        with open_media(self.info.path) as container:
+            yield from self._segments(container)
+
+    def _segments(self, container: InputContainer) -> Iterator[Segment]:
+        video, audio = _streams(container, self.info, self.sampling)
+        pictures = _PictureSampler(video, self.sampling) if video else None
+        sound = _SoundReader() if audio else None
+        segments = _Segmenter(self.segment_seconds, by_key=video is not None, start=self.start)
+        if self.start > 0:
+            container.seek(int((self.start + self.info.start_time) * av.time_base), backward=True)
+        timeline = Timeline()
+        bases = {s.index: float(s.time_base or 0) for s in (video, audio) if s}
+        for packet in self._packets(container, [s for s in (video, audio) if s]):
+            stamp = packet.dts if packet.dts is not None else packet.pts
+            if stamp is None:
+                continue
+            index = packet.stream_index
+            base = bases[index]
+            length = (packet.duration or 0) * base
+            shift = timeline.offset(index, stamp * base - self.info.start_time, length) - self.info.start_time
+            at = (packet.pts if packet.pts is not None else stamp) * base + shift
+            self.end = max(self.end, at + length)
+            try:
+                if pictures and video and index == video.index:
+                    yield from segments.packet(at, packet.size, packet.is_keyframe)
+                    segments.pictures(pictures.feed(packet, at, shift))
+                elif sound:
+                    yield from segments.sound(sound.feed(packet, shift))
+            except FFmpegError:
+                self.damaged += 1
+        if pictures:
+            segments.pictures(pictures.finish())
+        if sound:
+            yield from segments.sound(sound.finish())
+        self.jumped = timeline.jumped
+        yield from segments.finish(self.end)
+
+    def _packets(
+        self, container: InputContainer, streams: Sequence[VideoStream | AudioStream]
+    ) -> Iterator[Packet]:
+        """Every packet with a time; reading goes on behind damage as long as there is something to read."""
+        for _ in range(MOST_ERRORS):
+            try:
+                yield from (p for p in container.demux(*streams) if p.size)
+            except FFmpegError:
+                self.damaged += 1
+            else:
+                return
+
+
+def pictures_between(
+    info: MediaInfo, windows: Iterable[tuple[float, float]], spacing: float = DENSE_SPACING
+) -> Iterator[Pictures]:
+    """The pictures of each window of media time, all decoded, about `spacing` seconds apart."""
+    with open_media(info.path) as container:
+        video, _ = _streams(container, info, Sampling.ALL)
+        for start, end in windows:
+            yield _window(container, video, info, (start, end), spacing) if video else _stack([])
+
+
+def _window(
+    container: InputContainer,
+    video: VideoStream,
+    info: MediaInfo,
+    window: tuple[float, float],
+    spacing: float,
+) -> Pictures:
+    sampler = _PictureSampler(video, Sampling.ALL, spacing)
+    kept: list[tuple[float, NDArray[np.uint8]]] = []
+    container.seek(int((window[0] + info.start_time) * av.time_base), backward=True)
+    for packet in container.demux(video):
+        if packet.pts is None or not packet.size:
+            continue
+        at = float(packet.pts * packet.time_base) - info.start_time
+        try:
+            kept += sampler.feed(packet, at, -info.start_time)
+        except FFmpegError:
+            continue
+        if packet.is_keyframe and at >= window[1]:
+            break
+        if at >= window[1] + 1.0:
+            break
+    kept += sampler.finish()
+    video.codec_context.flush_buffers()
+    return _stack([(t, g) for t, g in kept if window[0] <= t < window[1]])
+
+
+def _streams(
+    container: InputContainer, info: MediaInfo, sampling: Sampling
+) -> tuple[VideoStream | None, AudioStream | None]:
+    video = audio = None
+    if info.video and sampling is not Sampling.NONE:
+        video = container.streams[info.video.index]
+        assert isinstance(video, VideoStream)
+        context = video.codec_context
+        context.thread_type = "FRAME"
+        context.thread_count = 3
+        context.options = {"skip_loop_filter": "all", "flags2": "+fast"}
+        if sampling is Sampling.ALL:
+            context.skip_frame = "NONREF"
+    if info.audio:
+        audio = container.streams[info.audio.index]
+        assert isinstance(audio, AudioStream)
+    return video, audio
+
+
+class _PictureSampler:
+    """Video packets in, small gray pictures with their media times out (some packets later)."""
+
+    def __init__(self, stream: VideoStream, sampling: Sampling, spacing: float | None = None) -> None:
+        self._stream = stream
+        self._keys = sampling is Sampling.KEYS
+        self._spacing = spacing or (KEY_SPACING if self._keys else DENSE_SPACING)
+        self._last_fed = self._last_kept = -np.inf
+        self._shift = 0.0
+        self._scale = VideoReformatter()
+
+    def feed(self, packet: Packet, at: float, shift: float) -> list[tuple[float, NDArray[np.uint8]]]:
+        self._shift = shift
+        if self._keys:
+            if not packet.is_keyframe or at - self._last_fed < self._spacing:
+                return []
+            self._last_fed = at
+        return self._keep(packet.decode())
+
+    def finish(self) -> list[tuple[float, NDArray[np.uint8]]]:
+        try:
+            return self._keep(self._stream.codec_context.decode(None))
+        except FFmpegError:
+            return []
+
+    def _keep(self, frames: Iterable[object]) -> list[tuple[float, NDArray[np.uint8]]]:
+        kept: list[tuple[float, NDArray[np.uint8]]] = []
+        for frame in frames:
+            assert isinstance(frame, VideoFrame)
+            if frame.time is None:
+                continue
+            at = frame.time + self._shift
+            if 0 <= at - self._last_kept < self._spacing:
+                continue
+            self._last_kept = at
+            small = self._scale.reformat(frame, WIDTH, HEIGHT, "gray", interpolation="AREA")
+            kept.append((at, small.to_ndarray()))
+        return kept
+
+
+class _SoundReader:
+    """Audio packets in, mono blocks of about a second out: numpy costs per call, not per sample.
+
+    A block ends early where the sound has a gap or changes its format.
+    """
+
+    def __init__(self) -> None:
+        self._frames: list[AudioFrame] = []
+        self._start = self._end = -np.inf
+        self._joined = -np.inf  # where the last block ended
+
+    def feed(self, packet: Packet, shift: float) -> list[tuple[bool, AudioBlock]]:
+        """Blocks that are complete, each with whether it continues the one before."""
+        blocks: list[tuple[bool, AudioBlock]] = []
+        for frame in packet.decode():
+            assert isinstance(frame, AudioFrame)
+            if not frame.samples or not frame.sample_rate:
+                continue
+            at = frame.time + shift if frame.time is not None else max(self._end, 0.0)
+            if self._frames and (abs(at - self._end) > SOUND_GAP or not _alike(frame, self._frames[0])):
+                blocks += self.finish()
+            if not self._frames:
+                self._start = self._end = self._joined if abs(at - self._joined) <= SOUND_GAP else at
+            self._frames.append(frame)
+            self._end += frame.samples / frame.sample_rate
+            if self._end - self._start >= 1.0:
+                blocks += self.finish()
+        return blocks
+
+    def finish(self) -> list[tuple[bool, AudioBlock]]:
+        """What is left."""
+        if not self._frames:
+            return []
+        block = AudioBlock(self._start, self._frames[0].sample_rate, _mono(self._frames))
+        follows = self._start == self._joined
+        self._joined = self._end
+        self._frames = []
+        return [(follows, block)]
+
+
+def _alike(a: AudioFrame, b: AudioFrame) -> bool:
+    return (a.sample_rate, a.format.name, len(a.planes)) == (b.sample_rate, b.format.name, len(b.planes))
+
+
+_SAMPLES = {"u8": "u1", "s16": "i2", "s32": "i4", "s64": "i8", "flt": "f4", "dbl": "f8"}
+
+
+def _mono(frames: Sequence[AudioFrame]) -> FloatArray:
+    """Channels averaged to float32 in -1..1; damaged float samples (NaN, inf) become silence."""
+    kind = np.dtype(_SAMPLES[frames[0].format.name.removesuffix("p")])
+    channels = frames[0].layout.nb_channels
+    planar = frames[0].format.is_planar
+    mono = np.zeros(sum(f.samples for f in frames), np.float32)
+    for plane in range(channels if planar else 1):
+        size = 1 if planar else channels
+        parts = [np.frombuffer(f.planes[plane], kind, f.samples * size) for f in frames]
+        samples = np.concatenate(parts).astype(np.float32)
+        mono += samples if planar else samples.reshape(-1, channels).sum(axis=1)
+    mono /= channels
+    if kind.kind == "f":
+        return np.clip(np.nan_to_num(mono, posinf=0.0, neginf=0.0), -1.5, 1.5)
+    return (mono - 128) / 128 if kind.kind == "u" else mono / np.float32(-float(np.iinfo(kind).min))
+
+
+class _Segmenter:
+    """Collects what was read until a border is due.
+
+    Pictures leave a threaded decoder a few packets late, so a closed segment is held back until a later
+    picture has come out or a whole further segment has passed.
+    """
+
+    def __init__(self, seconds: float, *, by_key: bool, start: float) -> None:
+        self._seconds = seconds
+        self._by_key = by_key
+        self._index = itertools.count()
+        self._start = start
+        self._origin = start
+        self._open = _Draft(start)
+        self._closed: list[_Draft] = []
+
+    def packet(self, at: float, size: int, key: bool) -> Iterator[Segment]:
+        """A video packet."""
+        age = at - self._open.start
+        if (key and age >= self._seconds) or age >= LONGEST_SEGMENT:
+            yield from self._close(at)
+        self._open.packets.append((at, size))
+        if key:
+            self._open.keys.append(at)
+
+    def sound(self, blocks: list[tuple[bool, AudioBlock]]) -> Iterator[Segment]:
+        """Sound; borders follow it where there is no picture, or none for long."""
+        for follows, block in blocks:
+            limit = LONGEST_SEGMENT if self._by_key else self._seconds
+            if block.start - self._open.start >= limit:
+                yield from self._close(block.start)
+            if block.start + len(block.samples) / block.rate > self._origin:
+                self._open.add(block, follows=follows)
+
+    def pictures(self, pictures: list[tuple[float, NDArray[np.uint8]]]) -> None:
+        for at, gray in pictures:
+            if at >= self._origin:
+                self._draft_at(at).pictures.append((at, gray))
+
+    def finish(self, end: float) -> Iterator[Segment]:
+        self._open.end = max(end, self._open.start)
+        for draft in [*self._closed, self._open]:
+            if not draft.empty:
+                yield draft.build(next(self._index))
+
+    def _close(self, at: float) -> Iterator[Segment]:
+        self._open.end = at
+        self._closed.append(self._open)
+        self._open = _Draft(at)
+        if len(self._closed) > 1:
+            yield self._closed.pop(0).build(next(self._index))
+
+    def _draft_at(self, at: float) -> _Draft:
+        return next((d for d in self._closed if at < d.end), self._open)
+
+
+@dataclass(slots=True)
+class _Draft:
+    start: float
+    end: float = np.inf
+    packets: list[tuple[float, int]] = field(default_factory=list[tuple[float, int]])
+    keys: list[float] = field(default_factory=list[float])
+    pictures: list[tuple[float, NDArray[np.uint8]]] = field(
+        default_factory=list[tuple[float, NDArray[np.uint8]]]
+    )
+    blocks: list[list[AudioBlock]] = field(default_factory=list[list[AudioBlock]])
+
+    @property
+    def empty(self) -> bool:
+        return not (self.packets or self.pictures or self.blocks)
+
+    def add(self, block: AudioBlock, *, follows: bool) -> None:
+        if follows and self.blocks and self.blocks[-1][0].rate == block.rate:
+            self.blocks[-1].append(block)
+        else:
+            self.blocks.append([block])
+
+    def build(self, index: int) -> Segment:
+        times, sizes = zip(*self.packets, strict=True) if self.packets else ((), ())
+        return Segment(
+            index=index,
+            start=self.start,
+            end=self.end,
+            audio=tuple(
+                AudioBlock(run[0].start, run[0].rate, np.concatenate([b.samples for b in run]))
+                for run in self.blocks
+            ),
+            pictures=_stack(sorted(self.pictures, key=lambda p: p[0])),
+            packet_times=np.array(times, dtype=np.float64),
+            packet_sizes=np.array(sizes, dtype=np.float64),
+            key_times=np.array(self.keys, dtype=np.float64),
+        )
+
+
+def _stack(pictures: Sequence[tuple[float, NDArray[np.uint8]]]) -> Pictures:
+    gray = np.stack([g for _, g in pictures]) if pictures else np.empty((0, HEIGHT, WIDTH), np.uint8)
+    return Pictures(np.array([t for t, _ in pictures], dtype=np.float64), gray)
