@@ -19,6 +19,13 @@ STEP = 0.5
 """Seconds between two values of a curve. Step `i` covers media time `[i * STEP, (i + 1) * STEP)`."""
 
 
+def clock(seconds: float) -> str:
+    """Media time as a player shows it: `12:31`, `1:02:03`."""
+    whole = int(seconds)
+    hours, minutes = whole // 3600, whole // 60 % 60
+    return f"{hours}:{minutes:02}:{whole % 60:02}" if hours else f"{minutes}:{whole % 60:02}"
+
+
 @dataclass(frozen=True, slots=True)
 class Evidence:
     """One measured reason, fit to be read by a person."""
@@ -56,3 +63,16 @@ class Moment:
     evidence: tuple[Evidence, ...]
     clip_start: float
     clip_end: float
+
+
+@dataclass(frozen=True, slots=True)
+class Analysis:
+    """What an analyzer makes of a stretch. Step `i` of every curve covers `[(first + i) * STEP, + STEP)`."""
+
+    first: int
+    worth: Curve  # logit of a moment around each step
+    dimensions: dict[str, Curve]  # 0..1, NaN where unknown
+    events: tuple[Event, ...]
+    loudness: Curve  # LUFS, where clips look for pauses
+    cuts: Curve  # shot changes per step, which clips like to start at
+    texture: Curve  # (steps, fields): what a moment looks and sounds like, to know a replay again

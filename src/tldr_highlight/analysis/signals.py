@@ -83,9 +83,17 @@ class Signals:
         """Number of values in every curve."""
         return len(self.curves["loudness"])
 
-    def has(self, name: str) -> bool:
-        """Whether anything at all was measured."""
-        return bool(np.isfinite(self.curves[name]).any())
+    @property
+    def end(self) -> float:
+        """Media seconds at which the last step ends."""
+        return (self.first + self.steps) * STEP
+
+
+def joined(before: Signals | None, after: Signals) -> Signals:
+    """Two stretches that follow each other as one."""
+    if before is None:
+        return after
+    return Signals(before.first, {n: np.concatenate([c, after.curves[n]]) for n, c in before.curves.items()})
 
 
 def measure(segments: Iterable[Segment]) -> Signals:
@@ -101,6 +109,7 @@ class Extractor:
     """Turns segments into curves as they come; what it holds back is two seconds, however long they are."""
 
     first: int = 0  # step to begin at, when an earlier part was measured before
+    _safe: int = field(default=0, init=False)
     _sound: _SoundTrack = field(init=False)
     _picture: _PictureTrack = field(init=False)
 
@@ -113,15 +122,26 @@ class Extractor:
         for block in segment.audio:
             self._sound.feed(block)
         self._picture.feed(segment)
+        self._safe = int((segment.start - SETTLED) / STEP) - self.first
+
+    def so_far(self) -> Signals:
+        """The curves up to where nothing that comes can change them: some seconds before the last segment."""
+        return self._build(self._sound.done(), self._picture.finish(), max(0, self._safe))
 
     def finish(self) -> Signals:
         """All curves, made equally long."""
-        sound, picture = self._sound.finish(), self._picture.finish()
-        length = max(sound.shape[1], picture.shape[1])
+        return self._build(self._sound.finish(), self._picture.finish(), None)
+
+    def _build(self, sound: NDArray[np.float32], picture: NDArray[np.float32], end: int | None) -> Signals:
+        length = max(sound.shape[1], picture.shape[1]) if end is None else end
         rows = np.full((len(SOUND_CURVES) + len(PICTURE_CURVES), length), np.nan, np.float64)
-        rows[: len(SOUND_CURVES), : sound.shape[1]] = sound
-        rows[len(SOUND_CURVES) :, : picture.shape[1]] = picture
+        for part, at in ((sound, 0), (picture, len(SOUND_CURVES))):
+            rows[at : at + len(part), : part.shape[1]] = part[:, :length]
         return Signals(self.first, dict(zip(SOUND_CURVES + PICTURE_CURVES, rows, strict=True)))
+
+
+SETTLED = 3.0
+"""Seconds before a segment's start up to which all its predecessors have been summarised."""
 
 
 # --- sound ---------------------------------------------------------------------------------------------
@@ -158,9 +178,12 @@ class _SoundTrack:
         self._tail, self._tail_at = samples[used:], at + used
         self._emit(final=False)
 
+    def done(self) -> NDArray[np.float32]:
+        return np.concatenate(self._done, axis=1) if self._done else np.empty((len(SOUND_CURVES), 0))
+
     def finish(self) -> NDArray[np.float32]:
         self._emit(final=True)
-        return np.concatenate(self._done, axis=1) if self._done else np.empty((len(SOUND_CURVES), 0))
+        return self.done()
 
     def _emit(self, *, final: bool) -> None:
         """Summarise the steps whose frames, and the second after them, are there."""
@@ -237,7 +260,7 @@ def _voice(
     }
 
 
-VOICED = 0.45
+VOICED = 0.55
 """Normalised autocorrelation above which a frame has a pitch."""
 
 
@@ -352,19 +375,26 @@ class _Spectra:
         return tonality, np.clip((white * row[: len(white)]).sum(axis=1), 0, 1)
 
     def _pitch(self, power: NDArray[np.float32]) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
-        """(voicing 0..1, log2 Hz) by autocorrelation of the compressed spectrum below 4 kHz.
+        """(voicing 0..1, log2 Hz) by autocorrelation of what stands out of the spectrum below 2 kHz.
 
-        The cube root flattens formants (Tolonen & Karjalainen 2000, generalised autocorrelation).
+        The square root flattens formants (generalised autocorrelation, Tolonen & Karjalainen 2000); taking
+        the moving mean out leaves the comb of harmonics: noise stays below .42, speech in noise has .7.
         """
-        top = int(np.searchsorted(self._freqs, 4000))
-        squeezed = np.cbrt(power[:, :top])
-        squeezed[:, : int(np.searchsorted(self._freqs, 60))] = 0
-        lags = np.fft.irfft(squeezed, n=4 * top, axis=1)  # twice as fine as needed, for the parabola
-        rate = 4 * top * (self._freqs[1] - self._freqs[0])
+        top = int(np.searchsorted(self._freqs, 2000))
+        root = np.sqrt(power[:, :top])
+        comb = np.maximum(root - _moving_mean(root, 17), 0)
+        comb[:, : int(np.searchsorted(self._freqs, 70))] = 0
+        size = 8 * top
+        lags = np.fft.irfft(comb, n=size, axis=1)
+        rate = size * float(self._freqs[1])
         a, b = int(rate / 500), int(rate / 75)
         part = lags[:, a:b]
-        best = part.argmax(axis=1)
-        value = part[np.arange(len(part)), best] / (lags[:, 0] + 1e-12)
+        most = part.max(axis=1, keepdims=True)
+        early = (part >= 0.85 * most).argmax(axis=1)  # the first strong lag: the later ones are octaves
+        reach = np.arange(part.shape[1])
+        near = (reach >= early[:, None]) & (reach <= (early[:, None] + a) * 1.2 - a)
+        best = np.where(near, part, -1).argmax(axis=1)
+        value = part[np.arange(len(part)), best] / (lags[:, 0] + 1e-9)
         return value.astype(np.float32), np.log2(rate / (best + a)).astype(np.float32)
 
 
@@ -447,7 +477,9 @@ class _PictureTrack:
             self._last = (at, picture)
 
     def finish(self) -> NDArray[np.float32]:
-        ends = [int(np.ceil(s[1] / STEP)) for s in self._spans[-1:]] + [int(w[-1]) + 1 for w, _ in self._bytes[-1:]]
+        ends = [int(np.ceil(s[1] / STEP)) for s in self._spans[-1:]] + [
+            int(w[-1]) + 1 for w, _ in self._bytes[-1:]
+        ]
         length = max(0, max(ends, default=0) - self._first)
         out = np.full((len(PICTURE_CURVES), length), np.nan, np.float32)
         row = {name: out[i] for i, name in enumerate(PICTURE_CURVES)}
@@ -466,7 +498,9 @@ class _PictureTrack:
         for k, name in enumerate(("motion", "flash", "brightness", "detail")):
             row[name][seen] = total[k, seen] / count[seen]
         row["cuts"][seen] = 0
-        cut_steps = np.clip(np.floor(spans[spans[:, 6] > 0, 1] / STEP).astype(int) - self._first, 0, length - 1)
+        cut_steps = np.clip(
+            np.floor(spans[spans[:, 6] > 0, 1] / STEP).astype(int) - self._first, 0, length - 1
+        )
         np.add.at(row["cuts"], cut_steps, 1)
         return out
 

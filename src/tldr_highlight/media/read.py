@@ -12,6 +12,7 @@ import itertools
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 from enum import Enum
+from typing import TypeAlias, cast
 
 import av
 import numpy as np
@@ -20,6 +21,7 @@ from av.audio.stream import AudioStream
 from av.container import InputContainer
 from av.error import FFmpegError
 from av.packet import Packet
+from av.stream import Stream
 from av.video.frame import VideoFrame
 from av.video.reformatter import VideoReformatter
 from av.video.stream import VideoStream
@@ -28,6 +30,9 @@ from numpy.typing import NDArray
 from tldr_highlight.media.probe import open_media
 from tldr_highlight.media.timeline import Timeline
 from tldr_highlight.media.types import AudioBlock, FloatArray, MediaInfo, Pictures, Segment
+
+AnyPacket: TypeAlias = "Packet[Stream]"
+Gray: TypeAlias = NDArray[np.uint8]
 
 WIDTH, HEIGHT = 160, 90
 """Size of the pictures that signals look at; aspect is not kept, motion and cuts do not need it."""
@@ -126,7 +131,7 @@ class Reader:
 
     def _packets(
         self, container: InputContainer, streams: Sequence[VideoStream | AudioStream]
-    ) -> Iterator[Packet]:
+    ) -> Iterator[AnyPacket]:
         """Every packet with a time; reading goes on behind damage as long as there is something to read."""
         for _ in range(MOST_ERRORS):
             try:
@@ -155,7 +160,7 @@ def _window(
     spacing: float,
 ) -> Pictures:
     sampler = _PictureSampler(video, Sampling.ALL, spacing)
-    kept: list[tuple[float, NDArray[np.uint8]]] = []
+    kept: list[tuple[float, Gray]] = []
     container.seek(int((window[0] + info.start_time) * av.time_base), backward=True)
     for packet in container.demux(video):
         if packet.pts is None or not packet.size:
@@ -204,7 +209,7 @@ class _PictureSampler:
         self._shift = 0.0
         self._scale = VideoReformatter()
 
-    def feed(self, packet: Packet, at: float, shift: float) -> list[tuple[float, NDArray[np.uint8]]]:
+    def feed(self, packet: AnyPacket, at: float, shift: float) -> list[tuple[float, Gray]]:
         self._shift = shift
         if self._keys:
             if not packet.is_keyframe or at - self._last_fed < self._spacing:
@@ -212,24 +217,24 @@ class _PictureSampler:
             self._last_fed = at
         return self._keep(packet.decode())
 
-    def finish(self) -> list[tuple[float, NDArray[np.uint8]]]:
+    def finish(self) -> list[tuple[float, Gray]]:
         try:
             return self._keep(self._stream.codec_context.decode(None))
         except FFmpegError:
             return []
 
-    def _keep(self, frames: Iterable[object]) -> list[tuple[float, NDArray[np.uint8]]]:
-        kept: list[tuple[float, NDArray[np.uint8]]] = []
+    def _keep(self, frames: Iterable[object]) -> list[tuple[float, Gray]]:
+        kept: list[tuple[float, Gray]] = []
         for frame in frames:
             assert isinstance(frame, VideoFrame)
-            if frame.time is None:
+            if frame.pts is None:
                 continue
             at = frame.time + self._shift
             if 0 <= at - self._last_kept < self._spacing:
                 continue
             self._last_kept = at
             small = self._scale.reformat(frame, WIDTH, HEIGHT, "gray", interpolation="AREA")
-            kept.append((at, small.to_ndarray()))
+            kept.append((at, cast("Gray", small.to_ndarray())))
         return kept
 
 
@@ -244,14 +249,14 @@ class _SoundReader:
         self._start = self._end = -np.inf
         self._joined = -np.inf  # where the last block ended
 
-    def feed(self, packet: Packet, shift: float) -> list[tuple[bool, AudioBlock]]:
+    def feed(self, packet: AnyPacket, shift: float) -> list[tuple[bool, AudioBlock]]:
         """Blocks that are complete, each with whether it continues the one before."""
         blocks: list[tuple[bool, AudioBlock]] = []
         for frame in packet.decode():
             assert isinstance(frame, AudioFrame)
             if not frame.samples or not frame.sample_rate:
                 continue
-            at = frame.time + shift if frame.time is not None else max(self._end, 0.0)
+            at = frame.time + shift if frame.pts is not None else max(self._end, 0.0)
             if self._frames and (abs(at - self._end) > SOUND_GAP or not _alike(frame, self._frames[0])):
                 blocks += self.finish()
             if not self._frames:
@@ -288,7 +293,7 @@ def _mono(frames: Sequence[AudioFrame]) -> FloatArray:
     mono = np.zeros(sum(f.samples for f in frames), np.float32)
     for plane in range(channels if planar else 1):
         size = 1 if planar else channels
-        parts = [np.frombuffer(f.planes[plane], kind, f.samples * size) for f in frames]
+        parts = [np.frombuffer(memoryview(f.planes[plane]), kind, f.samples * size) for f in frames]
         samples = np.concatenate(parts).astype(np.float32)
         mono += samples if planar else samples.reshape(-1, channels).sum(axis=1)
     mono /= channels
@@ -331,7 +336,7 @@ class _Segmenter:
             if block.start + len(block.samples) / block.rate > self._origin:
                 self._open.add(block, follows=follows)
 
-    def pictures(self, pictures: list[tuple[float, NDArray[np.uint8]]]) -> None:
+    def pictures(self, pictures: list[tuple[float, Gray]]) -> None:
         for at, gray in pictures:
             if at >= self._origin:
                 self._draft_at(at).pictures.append((at, gray))
@@ -359,9 +364,7 @@ class _Draft:
     end: float = np.inf
     packets: list[tuple[float, int]] = field(default_factory=list[tuple[float, int]])
     keys: list[float] = field(default_factory=list[float])
-    pictures: list[tuple[float, NDArray[np.uint8]]] = field(
-        default_factory=list[tuple[float, NDArray[np.uint8]]]
-    )
+    pictures: list[tuple[float, Gray]] = field(default_factory=list[tuple[float, Gray]])
     blocks: list[list[AudioBlock]] = field(default_factory=list[list[AudioBlock]])
 
     @property
@@ -391,6 +394,6 @@ class _Draft:
         )
 
 
-def _stack(pictures: Sequence[tuple[float, NDArray[np.uint8]]]) -> Pictures:
+def _stack(pictures: Sequence[tuple[float, Gray]]) -> Pictures:
     gray = np.stack([g for _, g in pictures]) if pictures else np.empty((0, HEIGHT, WIDTH), np.uint8)
     return Pictures(np.array([t for t, _ in pictures], dtype=np.float64), gray)

@@ -1,0 +1,271 @@
+"""The `signals` analyzer: curves become dimensions and one curve of worth, with no model and no network.
+
+What carries the information is measured in `docs/detection.md`. In short: a moment is loud *against both
+its sides in at least two bands at once*, sounds like people rather than like machines, music or weather,
+and the picture agrees. The pieces multiply, none is ever a hard zero.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+
+from tldr_highlight.analysis.base import STEP, Analysis, Curve, Event, Evidence, clock
+from tldr_highlight.analysis.moments import (
+    REACTION_LEAD,
+    SUPPRESSION,
+    peaks,
+    region,
+)
+from tldr_highlight.analysis.rolling import contrast, highest, mean, over_baseline, rank, sigmoid, steps
+from tldr_highlight.analysis.signals import Signals
+
+BANDS = ("low", "mid", "high")
+
+
+@dataclass(frozen=True, slots=True)
+class Features:
+    """What the fusion sees, per step; NaN where unknown. Names as in `features`."""
+
+    values: dict[str, Curve]
+
+    def __getitem__(self, name: str) -> Curve:
+        return self.values[name]
+
+
+def features(signals: Signals) -> Features:
+    """Everything that needs surroundings, computed once."""
+    c = signals.curves
+    out: dict[str, Curve] = {}
+    slow = np.array([contrast(c[b], 3.0, 18.0, 6.0) for b in BANDS])
+    fast = np.array([contrast(c[b], 1.5, 12.0, 3.0) for b in BANDS])
+    for i, band in enumerate(BANDS):
+        out[f"{band}_slow"], out[f"{band}_fast"] = slow[i], fast[i]
+    out["slow"] = np.sort(slow, axis=0)[1]  # a rise in at least two of three bands
+    out["fast"] = np.sort(fast, axis=0)[1]
+    out["excess"] = np.sort(np.array([_excess(c[b]) for b in BANDS]), axis=0)[1]
+    out["spread"] = slow.max(axis=0) - out["slow"]
+    out["air_slow"] = contrast(c["air"], 3.0, 18.0, 6.0)
+    out["loudness_slow"] = contrast(c["loudness"], 3.0, 18.0, 6.0)
+    out["peak_fast"] = contrast(c["peak"], 1.5, 12.0, 3.0)
+    for name in ("tonality", "stability", "flatness", "fill", "wobble", "voiced", "glide", "syllables", "ha",
+                 "flux", "clipped"):  # fmt: skip
+        out[name] = mean(c[name], 3.0)
+    for name in ("tonality", "stability", "flatness", "voiced", "wobble", "ha", "flux"):
+        out[f"d_{name}"] = out[name] - rank(c[name], -steps(60), steps(60) + 1, 0.5, 8)
+    out["hiss"] = mean(c["air"] - c["mid"], 3.0)
+    out["d_hiss"] = out["hiss"] - rank(c["air"] - c["mid"], -steps(60), steps(60) + 1, 0.5, 8)
+    out["body"] = mean(c["floor"] - c["peak"], 3.0)
+    out["pitch"] = over_baseline(c["pitch"], 2.0, 120.0, 0.12)
+    out["effort"] = over_baseline(c["effort"], 2.0, 90.0, 2.0)
+    out["level"] = over_baseline(c["loudness"], 3.0, 120.0, 2.0)
+    log_motion = np.log2(c["motion"] + 0.3)
+    out["motion"] = contrast(log_motion, 2.0, 15.0, 3.0)
+    out["motion_level"] = over_baseline(log_motion, 3.0, 120.0, 0.4)
+    out["packets"] = contrast(c["packets"], 3.0, 15.0, 3.0)
+    near = mean(c["cuts"], 6.0)
+    out["cut_burst"] = near - mean(c["cuts"], 120.0)
+    out["cut_near"] = highest(c["cuts"], 2.0, 2.0)
+    out["flash"] = highest(c["flash"], 1.0, 1.0)
+    out["advert"] = _adverts(c["brightness"], c["detail"])
+    return Features(out)
+
+
+def _excess(curve: Curve) -> Curve:
+    """How far a second of sound stands above both sides: the contrast with a core as short as borders need."""
+    return contrast(curve, 1.0, 18.0, 6.0)
+
+
+def _adverts(brightness: Curve, detail: Curve) -> Curve:
+    """1 between two black pictures 8-90 s apart, else 0: commercial breaks start and end in black."""
+    black = (brightness < 24) & (detail < 6)
+    starts = np.flatnonzero(black)
+    inside = np.zeros(len(black))
+    for a, b in zip(starts[:-1], starts[1:], strict=True):
+        if steps(8) <= b - a <= steps(90):
+            inside[a : b + 1] = 1.0
+    return inside
+
+
+KNOWN = ("action_intensity", "crowd_reaction", "speech_excitement", "humor", "scene_energy", "emotional_peak")
+"""The dimensions that signals can judge; all others are unknown."""
+
+
+@dataclass(frozen=True, slots=True)
+class Judgement:
+    """Per step: the odds of a moment and what kind it would be."""
+
+    worth: Curve  # logit
+    dimensions: dict[str, Curve]  # 0..1, NaN unknown
+    parts: dict[str, Curve]  # loud, gate, crowd, voice ...: what evidence is written from
+
+
+def judge(f: Features) -> Judgement:
+    """The hand-set fusion: `1 - (1 - loud * gates * (.5 + .5 * support)) * (1 - .5 * voice)`."""
+    loud = np.fmax(sigmoid(f["slow"], 4.0, 1.1), sigmoid(0.8 * f["fast"], 4.2, 1.1))
+    gate = _gate(f)
+    crowd = (
+        sigmoid(f["flatness"], 0.12, 0.04)
+        * sigmoid(f["fill"], 0.75, 0.06)
+        * sigmoid(-f["stability"], -0.45, 0.06)
+    )
+    voice = (
+        sigmoid(f["pitch"], 1.6, 0.45) * sigmoid(f["voiced"], 0.45, 0.08) * sigmoid(f["level"], 0.6, 0.3)
+        * sigmoid(f["glide"], 0.25, 0.08)
+    )  # fmt: skip
+    laugh = sigmoid(f["ha"], 0.42, 0.05) * sigmoid(f["slow"], 2.0, 0.8) * sigmoid(f["d_flatness"], 0.0, 0.03)
+    motion = sigmoid(f["motion"], 0.7, 0.25)
+    cuts = sigmoid(f["cut_burst"], 0.12, 0.04)
+
+    def near(x: Curve) -> Curve:
+        return np.nan_to_num(highest(x, 2.0, 2.0))
+
+    support = 1 - (1 - near(crowd)) * (1 - near(voice)) * (1 - 0.8 * near(motion)) * (
+        1 - 0.4 * near(cuts)
+    ) * (1 - near(laugh))
+    sound = np.nan_to_num(loud) * gate * (0.5 + 0.5 * support)
+    heard = np.isfinite(f["slow"]) | np.isfinite(f["fast"])
+    silent = np.where(heard, 0.0, 0.9 * np.nan_to_num(motion))
+    worth = 1 - (1 - sound) * (1 - 0.5 * np.nan_to_num(voice)) * (1 - 0.5 * np.nan_to_num(laugh) * gate) * (
+        1 - silent
+    )
+    worth *= np.where(f["advert"] > 0, 0.1, 1.0)
+    worth = np.clip(worth, 1e-4, 1 - 1e-4)
+    parts = {
+        "loud": loud,
+        "gate": gate,
+        "crowd": crowd,
+        "voice": voice,
+        "laugh": laugh,
+        "motion": motion,
+        "cuts": cuts,
+    }
+    return Judgement(np.log(worth / (1 - worth)), {}, parts)
+
+
+def _gate(f: Features) -> Curve:
+    """How much a rise sounds like people and action, 0..1: the product of doubts about its kind."""
+    tonal = 1 - 0.85 * sigmoid(f["tonality"], 0.62, 0.05) * sigmoid(f["stability"], 0.42, 0.06)
+    hiss = 1 - 0.8 * sigmoid(f["hiss"], 2.0, 2.0) * sigmoid(f["d_hiss"], 4.0, 1.5)
+    knocks = 0.25 + 0.75 * sigmoid(f["fill"], 0.42, 0.06)
+    machine = 1 - 0.6 * sigmoid(-f["wobble"], -0.9, 0.2)
+    clipped = 1 - 0.4 * sigmoid(f["clipped"], 0.5, 0.15)
+    return np.nan_to_num(tonal * hiss * knocks * machine * clipped, nan=0.5)
+
+
+def analyse(signals: Signals) -> Analysis:
+    """Worth, dimensions and events of a stretch of curves."""
+    f = features(signals)
+    judged = judge(f)
+    dimensions = _dimensions(f, judged.parts)
+    events = _events(signals.first, f, judged, dimensions)
+    c = signals.curves
+    texture = np.stack([c[n] for n in ("low", "mid", "high", "motion", "brightness", "detail")], axis=1)
+    cuts = np.nan_to_num(c["cuts"])
+    return Analysis(signals.first, judged.worth, dimensions, events, c["loudness"], cuts, texture)
+
+
+def _dimensions(f: Features, part: dict[str, Curve]) -> dict[str, Curve]:
+    """Fixed sigmoids, so that two files compare. Where neither sound nor picture was there: NaN."""
+    loud = part["loud"] * part["gate"]
+    heard, seen = np.isfinite(loud), np.isfinite(part["motion"])
+    crowd = part["crowd"] * loud
+    voice = part["voice"]
+    action = 1 - (1 - np.nan_to_num(part["motion"])) * (1 - 0.6 * np.nan_to_num(part["cuts"]))
+    energy = np.nan_to_num(0.8 * loud) + 0.2 * np.nan_to_num(part["cuts"])
+    return {
+        "action_intensity": np.where(seen, action, np.nan),
+        "crowd_reaction": np.where(heard, crowd, np.nan),
+        "speech_excitement": np.where(heard, np.nan_to_num(voice), np.nan),
+        "humor": np.where(heard, 0.8 * np.nan_to_num(part["laugh"]), np.nan),
+        "scene_energy": np.where(heard | seen, energy, np.nan),
+        "emotional_peak": np.where(
+            heard, np.sqrt(np.nan_to_num(voice) * np.nan_to_num(np.fmax(crowd, loud))), np.nan
+        ),
+    }
+
+
+FLOOR = -2.2
+"""Logit below which nothing is proposed: odds of one in ten."""
+
+
+def _events(first: int, f: Features, judged: Judgement, dimensions: dict[str, Curve]) -> tuple[Event, ...]:
+    """Peaks of worth, each with its borders; weaker peaks close to a stronger one belong to it."""
+    taken: list[tuple[int, int]] = []
+    events: list[Event] = []
+    silent = not np.isfinite(f["excess"]).any()
+    excess = f["motion"] if silent else f["excess"]
+    room = steps(SUPPRESSION)
+    for top in peaks(judged.worth, FLOOR):
+        if any(a - room <= top <= b + room for a, b in taken):
+            continue
+        a, b = region(excess, top, 0.4, 0.3 if silent else 1.2)
+        taken.append((a, b))
+        part = slice(a, b + 1)
+        best = a + int(np.nanargmax(np.nan_to_num(excess[part], nan=-np.inf)))
+        peak = (first + best + 0.5) * STEP
+        values = {n: float(np.nanmax(v[part])) for n, v in dimensions.items() if np.isfinite(v[part]).any()}
+        events.append(
+            Event(
+                start=max(0.0, (first + a) * STEP - REACTION_LEAD),
+                peak=peak,
+                end=(first + b + 1) * STEP + 0.3,
+                worth=float(judged.worth[top]),
+                confidence=_confidence(f, top),
+                dimensions=values,
+                evidence=_evidence(f, judged.parts, part, peak),
+            )
+        )
+    return tuple(sorted(events, key=lambda e: e.start))
+
+
+def _confidence(f: Features, top: int) -> float:
+    """How much of what could be judged was: sound is most of it, picture the rest."""
+    heard, seen = np.isfinite(f["slow"][top]), np.isfinite(f["motion"][top])
+    return 0.65 * float(heard) + 0.3 * float(seen)
+
+
+def _evidence(f: Features, part: dict[str, Curve], at: slice, peak: float) -> tuple[Evidence, ...]:
+    """Sentences for what spoke for the event, strongest first."""
+
+    def top(curve: Curve) -> float:
+        values = curve[at]
+        return float(np.nanmax(values)) if np.isfinite(values).any() else -np.inf
+
+    when = clock(peak)
+    found: list[tuple[float, str, str]] = []
+    if (rise := top(f["slow"])) > 1.5:
+        found.append(
+            (top(part["loud"]), "scene_energy", f"{rise:.1f} dB above both sides in two bands at {when}")
+        )
+    if (crowd := top(part["crowd"] * part["loud"])) > 0.3:
+        found.append(
+            (
+                crowd,
+                "crowd_reaction",
+                f"crowd noise {top(f['level']):.1f} σ above the minutes around at {when}",
+            )
+        )
+    if (voice := top(part["voice"])) > 0.3:
+        found.append(
+            (
+                voice,
+                "speech_excitement",
+                f"voice {top(f['pitch']):.1f} σ higher than in the minutes around at {when}",
+            )
+        )
+    if (laugh := top(part["laugh"])) > 0.3:
+        found.append(
+            (
+                laugh,
+                "humor",
+                f"laughter-like rhythm, {top(f['ha']):.0%} of the envelope at 4-6.5 Hz, at {when}",
+            )
+        )
+    if (motion := top(part["motion"])) > 0.3:
+        found.append(
+            (motion, "action_intensity", f"motion {2 ** top(f['motion']):.1f}x that of both sides at {when}")
+        )
+    found.sort(key=lambda e: -e[0])
+    return tuple(Evidence(name, round(peak, 2), text) for _, name, text in found)

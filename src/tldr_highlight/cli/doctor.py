@@ -1,0 +1,132 @@
+"""`tldr-highlight doctor`: what is there, what is missing, and what each missing thing would give."""
+
+from __future__ import annotations
+
+import importlib.util
+import json
+import os
+import platform
+import shutil
+import sys
+import tempfile
+from pathlib import Path
+from typing import Annotated, Literal, NamedTuple
+
+import typer
+
+State = Literal["ok", "missing", "problem"]
+
+
+class Check(NamedTuple):
+    """One thing looked at."""
+
+    name: str
+    state: State  # missing: optional, the message says what it would add; problem: must be mended
+    message: str
+
+
+def doctor(
+    as_json: Annotated[bool, typer.Option("--json", help="Print one JSON document on stdout.")] = False,
+) -> None:
+    """Say what is there and what is missing: libraries, codecs, programs, keys, cores, memory, disk."""
+    checks = [*_machine(), *_media(), *_optional()]
+    if as_json:
+        document = {"ok": all(c.state != "problem" for c in checks), "checks": [c._asdict() for c in checks]}
+        sys.stdout.write(json.dumps(document, indent=2) + "\n")
+    else:
+        _show(checks)
+    if any(c.state == "problem" for c in checks):
+        raise typer.Exit(1)
+
+
+def _machine() -> list[Check]:
+    cores = os.cpu_count() or 1
+    free = shutil.disk_usage(Path.cwd()).free / 1e9
+    checks = [
+        Check("python", "ok", platform.python_version()),
+        Check("cores", "ok", str(cores) if cores > 1 else "1 (pictures decode half as fast)"),
+        Check(
+            "disk",
+            "ok" if free > 1 else "problem",
+            f"{free:.0f} GB free here" + ("" if free > 1 else "; free some"),
+        ),
+    ]
+    if (memory := _memory()) is not None:
+        enough = memory > 1.0
+        checks.append(
+            Check(
+                "memory",
+                "ok" if enough else "problem",
+                f"{memory:.1f} GB" + ("" if enough else "; 1 is needed"),
+            )
+        )
+    try:
+        with tempfile.TemporaryFile(dir=Path.cwd()):
+            checks.append(Check("here", "ok", "results can be written into this folder"))
+    except OSError as error:
+        checks.append(
+            Check("here", "missing", f"cannot write here ({error.strerror}); give --out another folder")
+        )
+    return checks
+
+
+def _memory() -> float | None:
+    """GB of memory, where the system tells."""
+    try:
+        return os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES") / 1e9
+    except (AttributeError, ValueError, OSError):
+        return None
+
+
+NEEDED = {"decoders": ("h264", "hevc", "vp9", "av1", "aac", "opus", "mp3"), "encoders": ("libx264", "aac")}
+
+
+def _media() -> list[Check]:
+    import av  # noqa: PLC0415
+    from av.codec import Codec  # noqa: PLC0415
+
+    version = ".".join(map(str, av.library_versions["libavcodec"]))
+    checks = [Check("media engine", "ok", f"PyAV {av.__version__}, libavcodec {version}")]
+    for kind, names in NEEDED.items():
+        lacking: list[str] = []
+        for name in names:
+            try:
+                Codec(name, "r" if kind == "decoders" else "w")
+            except av.codec.codec.UnknownCodecError:
+                lacking.append(name)
+        message = (
+            f"without {', '.join(lacking)}: install PyAV from its own wheel" if lacking else ", ".join(names)
+        )
+        checks.append(Check(kind, "problem" if lacking else "ok", message))
+    return checks
+
+
+def _optional() -> list[Check]:
+    from tldr_highlight.settings import Settings  # noqa: PLC0415
+
+    program = shutil.which("ffmpeg")
+    otio = importlib.util.find_spec("opentimelineio") is not None
+    key = Settings().gemini_api_key is not None
+    return [
+        Check("ffmpeg program", "ok" if program else "missing", program or "only SRT sources need it; files do not"),
+        Check("otio extra", "ok" if otio else "missing",
+              "OTIO and FCP7 XML exports" if otio else "pip install 'tldr-highlight[otio]' adds OTIO and FCP7 XML exports"),
+        Check("Gemini key", "ok" if key else "missing",
+              "TLDR_GEMINI_API_KEY is set" if key else "not set; signals judge, offline and free"),
+    ]  # fmt: skip
+
+
+SIGNS = {"ok": "[green]ok[/]     ", "missing": "[yellow]-[/]      ", "problem": "[red]problem[/]"}
+
+
+def _show(checks: list[Check]) -> None:
+    from rich.console import Console  # noqa: PLC0415
+    from rich.markup import escape  # noqa: PLC0415
+
+    console = Console(highlight=False)
+    for check in checks:
+        console.print(f"{SIGNS[check.state]} {check.name:<15} {escape(check.message)}")
+    if all(c.state != "problem" for c in checks):
+        console.print(
+            "Ready: [bold]tldr-highlight find FILE[/], or [bold]tldr-highlight demo[/] without one."
+        )

@@ -1,0 +1,249 @@
+"""`tldr-highlight find`: files, globs and folders in; a folder of highlights each out."""
+
+from __future__ import annotations
+
+import glob
+import os
+import sys
+from collections.abc import Sequence
+from enum import StrEnum
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from tldr_highlight.cli.progress import bars
+from tldr_highlight.errors import NotFoundError, TldrError, UsageError
+
+if TYPE_CHECKING:
+    from tldr_highlight.highlights.document import HighlightsDoc
+    from tldr_highlight.pipeline.find import FindOptions
+
+MEDIA = {
+    ".mp4", ".m4v", ".mov", ".mkv", ".webm", ".ts", ".mts", ".m2ts", ".flv", ".avi", ".wmv", ".asf", ".mpg",
+    ".mpeg", ".vob", ".ogv", ".ogg", ".opus", ".mp3", ".m4a", ".aac", ".wav", ".flac", ".wma", ".3gp",
+}  # fmt: skip
+"""What a folder is searched for. A file named on the command line may be called anything."""
+
+FORMATS = ("json", "csv", "edl", "chapters", "vtt", "otio", "fcpxml")
+
+
+class AnalyzerName(StrEnum):
+    """Who judges."""
+
+    AUTO = "auto"
+    SIGNALS = "signals"
+
+
+class Preset(StrEnum):
+    """What the source is about: sets the weights, never the measuring."""
+
+    GENERAL = "general"
+    GAMING = "gaming"
+    SPORTS = "sports"
+    EDUCATION = "education"
+    PODCAST = "podcast"
+    CORPORATE = "corporate"
+
+
+class Motion(StrEnum):
+    """How many pictures are decoded."""
+
+    AUTO = "auto"
+    KEYS = "keys"
+    EXACT = "exact"
+
+
+def find(
+    sources: Annotated[list[str], typer.Argument(metavar="SOURCE...", help="Files, globs or folders.")],
+    out: Annotated[
+        Path | None,
+        typer.Option(
+            help="Folder for the results; with several sources, one folder each inside it. "
+            "[default: highlights/<name of the source>]",
+            show_default=False,
+        ),
+    ] = None,
+    preset: Annotated[Preset, typer.Option(help="What it is about.")] = Preset.GENERAL,
+    dimensions: Annotated[
+        Path | None, typer.Option(help="Your own dimension set (TOML) instead of a preset.")
+    ] = None,
+    analyzer: Annotated[AnalyzerName | None, typer.Option(help="Who judges.", show_default="auto")] = None,
+    most: Annotated[int | None, typer.Option("--max", min=1, help="Keep only the best N.")] = None,
+    threshold: Annotated[
+        float | None,
+        typer.Option(min=0.0, max=1.0, help="Keep what scores this or more.", show_default="the set's"),
+    ] = None,
+    reel: Annotated[
+        float | None,
+        typer.Option(min=1.0, max=7200.0, metavar="SECONDS", help="Also one reel of this length."),
+    ] = None,
+    export: Annotated[
+        list[str] | None,
+        typer.Option(metavar="FORMAT", help=f"Also write: {', '.join(FORMATS)}. Repeat it or use commas."),
+    ] = None,
+    motion: Annotated[
+        Motion, typer.Option(help="Pictures to decode: key pictures, all of them, or what is cheap.")
+    ] = Motion.AUTO,
+    clips: Annotated[bool, typer.Option(help="Cut clips and thumbnails.")] = True,
+    as_json: Annotated[bool, typer.Option("--json", help="Print one JSON document on stdout.")] = False,
+) -> None:
+    """Find the highlights of videos and write clips, thumbnails, a report and highlights.json."""
+    from tldr_highlight.highlights.document import dumps  # noqa: PLC0415
+
+    options = _options(preset, dimensions, analyzer, most, threshold, reel, export, motion, clips=clips)
+    paths = expand(sources)
+    targets = outputs(paths, out)
+    results: list[object] = []
+    failed: list[TldrError] = []
+    for path, target in zip(paths, targets, strict=True):
+        try:
+            document = _one(path, target, options, quiet=as_json)
+            results.append(_placed(document, target))
+        except TldrError as error:
+            if not as_json and len(paths) == 1:
+                raise
+            sys.stderr.write(f"tldr-highlight: {error}\n")
+            failed.append(error)
+            results.append({"source": str(path), "error": {"code": error.code, "message": str(error)}})
+    if as_json:
+        sys.stdout.write(dumps(results[0] if len(results) == 1 else {"results": results}))
+    if failed:
+        raise typer.Exit(failed[0].exit_code if len(paths) == 1 else 1)
+    if any(h["clip"] is None for r in results for h in r["highlights"]) and clips:  # pyright: ignore
+        raise typer.Exit(1)
+
+
+def expand(sources: Sequence[str]) -> list[Path]:
+    """Every file meant, in order, none twice.
+
+    Raises:
+        NotFoundError: nothing there, with what was looked for.
+    """
+    paths: list[Path] = []
+    for source in sources:
+        path = Path(source)
+        if path.is_dir():
+            inside = sorted(p for p in path.iterdir() if p.suffix.lower() in MEDIA and p.is_file())
+            if not inside:
+                raise NotFoundError(
+                    f"no media in the folder {source}: nothing there ends in .mp4, .mkv, .mp3 ..."
+                )
+            paths += inside
+        elif path.exists() or not glob.has_magic(source):
+            paths.append(path)
+        elif found := sorted(Path(p) for p in glob.glob(source, recursive=True) if Path(p).is_file()):  # noqa: PTH207
+            paths += found
+        else:
+            raise NotFoundError(f"nothing matches {source}")
+    return list(dict.fromkeys(paths))
+
+
+def outputs(paths: Sequence[Path], out: Path | None) -> list[Path]:
+    """A folder for each source: `out` itself for a single one, else `out/<stem>`, made unique."""
+    if out is not None and len(paths) == 1:
+        return [out]
+    base = out or Path("highlights")
+    taken: set[str] = set()
+    targets: list[Path] = []
+    for path in paths:
+        stem = path.stem.strip().strip(".") or "source"
+        name, number = stem, 1
+        while name.casefold() in taken:
+            number += 1
+            name = f"{stem}-{number}"
+        taken.add(name.casefold())
+        targets.append(base / name)
+    return targets
+
+
+def _options(
+    preset: Preset,
+    dimensions: Path | None,
+    analyzer: AnalyzerName | None,
+    most: int | None,
+    threshold: float | None,
+    reel: float | None,
+    export: list[str] | None,
+    motion: Motion,
+    *,
+    clips: bool,
+) -> FindOptions:
+    from tldr_highlight.analysis import dimensions as sets  # noqa: PLC0415
+    from tldr_highlight.analysis.moments import MomentOptions  # noqa: PLC0415
+    from tldr_highlight.media.read import Sampling  # noqa: PLC0415
+    from tldr_highlight.pipeline.find import FindOptions  # noqa: PLC0415
+    from tldr_highlight.settings import Settings  # noqa: PLC0415
+
+    AnalyzerName(analyzer or Settings().analyzer)
+    sampling = {Motion.AUTO: None, Motion.KEYS: Sampling.KEYS, Motion.EXACT: Sampling.ALL}[motion]
+    return FindOptions(
+        dimension_set=sets.load(dimensions) if dimensions else sets.preset(preset.value),
+        moments=MomentOptions(threshold=threshold, max_highlights=most),
+        sampling=sampling,
+        clips=clips,
+        reel_seconds=reel if clips else None,
+        exports=_formats(export or []),
+    )
+
+
+def _formats(asked: Sequence[str]) -> tuple[str, ...]:
+    names = [name.strip().lower() for entry in asked for name in entry.split(",") if name.strip()]
+    for name in names:
+        if name not in FORMATS:
+            raise UsageError(f"cannot export {name!r}: choose from {', '.join(FORMATS)}")
+    return tuple(dict.fromkeys(names))
+
+
+def _one(path: Path, out: Path, options: FindOptions, *, quiet: bool) -> HighlightsDoc:
+    from tldr_highlight.pipeline.find import find as run  # noqa: PLC0415
+
+    with bars() as progress:
+        document = run(path, out, options, progress, say=_say)
+    if not quiet:
+        _tell(document, out)
+    return document
+
+
+def _say(message: str) -> None:
+    sys.stderr.write(f"tldr-highlight: {message}\n")
+
+
+def _placed(document: HighlightsDoc, out: Path) -> HighlightsDoc:
+    """The document with file names a program can open from where it is: `out` in front."""
+    for highlight in document["highlights"]:
+        for key in ("clip", "thumbnail"):
+            name = highlight[key]
+            highlight[key] = os.fspath(out / name) if name else None
+    return document
+
+
+def _tell(document: HighlightsDoc, out: Path) -> None:
+    from rich.console import Console  # noqa: PLC0415
+    from rich.markup import escape  # noqa: PLC0415
+    from rich.table import Table  # noqa: PLC0415
+
+    from tldr_highlight.analysis.base import clock  # noqa: PLC0415
+
+    console = Console(highlight=False)
+    found = document["highlights"]
+    speed = document["duration"] / max(document["elapsed"], 1e-3)
+    console.print(
+        f"[bold]{len(found)} highlight{'' if len(found) == 1 else 's'}[/] in {clock(document['duration'])}"
+        f" of {escape(Path(document['source']).name)} ({speed:.0f}x realtime)"
+    )
+    if found:
+        table = Table(box=None, padding=(0, 2, 0, 0), pad_edge=False)
+        for name, justify in (("time", "right"), ("length", "right"), ("score", "right"), ("what", "left")):
+            table.add_column(name, justify=justify, style="dim" if name == "length" else "")  # type: ignore[arg-type]
+        table.add_column("why", overflow="ellipsis", no_wrap=True, style="dim")
+        for h in found:
+            why = h["evidence"][0]["text"] if h["evidence"] else ""
+            table.add_row(clock(h["start"]), f"{h['end'] - h['start']:.0f} s", f"{h['score']:.2f}",
+                          h["types"][0] if h["types"] else "-", escape(why))  # fmt: skip
+        console.print(table)
+    else:
+        console.print("Nothing stood out enough. A lower --threshold shows the strongest there is.")
+    for warning in document["warnings"]:
+        Console(stderr=True, highlight=False).print(f"[yellow]note:[/] {escape(warning)}")
+    console.print(f"[bold]{escape(str(out / 'report.html'))}[/]")

@@ -1,0 +1,63 @@
+"""The command `tldr-highlight`. Heavy imports wait inside the commands, so that `--help` is quick."""
+
+from __future__ import annotations
+
+import signal
+import sys
+from types import FrameType
+from typing import Annotated
+
+import typer
+
+from tldr_highlight import __version__
+from tldr_highlight.cli.demo import demo
+from tldr_highlight.cli.doctor import doctor
+from tldr_highlight.cli.find import find
+from tldr_highlight.errors import TldrError
+
+app = typer.Typer(
+    help="Find the moments worth watching in a video, and cut them into clips.",
+    no_args_is_help=True,
+    add_completion=False,
+    rich_markup_mode="rich",
+    pretty_exceptions_enable=False,
+)
+app.command()(find)
+app.command()(demo)
+app.command()(doctor)
+
+INTERRUPTED = 130
+
+
+def _version(asked: bool) -> None:
+    if asked:
+        typer.echo(f"tldr-highlight {__version__}")
+        raise typer.Exit
+
+
+@app.callback()
+def root(
+    version: Annotated[
+        bool, typer.Option("--version", callback=_version, is_eager=True, help="Print the version and exit.")
+    ] = False,
+) -> None:
+    """Options of the command itself."""
+
+
+def run() -> None:
+    """Run the command line; exit codes are the contract's (see `errors`)."""
+    signal.signal(signal.SIGTERM, _interrupt)
+    try:
+        app()
+    except TldrError as error:
+        sys.stderr.write(f"tldr-highlight: {error}\n")
+        sys.exit(error.exit_code)
+    except SystemExit as end:
+        if end.code == INTERRUPTED:
+            sys.stderr.write("tldr-highlight: interrupted; run the same command again to go on from here\n")
+        raise
+
+
+def _interrupt(number: int, frame: FrameType | None) -> None:
+    """SIGTERM is Ctrl-C from another process: the same tidy end."""
+    raise KeyboardInterrupt

@@ -1,0 +1,42 @@
+"""Progress on stderr: bars on a terminal, nothing in a pipe."""
+
+from __future__ import annotations
+
+import contextlib
+import sys
+from collections.abc import Callable, Iterator
+
+LABELS = {
+    "analyse": "Watching and listening",
+    "clips": "Cutting clips",
+    "thumbnails": "Thumbnails",
+    "reel": "Joining the reel",
+    "make": "Making a match",
+}
+
+
+@contextlib.contextmanager
+def bars(*, shown: bool = True) -> Iterator[Callable[[str, float, float], None]]:
+    """A function that shows how far each stage is, for as long as the block lasts."""
+    if not shown or not sys.stderr.isatty():
+        yield lambda stage, done, total: None
+        return
+    from rich.console import Console  # noqa: PLC0415
+    from rich.progress import BarColumn, Progress, TaskID, TaskProgressColumn, TextColumn, TimeRemainingColumn  # noqa: PLC0415
+
+    with Progress(
+        TextColumn("{task.description:<22}"),
+        BarColumn(bar_width=None),
+        TaskProgressColumn(),
+        TimeRemainingColumn(),
+        console=Console(stderr=True),
+        transient=True,
+    ) as progress:
+        tasks: dict[str, TaskID] = {}
+
+        def tell(stage: str, done: float, total: float) -> None:
+            if stage not in tasks:
+                tasks[stage] = progress.add_task(LABELS.get(stage, stage), total=total or None)
+            progress.update(tasks[stage], completed=done, total=total or None)
+
+        yield tell

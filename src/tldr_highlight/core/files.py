@@ -1,0 +1,74 @@
+"""Files that appear whole or not at all, and folders that one run holds at a time."""
+
+from __future__ import annotations
+
+import contextlib
+import errno
+import os
+import tempfile
+from collections.abc import Iterator
+from pathlib import Path
+
+from tldr_highlight.errors import DiskFullError, OutputBusyError, OutputError
+
+FULL = {errno.ENOSPC, errno.EDQUOT, errno.EFBIG}
+"""What the system says when there is no more room: on the disk, in the quota, for one file."""
+
+
+@contextlib.contextmanager
+def output_errors(path: Path) -> Iterator[None]:
+    """Turn what the system says about writing `path` into `OutputError` or `DiskFullError`."""
+    try:
+        yield
+    except OSError as error:
+        if error.errno in FULL:
+            raise DiskFullError(
+                f"no space left to write {path}: free some, or choose another folder with --out"
+            ) from error
+        raise OutputError(f"cannot write {path}: {error.strerror or error}") from error
+
+
+@contextlib.contextmanager
+def replacing(path: Path) -> Iterator[Path]:
+    """A temporary path beside `path` to write to; it takes the name when the block ends well.
+
+    On any failure, Ctrl-C included, the temporary file is removed and `path` is what it was before.
+    """
+    with output_errors(path):
+        path.parent.mkdir(parents=True, exist_ok=True)
+        handle, name = tempfile.mkstemp(dir=path.parent, prefix=".", suffix=path.suffix)
+        os.close(handle)
+        draft = Path(name)
+        try:
+            yield draft
+            draft.chmod(0o644)
+            with draft.open("rb") as written:
+                os.fsync(written.fileno())
+            draft.replace(path)
+        finally:
+            draft.unlink(missing_ok=True)
+
+
+def write_text(path: Path, text: str) -> None:
+    """Write UTF-8 text so that readers see the old file or the new one."""
+    with replacing(path) as draft:
+        draft.write_text(text, encoding="utf-8", newline="\n")
+
+
+@contextlib.contextmanager
+def held(folder: Path) -> Iterator[None]:
+    """Hold `folder` against other runs for as long as the block lasts; a crash lets go of it.
+
+    Raises:
+        OutputBusyError: another process holds it.
+    """
+    import fcntl  # noqa: PLC0415 - not on Windows, where two runs are the user's to avoid
+
+    with output_errors(folder), (folder / "lock").open("w") as lock:
+        try:
+            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError as error:
+            raise OutputBusyError(
+                f"another run is writing into {folder.parent}: wait for it, or choose another folder with --out"
+            ) from error
+        yield

@@ -1,0 +1,330 @@
+"""The whole story of `tldr-highlight find`: one source in, a folder of highlights out. Read top to bottom.
+
+    probe -> read once into curves -> judge -> moments -> clips, thumbnails, reel -> page, exports, document
+
+What takes long is checkpointed in `<out>/.tldr-highlight`, which goes away with success: a run that was
+interrupted goes on where it was.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+from fractions import Fraction
+from pathlib import Path
+
+from tldr_highlight.analysis.base import Analysis, Moment, clock
+from tldr_highlight.analysis.dimensions import DimensionSet, preset
+from tldr_highlight.analysis.local import KNOWN, analyse
+from tldr_highlight.analysis.moments import MomentOptions, choose
+from tldr_highlight.analysis.scoring import known_share
+from tldr_highlight.analysis.signals import Extractor, Signals, joined
+from tldr_highlight.core.files import write_text
+from tldr_highlight.highlights.document import HighlightDoc, HighlightsDoc, dumps
+from tldr_highlight.highlights.exports import export
+from tldr_highlight.media.cut import cut
+from tldr_highlight.media.join import reel
+from tldr_highlight.media.picture import thumbnails
+from tldr_highlight.media.probe import probe
+from tldr_highlight.media.read import Reader, Sampling, sampling_for
+from tldr_highlight.media.types import ClipResult, ClipSpec, EncodeOptions, MediaInfo
+from tldr_highlight.pipeline.report import ReportCurves, render
+from tldr_highlight.pipeline.workspace import DOCUMENT, Workspace, opened
+
+Progress = Callable[[str, float, float], None]
+"""Called with a stage's name, how much of it is done, and of how much."""
+
+CHECKPOINT_SECONDS = 300.0
+"""Media seconds between checkpoints of the curves: three seconds' work on a common machine."""
+
+
+def _quiet(stage: str, done: float, total: float) -> None:
+    """No progress shown."""
+
+
+@dataclass(frozen=True, slots=True)
+class FindOptions:
+    """What `find` may be asked. The defaults are the contract's."""
+
+    dimension_set: DimensionSet = field(default_factory=lambda: preset("general"))
+    moments: MomentOptions = MomentOptions()
+    sampling: Sampling | None = None  # None: what the source's size allows
+    encode: EncodeOptions = EncodeOptions()
+    clips: bool = True
+    reel_seconds: float | None = None
+    exports: tuple[str, ...] = ()
+
+
+def find(
+    source: Path,
+    out: Path,
+    options: FindOptions | None = None,
+    progress: Progress = _quiet,
+    say: Callable[[str], None] = lambda message: None,
+) -> HighlightsDoc:
+    """Find the highlights of `source` and write them into `out`.
+
+    Raises:
+        TldrError: nothing could be found at all, with the reason. A clip that failed alone is a warning in
+            the document, and its highlight has no clip.
+    """
+    options = options or FindOptions()
+    began = time.monotonic()
+    info = probe(source)
+    sampling = options.sampling or sampling_for(info)
+    with opened(out, source, {"sampling": sampling.value}) as work:
+        measured = _read(info, sampling, work, progress)
+        analysis = analyse(measured.signals)
+        duration = measured.end
+        moments = choose(analysis, options.dimension_set, duration, options.moments)
+        document: HighlightsDoc = {
+            "source": str(source),
+            "duration": round(duration, 3),
+            "analyzer": "signals",
+            "elapsed": 0.0,
+            "highlights": [_highlight(m) for m in moments],
+            "degraded": False,
+            "warnings": [*info.warnings, *measured.warnings],
+        }
+        _note_blindness(document, info, options.dimension_set)
+        if options.clips:
+            _render(info, moments, document, work, options, jumped=measured.jumped, progress=progress)
+        if work.resumed:
+            say(f"took over from an interrupted run: {' and '.join(work.resumed)}")
+        _publish(info, document, analysis, work, options, began)
+    return document
+
+
+def detect(source: Path, preset_name: str = "general") -> list[Moment]:
+    """The moments of a file, without clips or folder: what benchmarks and programs ask for."""
+    info = probe(source)
+    measured = _read(info, sampling_for(info), None, _quiet)
+    return choose(analyse(measured.signals), preset(preset_name), measured.end)
+
+
+# --- reading -------------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True, slots=True)
+class Measured:
+    """Curves of a source and how the reading went."""
+
+    signals: Signals
+    end: float  # media seconds
+    jumped: bool
+    warnings: tuple[str, ...]
+
+
+def _read(info: MediaInfo, sampling: Sampling, work: Workspace | None, progress: Progress) -> Measured:
+    """Read the source once, going on behind the curves of an interrupted run."""
+    before = work.load_curves() if work else None
+    if work and before:
+        work.resumed.append(f"the analysis of the first {clock(before.end)}")
+    extractor = Extractor(first=before.steps if before else 0)
+    reader = Reader(info, sampling, start=max(0.0, before.end - READ_BEFORE) if before else 0.0)
+    saved = before.end if before else 0.0
+    try:
+        for segment in reader:
+            extractor.feed(segment)
+            progress("analyse", segment.end, info.duration)
+            if work and segment.end - saved >= CHECKPOINT_SECONDS and not reader.jumped:
+                saved = segment.end
+                work.save_curves(joined(before, extractor.so_far()))
+    except KeyboardInterrupt:
+        if work and not reader.jumped:
+            work.save_curves(joined(before, extractor.so_far()))
+        raise
+    signals = joined(before, extractor.finish())
+    return Measured(signals, reader.end, reader.jumped, _reading_notes(info, reader))
+
+
+READ_BEFORE = 15.0
+"""Seconds read again before a checkpoint: decoders and pairs of key pictures need a start."""
+
+
+def _reading_notes(info: MediaInfo, reader: Reader) -> tuple[str, ...]:
+    notes: list[str] = []
+    if reader.damaged:
+        notes.append(f"{reader.damaged} damaged packets were left out")
+    if reader.jumped:
+        notes.append("timestamps jump inside the file; times here count what is played, without the jumps")
+    elif reader.end < info.duration - 2.0:
+        notes.append(
+            f"the file ends at {clock(reader.end)} though its header promises {clock(info.duration)}"
+        )
+    return tuple(notes)
+
+
+def _note_blindness(document: HighlightsDoc, info: MediaInfo, dimension_set: DimensionSet) -> None:
+    """Say what could not be judged, where that makes the result worth less."""
+    share = known_share(KNOWN, dimension_set)
+    if share < 0.5:
+        document["degraded"] = True
+        document["warnings"].append(
+            f"signals can judge only {share:.0%} of the weight of dimension set {dimension_set.name!r};"
+            " the ranking rests on what they can judge"
+        )
+    if info.audio is None:
+        document["degraded"] = True
+        document["warnings"].append("no sound: judged by the picture alone, which finds about half as much")
+    if info.video is None:
+        document["warnings"].append("no picture: judged by sound alone; clips hold sound only, no thumbnails")
+
+
+# --- rendering -----------------------------------------------------------------------------------------
+
+
+def _highlight(moment: Moment) -> HighlightDoc:
+    return {
+        "start": moment.start,
+        "end": moment.end,
+        "peak": moment.peak,
+        "score": moment.score,
+        "confidence": moment.confidence,
+        "types": list(moment.types),
+        "title": moment.title,
+        "dimensions": moment.dimensions,
+        "evidence": [{"dimension": e.dimension, "time": e.time, "text": e.text} for e in moment.evidence],
+        "clip_start": moment.clip_start,
+        "clip_end": moment.clip_end,
+        "clip": None,
+        "thumbnail": None,
+    }
+
+
+def _render(
+    info: MediaInfo,
+    moments: Sequence[Moment],
+    document: HighlightsDoc,
+    work: Workspace,
+    options: FindOptions,
+    *,
+    jumped: bool,
+    progress: Progress,
+) -> None:
+    """Clips, thumbnails and the reel; the document gets the names of the files that were made."""
+    clips, pictures = work.out / "clips", work.out / "thumbnails"
+    specs = [
+        ClipSpec(m.clip_start, m.clip_end, clips / f"highlight-{i:02}.mp4") for i, m in enumerate(moments, 1)
+    ]
+    made = _cut_missing(info, specs, document, work, options, jumped=jumped, progress=progress)
+    for spec, highlight in zip(specs, document["highlights"], strict=True):
+        if spec.path in made:
+            highlight["clip"] = f"clips/{spec.path.name}"
+    if info.video:
+        progress("thumbnails", 0, len(moments))
+        items = [(m.peak, pictures / f"highlight-{i:02}.jpg", pictures / f"highlight-{i:02}.webp")
+                 for i, m in enumerate(moments, 1)]  # fmt: skip
+        for item, at, highlight in zip(
+            items, thumbnails(info, items, jumped=jumped), document["highlights"], strict=True
+        ):
+            if at is not None:
+                highlight["thumbnail"] = f"thumbnails/{item[1].name}"
+                made |= {item[1], item[2]}
+    work.forget_others(made)
+    (work.out / "reel.mp4").unlink(missing_ok=True)
+    if options.reel_seconds and moments:
+        progress("reel", 0, 1)
+        _make_reel(info, moments, options.reel_seconds, document, work, options, jumped=jumped)
+
+
+def _cut_missing(
+    info: MediaInfo,
+    specs: Sequence[ClipSpec],
+    document: HighlightsDoc,
+    work: Workspace,
+    options: FindOptions,
+    *,
+    jumped: bool,
+    progress: Progress,
+) -> set[Path]:
+    """Cut what an interrupted run has not cut yet; the paths of all clips that are there at the end."""
+    recipe = repr(options.encode)
+    missing = [s for s in specs if not work.finished(s, recipe)]
+    if len(missing) < len(specs):
+        work.resumed.append(f"{len(specs) - len(missing)} of {len(specs)} clips")
+    made = {s.path for s in specs} - {s.path for s in missing}
+
+    def tell(index: int, share: float) -> None:
+        progress("clips", len(specs) - len(missing) + index + share, len(specs))
+
+    outcomes = cut(info, missing, options=options.encode, jumped=jumped, on_progress=tell)
+    for spec, outcome in zip(missing, outcomes, strict=True):
+        if isinstance(outcome, ClipResult):
+            made.add(spec.path)
+            work.remember(outcome, recipe)
+        else:
+            document["warnings"].append(f"no clip for {clock(spec.start)}-{clock(spec.end)}: {outcome}")
+    return made
+
+
+def _make_reel(
+    info: MediaInfo,
+    moments: Sequence[Moment],
+    target: float,
+    document: HighlightsDoc,
+    work: Workspace,
+    options: FindOptions,
+    *,
+    jumped: bool,
+) -> None:
+    ranges = reel_ranges(moments, target)
+    result = reel(info, ranges, work.out / "reel.mp4", options=options.encode, jumped=jumped)
+    if result.actual_end < target - 0.5:
+        document["warnings"].append(
+            f"the reel is {result.actual_end:.1f} s long, not {target:g}: there is no more worth showing"
+        )
+
+
+SHORTEST_PIECE = 2.0
+"""Seconds below which a piece of a reel shows nothing."""
+
+
+def reel_ranges(moments: Sequence[Moment], target: float) -> list[tuple[float, float]]:
+    """The best moments' clips, in order of time, that fill `target` seconds exactly or hold all there is.
+
+    The last one taken is trimmed around its peak.
+    """
+    left = target
+    ranges: list[tuple[float, float]] = []
+    for moment in sorted(moments, key=lambda m: (-m.score, m.peak)):
+        length = moment.clip_end - moment.clip_start
+        if length > left:
+            if left < SHORTEST_PIECE and ranges:
+                break
+            start = min(max(moment.clip_start, moment.peak - left / 2), moment.clip_end - left)
+            ranges.append((start, start + left))
+            left = 0.0
+            break
+        ranges.append((moment.clip_start, moment.clip_end))
+        left -= length
+    return sorted(ranges)
+
+
+# --- publishing ----------------------------------------------------------------------------------------
+
+
+def _publish(
+    info: MediaInfo,
+    document: HighlightsDoc,
+    analysis: Analysis,
+    work: Workspace,
+    options: FindOptions,
+    began: float,
+) -> None:
+    """Page and exports first, the document last: where it is, everything it names is."""
+    threshold = options.moments.threshold or options.dimension_set.threshold
+    curves = ReportCurves.of(analysis, threshold)
+    rate = info.video.frame_rate if info.video else Fraction(25)
+    document["elapsed"] = round(time.monotonic() - began, 3)
+    for name in options.exports:
+        if name != "json":  # the document itself
+            export(document, name, work.out / f"highlights.{SUFFIXES.get(name, name)}", frame_rate=rate)
+    write_text(work.out / "report.html", render(document, curves, work.out))
+    write_text(work.out / DOCUMENT, dumps(document))
+    work.done()
+
+
+SUFFIXES = {"chapters": "chapters.txt", "fcpxml": "xml"}
+"""Ends of exported files' names where they differ from the format's name."""

@@ -1,0 +1,146 @@
+"""The output folder of one run: held against others, resumable after an interruption, tidy after success."""
+
+from __future__ import annotations
+
+import contextlib
+import hashlib
+import json
+import shutil
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import numpy as np
+
+from tldr_highlight import __version__
+from tldr_highlight.analysis.signals import Signals
+from tldr_highlight.core.files import held, output_errors, replacing, write_text
+from tldr_highlight.errors import UsageError
+from tldr_highlight.media.types import ClipResult, ClipSpec
+
+NAME = ".tldr-highlight"
+DOCUMENT = "highlights.json"
+
+
+@dataclass(slots=True)
+class Workspace:
+    """Where results go and where a run keeps what it would need again."""
+
+    out: Path
+    fingerprint: str  # of the source and of all that decides the curves
+    resumed: list[str] = field(default_factory=list[str])  # what was taken over, for people
+
+    @property
+    def _work(self) -> Path:
+        return self.out / NAME
+
+    # curves
+
+    def save_curves(self, signals: Signals) -> None:
+        """Keep the curves measured so far."""
+        with replacing(self._work / "curves.npz") as draft, draft.open("wb") as file:
+            np.savez(file, fingerprint=np.array(self.fingerprint), **dict(signals.curves))
+
+    def load_curves(self) -> Signals | None:
+        """The curves of an interrupted run on the same source, if there are any."""
+        path = self._work / "curves.npz"
+        try:
+            with np.load(path, allow_pickle=False) as stored:
+                if str(stored["fingerprint"]) != self.fingerprint:
+                    return None
+                return Signals(0, {n: stored[n] for n in stored.files if n != "fingerprint"})
+        except (OSError, ValueError, KeyError):
+            return None
+
+    # clips
+
+    def finished(self, spec: ClipSpec, recipe: str) -> bool:
+        """Whether an interrupted run made just this clip, and it is still as it was left."""
+        entry = self._clips().get(spec.path.name)
+        if entry is None or entry["key"] != self._key(spec, recipe):
+            return False
+        return spec.path.is_file() and _sha256(spec.path) == entry["sha256"]
+
+    def remember(self, result: ClipResult, recipe: str) -> None:
+        """Note a finished clip."""
+        clips = self._clips()
+        clips[result.spec.path.name] = {"key": self._key(result.spec, recipe), "sha256": result.sha256}
+        write_text(self._work / "clips.json", json.dumps(clips, indent=1))
+
+    def _key(self, spec: ClipSpec, recipe: str) -> str:
+        return f"{self.fingerprint} {spec.start!r} {spec.end!r} {recipe}"
+
+    def _clips(self) -> dict[str, dict[str, str]]:
+        try:
+            return json.loads((self._work / "clips.json").read_text("utf-8"))
+        except (OSError, ValueError):
+            return {}
+
+    # the end
+
+    def forget_others(self, keep: set[Path]) -> None:
+        """Remove an earlier run's clips and thumbnails that this one has no use for."""
+        for folder in ("clips", "thumbnails"):
+            for path in (self.out / folder).glob("highlight-*.*"):
+                if path not in keep:
+                    path.unlink(missing_ok=True)
+            with contextlib.suppress(OSError):
+                (self.out / folder).rmdir()
+
+    def done(self) -> None:
+        """Nothing left to resume."""
+        shutil.rmtree(self._work, ignore_errors=True)
+
+
+@contextlib.contextmanager
+def opened(out: Path, source: Path, decides: Mapping[str, object]) -> Iterator[Workspace]:
+    """Hold `out` for a run on `source`. A folder that did not exist and stayed empty is taken away again.
+
+    `decides` names what besides the source's bytes decides the curves.
+
+    Raises:
+        OutputBusyError: another run holds the folder.
+        UsageError: it holds the highlights of another source, which nobody asked us to lose.
+        OutputError: it cannot be written.
+    """
+    missing = [p for p in (out, *out.parents) if not p.exists()]
+    _refuse_others(out, source)
+    with output_errors(out):
+        (out / NAME).mkdir(parents=True, exist_ok=True)
+    with held(out / NAME):
+        try:
+            yield Workspace(out, _fingerprint(source, decides))
+        finally:
+            _tidy(out, missing)
+
+
+def _refuse_others(out: Path, source: Path) -> None:
+    try:
+        held_source = json.loads((out / DOCUMENT).read_text("utf-8"))["source"]
+    except (OSError, ValueError, KeyError, TypeError):
+        return
+    if Path(str(held_source)).name != source.name:
+        raise UsageError(
+            f"{out} holds the highlights of {held_source}: choose another folder with --out, or remove that one"
+        )
+
+
+def _tidy(out: Path, missing: list[Path]) -> None:
+    work = out / NAME
+    with contextlib.suppress(OSError):
+        if {p.name for p in work.iterdir()} <= {"lock"}:
+            shutil.rmtree(work)
+    for folder in missing:
+        with contextlib.suppress(OSError):
+            folder.rmdir()  # only if empty
+
+
+def _fingerprint(source: Path, decides: Mapping[str, object]) -> str:
+    stat = source.stat()
+    parts = [__version__, str(source.resolve()), stat.st_size, stat.st_mtime_ns, *sorted(decides.items())]
+    return hashlib.sha256(repr(parts).encode("utf-8", "surrogateescape")).hexdigest()
+
+
+def _sha256(path: Path) -> str:
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()

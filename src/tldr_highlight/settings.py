@@ -1,0 +1,20 @@
+"""Every setting: name, default, one-line reason. All defaults work offline.
+
+Read from the environment (prefix `TLDR_`) or from a file named `.env` in the working directory.
+"""
+
+from __future__ import annotations
+
+from pydantic_settings import BaseSettings, SettingsConfigDict
+
+
+class Settings(BaseSettings):
+    """The settings that exist so far; each feature adds its own here."""
+
+    model_config = SettingsConfigDict(env_prefix="TLDR_", env_file=".env", extra="ignore")
+
+    analyzer: str = "auto"
+    """`auto` or `signals`. What judges a source when the command does not say; auto takes the best there is."""
+
+    gemini_api_key: str | None = None
+    """Key for the `gemini` analyzer, which is still to come; `doctor` says whether one is set."""
