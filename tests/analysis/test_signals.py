@@ -93,7 +93,7 @@ def test_a_pitch_is_found_and_noise_has_none() -> None:
 
 def test_a_click_does_not_move_the_bands_but_the_peak() -> None:
     samples = noise(20, 0.01)
-    samples[10 * RATE : 10 * RATE + 400] += noise(1, 0.5)[:400]
+    samples[490_000:490_400] += noise(1, 0.5)[:400]  # 10.2 s
     signals = measure(segments(samples))
     at = int(10 / STEP)
     assert abs(signals.curves["mid"][at] - middle(signals, "mid")) < 1.5
