@@ -46,6 +46,15 @@ def features(signals: Signals) -> Features:
     out["fast"] = np.sort(fast, axis=0)[1]
     out["excess"] = np.sort(np.array([_excess(c[b]) for b in BANDS]), axis=0)[1]
     out["spread"] = slow.max(axis=0) - out["slow"]
+    wide = np.array([contrast(c[b], 6.0, 24.0, 9.0) for b in BANDS])
+    out["wide"] = np.sort(wide, axis=0)[1]
+    out["floor_slow"] = contrast(c["floor"], 3.0, 18.0, 6.0)
+    out["floor_fast"] = contrast(c["floor"], 1.5, 12.0, 3.0)
+    high = [mean(c[b], 3.0) - rank(c[b], -steps(60), steps(60) + 1, 0.9, 8) for b in BANDS]
+    out["record"] = np.sort(np.array(high), axis=0)[1]  # above the loudest tenth of two minutes
+    for name in ("slow", "fast"):
+        spread = rank(out[name], -steps(90), steps(90) + 1, 0.84, 8) - rank(out[name], -steps(90), steps(90) + 1, 0.5, 8)
+        out[f"{name}_z"] = out[name] / np.maximum(spread, 0.8)
     out["air_slow"] = contrast(c["air"], 3.0, 18.0, 6.0)
     out["loudness_slow"] = contrast(c["loudness"], 3.0, 18.0, 6.0)
     out["peak_fast"] = contrast(c["peak"], 1.5, 12.0, 3.0)
@@ -64,6 +73,7 @@ def features(signals: Signals) -> Features:
     out["motion"] = contrast(log_motion, 2.0, 15.0, 3.0)
     out["motion_level"] = over_baseline(log_motion, 3.0, 120.0, 0.4)
     out["packets"] = contrast(c["packets"], 3.0, 15.0, 3.0)
+    out["motion_near"] = highest(out["motion"], 4.0, 1.5)
     near = mean(c["cuts"], 6.0)
     out["cut_burst"] = near - mean(c["cuts"], 120.0)
     out["cut_near"] = highest(c["cuts"], 2.0, 2.0)

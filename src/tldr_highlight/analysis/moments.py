@@ -33,14 +33,13 @@ def peaks(worth: Curve, floor: float, prominence: float = LEAST_PROMINENCE) -> l
 
 
 def _prominence(curve: Curve, top: int) -> float:
-    """Height of `top` above the higher of the two lowest points on the way to something higher, or the end."""
+    """Height of `top` above the highest saddle that leads to something higher; infinite for the highest."""
     height = curve[top]
     left = np.flatnonzero(curve[:top] > height)
     right = np.flatnonzero(curve[top + 1 :] > height)
-    low = left[-1] if len(left) else 0
-    high = top + 1 + right[0] if len(right) else len(curve) - 1
-    saddle = max(curve[low : top + 1].min(), curve[top : high + 1].min())
-    return float(height - saddle) if np.isfinite(saddle) else np.inf
+    saddles = [curve[left[-1] : top + 1].min()] if len(left) else []
+    saddles += [curve[top : top + 2 + right[0]].min()] if len(right) else []
+    return float(height - max(saddles, default=-np.inf))
 
 
 def region(excess: Curve, peak: int, share: float, least: float, bridge: float = 1.5) -> tuple[int, int]:

@@ -444,6 +444,23 @@ def _moving_mean(values: NDArray[np.float32], width: int) -> NDArray[np.float32]
     return ((sums[:, width:] - sums[:, :-width]) / width).astype(np.float32)
 
 
+def with_pictures(signals: Signals, pictures: Iterable[Pictures]) -> Signals:
+    """The same curves, the picture's replaced wherever `pictures` (windows, denser than before) tell more."""
+    curves = {name: curve.copy() for name, curve in signals.curves.items()}
+    for window in pictures:
+        if len(window.times) < 2:
+            continue
+        first = int(np.ceil(window.times[0] / STEP))
+        track = _PictureTrack(first)
+        track.pictures(window)
+        for name, values in zip(PICTURE_CURVES, track.finish(), strict=True):
+            at = first - signals.first
+            room = curves[name][at : at + len(values) - 1]
+            fresh = values[: len(room)]
+            room[np.isfinite(fresh)] = fresh[np.isfinite(fresh)]
+    return Signals(signals.first, curves)
+
+
 # --- picture -------------------------------------------------------------------------------------------
 
 
@@ -467,9 +484,9 @@ class _PictureTrack:
             steps = np.floor(segment.packet_times / STEP).astype(np.int64)
             where, inverse = np.unique(steps, return_inverse=True)
             self._bytes.append((where, np.bincount(inverse, segment.packet_sizes)))
-        self._pictures(segment.pictures)
+        self.pictures(segment.pictures)
 
-    def _pictures(self, pictures: Pictures) -> None:
+    def pictures(self, pictures: Pictures) -> None:
         for at, gray in zip(pictures.times.tolist(), pictures.gray, strict=True):
             picture = gray[1::2, 1::2].astype(np.float32)
             if self._last is not None and at > self._last[0]:
@@ -477,9 +494,8 @@ class _PictureTrack:
             self._last = (at, picture)
 
     def finish(self) -> NDArray[np.float32]:
-        ends = [int(np.ceil(s[1] / STEP)) for s in self._spans[-1:]] + [
-            int(w[-1]) + 1 for w, _ in self._bytes[-1:]
-        ]
+        ends = [int(np.ceil(s[1] / STEP)) for s in self._spans[-1:]]
+        ends += [int(w[-1]) + 1 for w, _ in self._bytes[-1:]]
         length = max(0, max(ends, default=0) - self._first)
         out = np.full((len(PICTURE_CURVES), length), np.nan, np.float32)
         row = {name: out[i] for i, name in enumerate(PICTURE_CURVES)}
@@ -489,19 +505,14 @@ class _PictureTrack:
         spans = np.array(self._spans)
         a = np.clip(np.floor(spans[:, 0] / STEP).astype(int) - self._first, 0, length)
         b = np.clip(np.ceil(spans[:, 1] / STEP).astype(int) - self._first, 0, length)
-        total, count = np.zeros((4, length)), np.zeros(length)
-        for i, (low, high) in enumerate(zip(a, b, strict=True)):
-            if high > low and spans[i, 1] - spans[i, 0] <= LONGEST_PAIR:
-                total[:, low:high] += spans[i, 2:6, None]
-                count[low:high] += 1
-        seen = count > 0
-        for k, name in enumerate(("motion", "flash", "brightness", "detail")):
-            row[name][seen] = total[k, seen] / count[seen]
-        row["cuts"][seen] = 0
-        cut_steps = np.clip(
-            np.floor(spans[spans[:, 6] > 0, 1] / STEP).astype(int) - self._first, 0, length - 1
-        )
-        np.add.at(row["cuts"], cut_steps, 1)
+        apart = spans[:, 1] - spans[:, 0]
+        for column, name, longest in ((2, "motion", MOTION_PAIR), (3, "flash", MOTION_PAIR),
+                                      (4, "brightness", LOOK_PAIR), (5, "detail", LOOK_PAIR)):  # fmt: skip
+            near = apart <= longest
+            _mean_over_spans(row[name], a[near], b[near], spans[near, column])
+        row["cuts"][np.isfinite(row["brightness"])] = 0
+        at = np.floor(spans[spans[:, 6] > 0, 1] / STEP).astype(int) - self._first
+        np.add.at(row["cuts"], np.clip(at, 0, length - 1), 1)
         return out
 
     def _fill_packets(self, row: NDArray[np.float32]) -> None:
@@ -513,8 +524,22 @@ class _PictureTrack:
         row[seen] = np.log2(sums[seen] / STEP)
 
 
-LONGEST_PAIR = 12.0
+MOTION_PAIR = 3.5
 """Seconds between two pictures beyond which their difference says nothing about motion."""
+
+LOOK_PAIR = 12.0
+"""Seconds for which a picture stands for what is shown."""
+
+
+def _mean_over_spans(
+    row: NDArray[np.float32], first: NDArray[np.int64], last: NDArray[np.int64], values: NDArray[np.float64]
+) -> None:
+    """Write into each step of `row` the mean of the values whose spans `[first, last)` cover it."""
+    lengths = np.maximum(last - first, 0)
+    where = np.repeat(first, lengths) + np.arange(lengths.sum()) - np.repeat(np.cumsum(lengths) - lengths, lengths)
+    total = np.bincount(where, np.repeat(values, lengths), len(row))
+    count = np.bincount(where, minlength=len(row))
+    row[count > 0] = (total[count > 0] / count[count > 0]).astype(np.float32)
 
 
 def _compare(

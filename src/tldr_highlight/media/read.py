@@ -67,11 +67,12 @@ class Sampling(Enum):
 
 
 def sampling_for(info: MediaInfo) -> Sampling:
-    """All pictures where that is cheap, else key pictures."""
+    """All pictures where that is cheap or nothing else tells what happens, else key pictures."""
     if info.video is None:
         return Sampling.NONE
     rate = float(info.video.frame_rate)
-    return Sampling.ALL if info.video.width * info.video.height * rate <= CHEAP_PIXELS else Sampling.KEYS
+    cheap = info.video.width * info.video.height * rate <= CHEAP_PIXELS
+    return Sampling.ALL if cheap or info.audio is None else Sampling.KEYS
 
 
 def keys_show_motion(info: MediaInfo) -> bool:

@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from fractions import Fraction
 from pathlib import Path
 
@@ -19,7 +19,7 @@ from tldr_highlight.analysis.dimensions import DimensionSet, preset
 from tldr_highlight.analysis.local import KNOWN, analyse
 from tldr_highlight.analysis.moments import MomentOptions, choose
 from tldr_highlight.analysis.scoring import known_share
-from tldr_highlight.analysis.signals import Extractor, Signals, joined
+from tldr_highlight.analysis.signals import Extractor, Signals, joined, with_pictures
 from tldr_highlight.core.files import write_text
 from tldr_highlight.highlights.document import HighlightDoc, HighlightsDoc, dumps
 from tldr_highlight.highlights.exports import export
@@ -27,7 +27,7 @@ from tldr_highlight.media.cut import cut
 from tldr_highlight.media.join import reel
 from tldr_highlight.media.picture import thumbnails
 from tldr_highlight.media.probe import probe
-from tldr_highlight.media.read import Reader, Sampling, sampling_for
+from tldr_highlight.media.read import Reader, Sampling, keys_show_motion, pictures_between, sampling_for
 from tldr_highlight.media.types import ClipResult, ClipSpec, EncodeOptions, MediaInfo
 from tldr_highlight.pipeline.report import ReportCurves, render
 from tldr_highlight.pipeline.workspace import DOCUMENT, Workspace, opened
@@ -75,6 +75,7 @@ def find(
     sampling = options.sampling or sampling_for(info)
     with opened(out, source, {"sampling": sampling.value}) as work:
         measured = _read(info, sampling, work, progress)
+        measured = _look_closer(info, sampling, measured)
         analysis = analyse(measured.signals)
         duration = measured.end
         moments = choose(analysis, options.dimension_set, duration, options.moments)
@@ -99,7 +100,8 @@ def find(
 def detect(source: Path, preset_name: str = "general") -> list[Moment]:
     """The moments of a file, without clips or folder: what benchmarks and programs ask for."""
     info = probe(source)
-    measured = _read(info, sampling_for(info), None, _quiet)
+    sampling = sampling_for(info)
+    measured = _look_closer(info, sampling, _read(info, sampling, None, _quiet))
     return choose(analyse(measured.signals), preset(preset_name), measured.end)
 
 
@@ -141,6 +143,39 @@ def _read(info: MediaInfo, sampling: Sampling, work: Workspace | None, progress:
 
 READ_BEFORE = 15.0
 """Seconds read again before a checkpoint: decoders and pairs of key pictures need a start."""
+
+
+CLOSER_SHARE = 0.2
+"""Share of a source that is decoded fully where its key pictures are too rare to show motion."""
+
+CLOSER_SECONDS = 20.0
+"""Seconds on both sides of a proposed event: motion is judged against 15 s around it."""
+
+
+def _look_closer(info: MediaInfo, sampling: Sampling, measured: Measured) -> Measured:
+    """The second stage: motion around what sound proposes, where key pictures alone do not show it."""
+    if sampling is not Sampling.KEYS or keys_show_motion(info) or measured.jumped or info.audio is None:
+        return measured
+    events = sorted(analyse(measured.signals).events, key=lambda e: (-e.worth, e.peak))
+    windows: list[tuple[float, float]] = []
+    for event in events:
+        window = (max(0.0, event.peak - CLOSER_SECONDS), event.peak + CLOSER_SECONDS)
+        if sum(b - a for a, b in _union([*windows, window])) > CLOSER_SHARE * measured.end:
+            break
+        windows.append(window)
+    pictures = pictures_between(info, _union(windows))
+    return replace(measured, signals=with_pictures(measured.signals, pictures))
+
+
+def _union(windows: Sequence[tuple[float, float]]) -> list[tuple[float, float]]:
+    """The same stretches without overlaps, in order."""
+    out: list[tuple[float, float]] = []
+    for start, end in sorted(windows):
+        if out and start <= out[-1][1]:
+            out[-1] = (out[-1][0], max(end, out[-1][1]))
+        else:
+            out.append((start, end))
+    return out
 
 
 def _reading_notes(info: MediaInfo, reader: Reader) -> tuple[str, ...]:
