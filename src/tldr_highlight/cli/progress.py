@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Generator
 
 LABELS = {
     "analyse": "Watching and listening",
@@ -16,7 +16,7 @@ LABELS = {
 
 
 @contextlib.contextmanager
-def bars(*, shown: bool = True) -> Iterator[Callable[[str, float, float], None]]:
+def bars(*, shown: bool = True) -> Generator[Callable[[str, float, float], None]]:
     """A function that shows how far each stage is, for as long as the block lasts."""
     if not shown or not sys.stderr.isatty():
         yield lambda stage, done, total: None

@@ -6,7 +6,7 @@ import contextlib
 import errno
 import os
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Generator
 from pathlib import Path
 
 from tldr_highlight.errors import DiskFullError, OutputBusyError, OutputError
@@ -16,7 +16,7 @@ FULL = {errno.ENOSPC, errno.EDQUOT, errno.EFBIG}
 
 
 @contextlib.contextmanager
-def output_errors(path: Path) -> Iterator[None]:
+def output_errors(path: Path) -> Generator[None]:
     """Turn what the system says about writing `path` into `OutputError` or `DiskFullError`."""
     try:
         yield
@@ -29,7 +29,7 @@ def output_errors(path: Path) -> Iterator[None]:
 
 
 @contextlib.contextmanager
-def replacing(path: Path) -> Iterator[Path]:
+def replacing(path: Path) -> Generator[Path]:
     """A temporary path beside `path` to write to; it takes the name when the block ends well.
 
     On any failure, Ctrl-C included, the temporary file is removed and `path` is what it was before.
@@ -56,7 +56,7 @@ def write_text(path: Path, text: str) -> None:
 
 
 @contextlib.contextmanager
-def held(folder: Path) -> Iterator[None]:
+def held(folder: Path) -> Generator[None]:
     """Hold `folder` against other runs for as long as the block lasts; a crash lets go of it.
 
     Raises:
@@ -69,6 +69,6 @@ def held(folder: Path) -> Iterator[None]:
             fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError as error:
             raise OutputBusyError(
-                f"another run is writing into {folder.parent}: wait for it, or choose another folder with --out"
+                f"another run is writing into {folder.parent}: wait for it, or choose another --out"
             ) from error
         yield

@@ -6,7 +6,8 @@ import contextlib
 import hashlib
 import json
 import shutil
-from collections.abc import Iterator, Mapping
+import zipfile
+from collections.abc import Generator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -39,17 +40,17 @@ class Workspace:
     def save_curves(self, signals: Signals) -> None:
         """Keep the curves measured so far."""
         with replacing(self._work / "curves.npz") as draft, draft.open("wb") as file:
-            np.savez(file, fingerprint=np.array(self.fingerprint), **dict(signals.curves))
+            np.savez(file, allow_pickle=False, fingerprint=np.array(self.fingerprint), **dict(signals.curves))
 
     def load_curves(self) -> Signals | None:
         """The curves of an interrupted run on the same source, if there are any."""
         path = self._work / "curves.npz"
         try:
-            with np.load(path, allow_pickle=False) as stored:
+            with path.open("rb") as file, np.load(file, allow_pickle=False) as stored:
                 if str(stored["fingerprint"]) != self.fingerprint:
                     return None
                 return Signals(0, {n: stored[n] for n in stored.files if n != "fingerprint"})
-        except (OSError, ValueError, KeyError):
+        except (OSError, ValueError, KeyError, zipfile.BadZipFile):
             return None
 
     # clips
@@ -93,7 +94,7 @@ class Workspace:
 
 
 @contextlib.contextmanager
-def opened(out: Path, source: Path, decides: Mapping[str, object]) -> Iterator[Workspace]:
+def opened(out: Path, source: Path, decides: Mapping[str, object]) -> Generator[Workspace]:
     """Hold `out` for a run on `source`. A folder that did not exist and stayed empty is taken away again.
 
     `decides` names what besides the source's bytes decides the curves.

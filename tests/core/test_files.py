@@ -1,0 +1,73 @@
+"""Files appear whole or not at all."""
+
+import errno
+import multiprocessing
+import os
+import resource
+import signal
+from pathlib import Path
+
+import pytest
+
+from tldr_highlight.core.files import held, output_errors, replacing, write_text
+from tldr_highlight.errors import DiskFullError, OutputBusyError, OutputError
+
+
+def test_a_file_takes_its_name_when_it_is_complete(tmp_path: Path) -> None:
+    path = tmp_path / "new folder" / "a.txt"
+    with replacing(path) as draft:
+        draft.write_text("half")
+        assert not path.exists()
+    assert path.read_text() == "half"
+    assert [p.name for p in path.parent.iterdir()] == ["a.txt"]
+
+
+@pytest.mark.parametrize("failure", [ValueError, KeyboardInterrupt, SystemExit])
+def test_a_failure_leaves_what_was_there(tmp_path: Path, failure: type[BaseException]) -> None:
+    path = tmp_path / "a.txt"
+    path.write_text("old")
+    with pytest.raises(failure), replacing(path) as draft:
+        draft.write_text("new")
+        raise failure
+    assert path.read_text() == "old"
+    assert [p.name for p in tmp_path.iterdir()] == ["a.txt"]
+
+
+@pytest.mark.parametrize("number", [errno.ENOSPC, errno.EDQUOT, errno.EFBIG])
+def test_no_room_is_said_plainly(tmp_path: Path, number: int) -> None:
+    with pytest.raises(DiskFullError, match="no space left"), output_errors(tmp_path / "a"):
+        raise OSError(number, os.strerror(number))
+
+
+def _write_much(path: Path, told: "multiprocessing.Queue[str]") -> None:
+    signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (10_000, 10_000))
+    try:
+        write_text(path, "x" * 100_000)
+    except DiskFullError as error:
+        told.put(str(error))
+
+
+def test_a_full_disk_leaves_no_file(tmp_path: Path) -> None:
+    """A real limit of the system on the size of files, in a process of its own."""
+    context = multiprocessing.get_context("spawn")
+    told: multiprocessing.Queue[str] = context.Queue()
+    process = context.Process(target=_write_much, args=(tmp_path / "a", told))
+    process.start()
+    process.join(30)
+    assert "no space left" in told.get(timeout=5)
+    told.close()
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_a_file_in_the_way_of_a_folder_is_an_output_error(tmp_path: Path) -> None:
+    (tmp_path / "f").write_text("")
+    with pytest.raises(OutputError):
+        write_text(tmp_path / "f" / "a", "x")
+
+
+def test_a_folder_is_held_by_one(tmp_path: Path) -> None:
+    with held(tmp_path), pytest.raises(OutputBusyError, match="another run"), held(tmp_path):
+        pass
+    with held(tmp_path):
+        pass

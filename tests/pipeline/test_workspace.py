@@ -1,0 +1,113 @@
+"""The output folder: resumable, never another source's, tidy."""
+
+import json
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from tldr_highlight.analysis.signals import PICTURE_CURVES, SOUND_CURVES, Signals
+from tldr_highlight.errors import OutputBusyError, OutputError, UsageError
+from tldr_highlight.media.types import ClipResult, ClipSpec
+from tldr_highlight.pipeline.workspace import NAME, opened
+
+
+@pytest.fixture
+def source(tmp_path: Path) -> Path:
+    path = tmp_path / "match.mp4"
+    path.write_bytes(b"not really")
+    return path
+
+
+def curves(n: int = 5) -> Signals:
+    return Signals(0, {name: np.arange(float(n)) for name in SOUND_CURVES + PICTURE_CURVES})
+
+
+def test_curves_are_found_again_for_the_same_source_only(tmp_path: Path, source: Path) -> None:
+    out = tmp_path / "out"
+    with opened(out, source, {"a": 1}) as work:
+        work.save_curves(curves())
+    with opened(out, source, {"a": 1}) as work:
+        found = work.load_curves()
+        assert found is not None
+        np.testing.assert_array_equal(found.curves["low"], curves().curves["low"])
+    with opened(out, source, {"a": 2}) as work:
+        assert work.load_curves() is None
+    source.write_bytes(b"something else")
+    with opened(out, source, {"a": 1}) as work:
+        assert work.load_curves() is None
+
+
+def test_damaged_checkpoints_are_measured_again(tmp_path: Path, source: Path) -> None:
+    with opened(tmp_path / "out", source, {}) as work:
+        work.save_curves(curves())
+        (work.out / NAME / "curves.npz").write_bytes(b"PK\x03\x04 broken")
+        (work.out / NAME / "clips.json").write_text("{")
+        assert work.load_curves() is None
+        assert not work.finished(ClipSpec(0, 1, work.out / "clips" / "highlight-01.mp4"), "r")
+
+
+def test_a_finished_clip_is_known_by_range_recipe_and_content(tmp_path: Path, source: Path) -> None:
+    with opened(tmp_path / "out", source, {}) as work:
+        spec = ClipSpec(1.0, 2.0, work.out / "clips" / "highlight-01.mp4")
+        spec.path.parent.mkdir()
+        spec.path.write_bytes(b"clip")
+        digest = "a3d23aab9e4f13e21fcfdb0cd9b1b1d8c1a5b7bd4a01ca9e2f5b1c6d2f3a4b5c"
+        result = ClipResult(spec, 1.0, 2.0, 25, "encode", 0.0, 4, digest)
+        work.remember(result, "crf 20")
+        assert not work.finished(spec, "crf 20"), "the content is not what was remembered"
+        import hashlib
+
+        digest = hashlib.sha256(b"clip").hexdigest()
+        work.remember(ClipResult(spec, 1.0, 2.0, 25, "encode", 0.0, 4, digest), "crf 20")
+        assert work.finished(spec, "crf 20")
+        assert not work.finished(spec, "crf 30")
+        assert not work.finished(ClipSpec(1.0, 2.5, spec.path), "crf 20")
+
+
+def test_an_empty_new_folder_is_taken_away_again(tmp_path: Path, source: Path) -> None:
+    out = tmp_path / "a" / "b"
+    with pytest.raises(ValueError, match="stop"), opened(out, source, {}):
+        raise ValueError("stop")
+    assert not (tmp_path / "a").exists()
+
+
+def test_what_can_be_resumed_stays(tmp_path: Path, source: Path) -> None:
+    out = tmp_path / "out"
+    with pytest.raises(KeyboardInterrupt), opened(out, source, {}) as work:
+        work.save_curves(curves())
+        raise KeyboardInterrupt
+    assert (out / NAME / "curves.npz").exists()
+
+
+def test_another_source_is_refused(tmp_path: Path, source: Path) -> None:
+    out = tmp_path / "out"
+    out.mkdir()
+    (out / "highlights.json").write_text(json.dumps({"source": "other.mp4"}))
+    with pytest.raises(UsageError, match=r"holds the highlights of other\.mp4"), opened(out, source, {}):
+        pass
+    assert not (out / NAME).exists()
+
+
+def test_two_runs_on_one_folder(tmp_path: Path, source: Path) -> None:
+    out = tmp_path / "out"
+    with opened(out, source, {}) as work:
+        work.save_curves(curves())
+        with pytest.raises(OutputBusyError), opened(out, source, {}):
+            pass
+        assert work.load_curves() is not None
+
+
+def test_a_file_where_the_folder_should_be(tmp_path: Path, source: Path) -> None:
+    with pytest.raises(OutputError, match="cannot write"), opened(source, source, {}):
+        pass
+
+
+def test_files_of_an_earlier_run_go(tmp_path: Path, source: Path) -> None:
+    with opened(tmp_path / "out", source, {}) as work:
+        clips = work.out / "clips"
+        clips.mkdir()
+        for name in ("highlight-01.mp4", "highlight-02.mp4", "mine.mp4"):
+            (clips / name).write_text("")
+        work.forget_others({clips / "highlight-01.mp4"})
+        assert sorted(p.name for p in clips.iterdir()) == ["highlight-01.mp4", "mine.mp4"]
