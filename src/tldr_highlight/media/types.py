@@ -31,6 +31,7 @@ class VideoInfo:
     pixel_format: str  # "yuv420p"
     gop_seconds: float | None  # median distance of key pictures at the start; None: a single one seen
     sample_aspect: Fraction  # width of one pixel over its height
+    flipped: bool = False  # stored upside down: flip top to bottom, then rotate
 
 
 @dataclass(frozen=True, slots=True)
