@@ -12,15 +12,16 @@ import itertools
 import stat
 import statistics
 import time
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from fractions import Fraction
 from pathlib import Path
-from typing import TypeAlias, TypeVar
+from typing import TypeAlias, TypeVar, cast
 
 import av
 import numpy as np
 from av.audio.stream import AudioStream
+from av.buffer import Buffer
 from av.container import InputContainer
 from av.error import FFmpegError, MemoryError, PermissionError
 from av.packet import Packet
@@ -531,9 +532,10 @@ def decoded(stream: VideoStream, packet: AnyPacket | None) -> list[VideoFrame]:
 
 def _orientation(frame: VideoFrame | None) -> tuple[int, bool]:
     """Clockwise degrees to show a picture upright, and whether to flip it before."""
-    if frame is None or SideDataType.DISPLAYMATRIX not in frame.side_data:
+    side_data = cast("Mapping[SideDataType, Buffer]", frame.side_data) if frame else {}
+    if frame is None or SideDataType.DISPLAYMATRIX not in side_data:
         return 0, False
-    matrix = bytes(frame.side_data[SideDataType.DISPLAYMATRIX])
+    matrix = bytes(side_data[SideDataType.DISPLAYMATRIX])
     a, b, _, c, d = (float(x) for x in np.frombuffer(matrix, np.int32)[:5])
     return round(-frame.rotation / 90) % 4 * 90, a * d - b * c < 0
 
