@@ -532,8 +532,10 @@ def decoded(stream: VideoStream, packet: AnyPacket | None) -> list[VideoFrame]:
 
 def _orientation(frame: VideoFrame | None) -> tuple[int, bool]:
     """Clockwise degrees to show a picture upright, and whether to flip it before."""
-    side_data = cast("Mapping[SideDataType, Buffer]", frame.side_data) if frame else {}
-    if frame is None or SideDataType.DISPLAYMATRIX not in side_data:
+    if frame is None:
+        return 0, False
+    side_data = cast("Mapping[SideDataType, Buffer]", frame.side_data)
+    if SideDataType.DISPLAYMATRIX not in side_data:
         return 0, False
     matrix = bytes(side_data[SideDataType.DISPLAYMATRIX])
     a, b, _, c, d = (float(x) for x in np.frombuffer(matrix, np.int32)[:5])
