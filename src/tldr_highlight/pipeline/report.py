@@ -301,7 +301,7 @@ class _Page:
             dots.append(f'<i class="dot" id="d{i}"></i>')
         level = f"{100 * min(max(self._curves.threshold, 0.0), 1.0):.1f}%"
         self._places.append(f"#level{{bottom:{level}}}")
-        line = f'<i id="level"><em>keep from {self._curves.threshold:.2f}</em></i>'
+        line = f'<i id="level"><em><span>keep from </span>{self._curves.threshold:.2f}</em></i>'
         over = f"{line}{''.join(dots)}"
         return self._row("Score", "lane score", "score", self._score, over)
 
@@ -411,7 +411,8 @@ class _Page:
             "duration": round(self._duration, 3),
             "start": self._curves.start,
             "curves": {
-                n: {"s": s.seconds, "v": s.high} for n, s in {"score": self._score, **self._lanes}.items()
+                _clean(n): {"s": s.seconds, "v": s.high}
+                for n, s in {**self._lanes, "score": self._score}.items()
             },
             "highlights": [
                 {
@@ -472,7 +473,10 @@ def _policy(style: str, script: str) -> str:
 
 def _link(name: str) -> str:
     """A path relative to the page, as an address."""
-    return quote(name.encode("utf-8", "surrogateescape"))
+    try:
+        return quote(name, errors="surrogateescape")
+    except UnicodeEncodeError:
+        return quote(_clean(name))
 
 
 def _embedded(folder: Path, thumbnail: str | None) -> str | None:
@@ -484,12 +488,12 @@ def _embedded(folder: Path, thumbnail: str | None) -> str | None:
         if not small.resolve().is_relative_to(folder.resolve()):
             return None
         return f"data:image/webp;base64,{base64.b64encode(small.read_bytes()).decode()}"
-    except OSError:
+    except (OSError, ValueError):  # gone, or a name that no file can have
         return _e(_link(thumbnail))
 
 
 def _colour(name: str) -> str:
-    return f"c{COLOURS.index(name)}" if name in COLOURS else f"c{len(COLOURS) + sum(name.encode()) % 2}"
+    return f"c{COLOURS.index(name)}" if name in COLOURS else f"c{len(COLOURS) + sum(map(ord, name)) % 2}"
 
 
 def _score(score: float) -> str:
