@@ -1,0 +1,1 @@
+"""Numbers about the product, each re-runnable with `python -m benchmarks.<name>`."""

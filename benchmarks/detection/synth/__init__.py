@@ -1,0 +1,1 @@
+"""Sound and pictures from random numbers: nothing here knows of events or labels."""
