@@ -205,6 +205,15 @@ def test_the_limiter_lets_nothing_through() -> None:
 
 
 @pytest.fixture
+def plain(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Noise instead of a match: these tests are about the file."""
+    rng = np.random.default_rng(1)
+    frames = rng.integers(0, 255, (int(SECONDS * 25), 540, 640), np.uint8)
+    monkeypatch.setattr(match, "pictures", lambda plan: iter(frames))
+    monkeypatch.setattr(match, "soundtrack", lambda plan: np.zeros((2, int(SECONDS * RATE)), np.float32))
+
+
+@pytest.fixture
 def small_disk() -> Iterator[None]:
     """No file may grow past 200 kB."""
     before = resource.getrlimit(resource.RLIMIT_FSIZE)
@@ -213,13 +222,14 @@ def small_disk() -> Iterator[None]:
     resource.setrlimit(resource.RLIMIT_FSIZE, before)
 
 
-@pytest.mark.usefixtures("small_disk")
+@pytest.mark.usefixtures("plain", "small_disk")
 def test_a_full_disk_leaves_nothing(tmp_path: Path) -> None:
     with pytest.raises(DiskFullError, match="no space left"):
         make(tmp_path / "match.mp4", seconds=SECONDS)
     assert not list(tmp_path.iterdir())
 
 
+@pytest.mark.usefixtures("plain")
 def test_ctrl_c_leaves_what_was_there(tmp_path: Path) -> None:
     path = tmp_path / "match.mp4"
     path.write_bytes(b"before")

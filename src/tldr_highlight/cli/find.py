@@ -99,7 +99,7 @@ def find(
     for path, target in zip(paths, targets, strict=True):
         try:
             document = _one(path, target, options, quiet=as_json)
-            results.append(_placed(document, target))
+            results.append(placed(document, target))
         except TldrError as error:
             if not as_json and len(paths) == 1:
                 raise
@@ -199,17 +199,18 @@ def _one(path: Path, out: Path, options: FindOptions, *, quiet: bool) -> Highlig
     from tldr_highlight.pipeline.find import find as run  # noqa: PLC0415
 
     with bars() as progress:
-        document = run(path, out, options, progress, say=_say)
+        document = run(path, out, options, progress, say=say)
     if not quiet:
-        _tell(document, out)
+        tell(document, out)
     return document
 
 
-def _say(message: str) -> None:
+def say(message: str) -> None:
+    """A message beside the result: on stderr."""
     sys.stderr.write(f"tldr-highlight: {message}\n")
 
 
-def _placed(document: HighlightsDoc, out: Path) -> HighlightsDoc:
+def placed(document: HighlightsDoc, out: Path) -> HighlightsDoc:
     """The document with file names a program can open from where it is: `out` in front."""
     for highlight in document["highlights"]:
         for key in ("clip", "thumbnail"):
@@ -218,7 +219,8 @@ def _placed(document: HighlightsDoc, out: Path) -> HighlightsDoc:
     return document
 
 
-def _tell(document: HighlightsDoc, out: Path) -> None:
+def tell(document: HighlightsDoc, out: Path) -> None:
+    """Print what was found as a table, and where the report is."""
     from rich.console import Console  # noqa: PLC0415
     from rich.markup import escape  # noqa: PLC0415
     from rich.table import Table  # noqa: PLC0415

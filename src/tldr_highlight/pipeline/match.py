@@ -200,7 +200,7 @@ class Plan:
         return np.random.default_rng([self.seed, purpose])
 
 
-def plan_match(seconds: float, seed: int) -> Plan:
+def plan_match(seconds: float = 180.0, seed: int = 1) -> Plan:
     """Moments at least 20 s apart, one for about every `SPACING` seconds, and what lies between them."""
     if not SHORTEST <= seconds <= LONGEST:
         raise UsageError(f"cannot make a match of {seconds:g} s: choose {SHORTEST:g} to {LONGEST:g}")
@@ -337,13 +337,13 @@ def _db(level: float) -> float:
     return 10 ** (level / 20)
 
 
-def _noise(rng: Rng, seconds: float, low: float, high: float, slope: float = 1.0) -> Floats:
-    """Noise between two soft corners in Hz, unit RMS. It joins its own start, so it can be looped."""
+def _noise(rng: Rng, seconds: float, low: float, high: float) -> Floats:
+    """Noise between two soft corners in Hz, unit RMS. Of whole tenths of a second it makes a loop."""
     count = round(seconds * RATE)
-    spectrum = np.fft.rfft(rng.standard_normal(count))
-    f = np.maximum(np.fft.rfftfreq(count, 1 / RATE), 1.0)
-    spectrum *= 1 / (1 + (low / f) ** 2) / (1 + (f / high) ** 2) ** slope
-    out = np.fft.irfft(spectrum, count)
+    size = -(-count // 4800) * 4800  # a length that transforms quickly
+    spectrum = np.fft.rfft(rng.standard_normal(size))
+    f = np.maximum(np.fft.rfftfreq(size, 1 / RATE), 1.0)
+    out = np.fft.irfft(spectrum / (1 + (low / f) ** 2) / (1 + (f / high) ** 2), size)[:count]
     return out / np.sqrt(np.mean(np.square(out)))
 
 
