@@ -12,13 +12,14 @@ from dataclasses import dataclass
 import numpy as np
 
 from tldr_highlight.analysis.base import STEP, Analysis, Curve, Event, Evidence, clock
+from tldr_highlight.analysis.fusion import fused
 from tldr_highlight.analysis.moments import (
     REACTION_LEAD,
     SUPPRESSION,
     peaks,
     region,
 )
-from tldr_highlight.analysis.rolling import contrast, highest, mean, over_baseline, rank, sigmoid, steps
+from tldr_highlight.analysis.rolling import contrast, highest, mean, over_baseline, rank, sigmoid, steps, windows
 from tldr_highlight.analysis.signals import Signals
 
 BANDS = ("low", "mid", "high")
@@ -68,6 +69,9 @@ def features(signals: Signals) -> Features:
     out["body"] = mean(c["floor"] - c["peak"], 3.0)
     out["pitch"] = over_baseline(c["pitch"], 2.0, 120.0, 0.12)
     out["effort"] = over_baseline(c["effort"], 2.0, 90.0, 2.0)
+    out["pitch_fast"] = over_baseline(c["pitch"], 1.0, 120.0, 0.12)
+    out["shout"] = mean(c["pitch"], 1.5) - rank(c["pitch"], -steps(60), steps(60) + 1, 0.9, 8)
+    out["common"] = _commonness(np.fmax(out["slow"], 0.8 * out["fast"]))
     out["level"] = over_baseline(c["loudness"], 3.0, 120.0, 2.0)
     log_motion = np.log2(c["motion"] + 0.3)
     out["motion"] = contrast(log_motion, 2.0, 15.0, 3.0)
@@ -80,6 +84,13 @@ def features(signals: Signals) -> Features:
     out["flash"] = highest(c["flash"], 1.0, 1.0)
     out["advert"] = _adverts(c["brightness"], c["detail"])
     return Features(out)
+
+
+def _commonness(rise: Curve) -> Curve:
+    """0..1, share of the four minutes around in which there is a rise three quarters as large: traffic passes
+    every half minute, a goal does not."""
+    around = windows(rise, -steps(120), steps(120) + 1)
+    return np.nanmean(np.where(np.isfinite(around), around >= 0.75 * rise[:, None], np.nan), axis=1)
 
 
 def _excess(curve: Curve) -> Curve:
@@ -102,17 +113,12 @@ KNOWN = ("action_intensity", "crowd_reaction", "speech_excitement", "humor", "sc
 """The dimensions that signals can judge; all others are unknown."""
 
 
-@dataclass(frozen=True, slots=True)
-class Judgement:
-    """Per step: the odds of a moment and what kind it would be."""
+def kinds(f: Features) -> dict[str, Curve]:
+    """What kind of thing each step sounds and looks like, 0..1 each; evidence and dimensions come from these.
 
-    worth: Curve  # logit
-    dimensions: dict[str, Curve]  # 0..1, NaN unknown
-    parts: dict[str, Curve]  # loud, gate, crowd, voice ...: what evidence is written from
-
-
-def judge(f: Features) -> Judgement:
-    """The hand-set fusion: `1 - (1 - loud * gates * (.5 + .5 * support)) * (1 - .5 * voice)`."""
+    `hand` is the hand-set fusion of them all as a logit:
+    `1 - (1 - loud * gate * (.5 + .5 * support)) * (1 - .5 * voice) * (1 - .5 * laugh * gate)`.
+    """
     loud = np.fmax(sigmoid(f["slow"], 4.0, 1.1), sigmoid(0.8 * f["fast"], 4.2, 1.1))
     gate = _gate(f)
     crowd = (
@@ -121,37 +127,30 @@ def judge(f: Features) -> Judgement:
         * sigmoid(-f["stability"], -0.45, 0.06)
     )
     voice = (
-        sigmoid(f["pitch"], 1.6, 0.45) * sigmoid(f["voiced"], 0.45, 0.08) * sigmoid(f["level"], 0.6, 0.3)
+        sigmoid(f["pitch"], 1.6, 0.45)
+        * sigmoid(f["voiced"], 0.45, 0.08)
+        * sigmoid(f["level"], 0.6, 0.3)
         * sigmoid(f["glide"], 0.25, 0.08)
-    )  # fmt: skip
+    )
     laugh = sigmoid(f["ha"], 0.42, 0.05) * sigmoid(f["slow"], 2.0, 0.8) * sigmoid(f["d_flatness"], 0.0, 0.03)
     motion = sigmoid(f["motion"], 0.7, 0.25)
     cuts = sigmoid(f["cut_burst"], 0.12, 0.04)
-
-    def near(x: Curve) -> Curve:
-        return np.nan_to_num(highest(x, 2.0, 2.0))
-
-    support = 1 - (1 - near(crowd)) * (1 - near(voice)) * (1 - 0.8 * near(motion)) * (
-        1 - 0.4 * near(cuts)
-    ) * (1 - near(laugh))
+    doubts = [
+        1 - weight * np.nan_to_num(highest(part, 2.0, 2.0))
+        for part, weight in ((crowd, 1), (voice, 1), (laugh, 1), (motion, 0.8), (cuts, 0.4))
+    ]
+    support = 1 - np.prod(doubts, axis=0)
     sound = np.nan_to_num(loud) * gate * (0.5 + 0.5 * support)
-    heard = np.isfinite(f["slow"]) | np.isfinite(f["fast"])
-    silent = np.where(heard, 0.0, 0.9 * np.nan_to_num(motion))
-    worth = 1 - (1 - sound) * (1 - 0.5 * np.nan_to_num(voice)) * (1 - 0.5 * np.nan_to_num(laugh) * gate) * (
-        1 - silent
-    )
-    worth *= np.where(f["advert"] > 0, 0.1, 1.0)
-    worth = np.clip(worth, 1e-4, 1 - 1e-4)
-    parts = {
-        "loud": loud,
-        "gate": gate,
-        "crowd": crowd,
-        "voice": voice,
-        "laugh": laugh,
-        "motion": motion,
-        "cuts": cuts,
-    }
-    return Judgement(np.log(worth / (1 - worth)), {}, parts)
+    odds = 1 - (1 - sound) * (1 - 0.5 * np.nan_to_num(voice)) * (1 - 0.5 * np.nan_to_num(laugh) * gate)
+    return {
+        "loud": loud, "gate": gate, "crowd": crowd, "voice": voice, "laugh": laugh, "motion": motion,
+        "cuts": cuts, "hand": _logit(odds),
+    }  # fmt: skip
+
+
+def _logit(odds: Curve) -> Curve:
+    clipped = np.clip(odds, 1e-4, 1 - 1e-4)
+    return np.log(clipped / (1 - clipped))
 
 
 def _gate(f: Features) -> Curve:
@@ -167,13 +166,55 @@ def _gate(f: Features) -> Curve:
 def analyse(signals: Signals) -> Analysis:
     """Worth, dimensions and events of a stretch of curves."""
     f = features(signals)
-    judged = judge(f)
-    dimensions = _dimensions(f, judged.parts)
-    events = _events(signals.first, f, judged, dimensions)
+    parts = kinds(f)
+    worth = _worth(f, parts)
+    dimensions = _dimensions(f, parts)
+    events = _events(signals.first, f, parts, worth, dimensions)
     c = signals.curves
     texture = np.stack([c[n] for n in ("low", "mid", "high", "motion", "brightness", "detail")], axis=1)
-    cuts = np.nan_to_num(c["cuts"])
-    return Analysis(signals.first, judged.worth, dimensions, events, c["loudness"], cuts, texture)
+    return Analysis(
+        signals.first, worth, dimensions, events, c["loudness"], np.nan_to_num(c["cuts"]), texture
+    )
+
+
+def _worth(f: Features, parts: dict[str, Curve]) -> Curve:
+    """Logit of a moment around each step: by the fitted table where there is sound, by motion where not."""
+    heard = np.isfinite(rise(f))
+    silent = _logit(SILENT_TRUST * np.nan_to_num(parts["motion"]))
+    worth = np.where(heard, fused(f.values | {"hand": parts["hand"]}), silent)
+    return np.where(f["advert"] > 0, worth - ADVERT, worth)
+
+
+SILENT_TRUST = 0.85
+"""Odds at most that motion alone shows a moment."""
+
+ADVERT = 2.2
+"""Logits taken off between black pictures: odds of one tenth."""
+
+
+def rise(f: Features) -> Curve:
+    """dB by which two bands stand above both sides; where events are looked for, NaN without sound."""
+    return np.fmax(f["slow"], 0.8 * f["fast"])
+
+
+def proposals(f: Features) -> list[int]:
+    """Steps at which something may have happened, the largest rise first, `APART` seconds apart."""
+    heard = rise(f)
+    curve = np.where(np.isfinite(heard), heard, SILENT_RISE * f["motion"])
+    taken: list[int] = []
+    for top in peaks(curve, LEAST_RISE, LEAST_RISE):
+        if all(abs(top - other) >= steps(APART) for other in taken):
+            taken.append(top)
+    return taken
+
+
+LEAST_RISE = 0.3
+"""dB above both sides, and above the saddle to a higher peak."""
+
+SILENT_RISE = 3.0
+"""dB that a doubling of motion counts as, where there is no sound."""
+
+APART = 4.0
 
 
 def _dimensions(f: Features, part: dict[str, Curve]) -> dict[str, Curve]:
@@ -196,24 +237,28 @@ def _dimensions(f: Features, part: dict[str, Curve]) -> dict[str, Curve]:
     }
 
 
-FLOOR = -2.2
-"""Logit below which nothing is proposed: odds of one in ten."""
+FLOOR = -3.0
+"""Logit below which nothing is an event, whatever the threshold: odds of one in twenty."""
 
 
-def _events(first: int, f: Features, judged: Judgement, dimensions: dict[str, Curve]) -> tuple[Event, ...]:
-    """Peaks of worth, each with its borders; weaker peaks close to a stronger one belong to it."""
+def _events(
+    first: int, f: Features, parts: dict[str, Curve], worth: Curve, dimensions: dict[str, Curve]
+) -> tuple[Event, ...]:
+    """Proposals with their borders, best first; weaker ones close to a stronger one belong to it."""
     taken: list[tuple[int, int]] = []
     events: list[Event] = []
     silent = not np.isfinite(f["excess"]).any()
     excess = f["motion"] if silent else f["excess"]
     room = steps(SUPPRESSION)
-    for top in peaks(judged.worth, FLOOR):
+    for top in sorted(proposals(f), key=lambda t: (-worth[t], t)):
+        if worth[top] < FLOOR:
+            break
         if any(a - room <= top <= b + room for a, b in taken):
             continue
         a, b = region(excess, top, 0.4, 0.3 if silent else 1.2)
         taken.append((a, b))
         part = slice(a, b + 1)
-        best = a + int(np.nanargmax(np.nan_to_num(excess[part], nan=-np.inf)))
+        best = a + int(np.argmax(np.nan_to_num(excess[part], nan=-np.inf)))
         peak = (first + best + 0.5) * STEP
         values = {n: float(np.nanmax(v[part])) for n, v in dimensions.items() if np.isfinite(v[part]).any()}
         events.append(
@@ -221,10 +266,10 @@ def _events(first: int, f: Features, judged: Judgement, dimensions: dict[str, Cu
                 start=max(0.0, (first + a) * STEP - REACTION_LEAD),
                 peak=peak,
                 end=(first + b + 1) * STEP + 0.3,
-                worth=float(judged.worth[top]),
+                worth=float(worth[top]),
                 confidence=_confidence(f, top),
                 dimensions=values,
-                evidence=_evidence(f, judged.parts, part, peak),
+                evidence=_evidence(f, parts, part, peak),
             )
         )
     return tuple(sorted(events, key=lambda e: e.start))
