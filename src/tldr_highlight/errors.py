@@ -90,6 +90,7 @@ class CutError(TldrError):
     """One clip that could not be made right."""
 
     code = "cut_failed"
+    index: int | None = None  # which of the ranges that were asked for, from 0
 
 
 class RangeError(CutError):

@@ -420,7 +420,10 @@ def _duration(
     """Seconds of media time, and whether they are an estimate."""
     used = [s for s in (video, audio) if s]
     ends = [_seconds(s, (s.start_time or 0) + s.duration) for s in used if s.duration]
-    if len(ends) < len(used) and container.duration:
+    if "matroska" in container.format.name and start > 0.5 and not look.complete:
+        # Some writers state how long the file is, others when it ends.
+        return _estimate(container, used, look, start), False
+    if len(ends) < len(used) and container.duration and not look.complete:
         ends.append(((container.start_time or 0) + container.duration) / av.time_base)
     if ends and max(ends) > start:
         return max(ends) - start, False
@@ -453,7 +456,7 @@ def _video_info(stream: VideoStream, look: _Look) -> VideoInfo:
     distances = [b - a for a, b in itertools.pairwise(sorted(look.keys))]
     return VideoInfo(
         index=stream.index,
-        codec=stream.codec_context.name.removeprefix("lib").replace("dav1d", "av1"),
+        codec=stream.codec_context.codec.canonical_name,
         width=stream.width,
         height=stream.height,
         rotation=rotation,
@@ -467,7 +470,8 @@ def _video_info(stream: VideoStream, look: _Look) -> VideoInfo:
 
 
 def _audio_info(stream: AudioStream) -> AudioInfo:
-    return AudioInfo(stream.index, stream.codec_context.name, stream.sample_rate, stream.channels)
+    context = stream.codec_context
+    return AudioInfo(stream.index, context.codec.canonical_name, context.sample_rate, context.channels)
 
 
 def _aspect(stream: VideoStream) -> Fraction:
@@ -507,7 +511,9 @@ def _frame_rate(stream: VideoStream, gaps: Sequence[float], *, variable: bool) -
     declared = [r for r in (stream.guessed_rate, stream.average_rate, stream.base_rate) if r]
     if not gaps or sum(gaps) <= 0:
         return next((r for r in declared if 1 <= r <= 300), Fraction(25))
-    measured = 1 / (statistics.fmean(gaps) if variable else statistics.median(gaps))
+    middle = statistics.median(gaps)
+    even = gaps if variable else [g for g in gaps if 0.5 * middle < g < 1.5 * middle]
+    measured = 1 / statistics.fmean(even)
     near = [r for r in declared if abs(float(r) - measured) <= RATE_ERROR * measured]
     return near[0] if near else Fraction(measured).limit_denominator(1001)
 
@@ -553,7 +559,7 @@ def _warnings(
     tracks = container.streams.audio
     if audio and len(tracks) > 1:
         place = [t.index for t in tracks].index(audio.index) + 1
-        language = f" ({audio.language})" if audio.language else ""
+        language = f" ({audio.language})" if audio.language not in {None, "und"} else ""
         yield f"{len(tracks)} audio tracks: track {place}{language} is used"
     if video and video.variable_rate:
         yield f"the frame rate varies, {float(video.frame_rate):.2f} per second on average"

@@ -1,0 +1,309 @@
+"""Exact clips: the pictures of a range, each at its own time, and the sound to the sample.
+
+Times snap to the source's pictures: a clip begins with the first picture at or after its start and ends
+where the first picture at or after its end would have begun. Where a picture stays on the screen for
+long (slides, a still at the end while sound goes on), the clip cuts it at the very time instead.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import math
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+from fractions import Fraction
+from pathlib import Path
+
+from av.error import FFmpegError
+from av.video.frame import VideoFrame
+
+from tldr_highlight.core.files import replacing
+from tldr_highlight.errors import CutError, RangeError
+from tldr_highlight.media.encode import Writer
+from tldr_highlight.media.frames import Picture, Source
+from tldr_highlight.media.samples import Samples
+from tldr_highlight.media.types import ClipResult, ClipSpec, EncodeOptions, MediaInfo
+from tldr_highlight.media.verify import Expected, verify
+
+HELD = 0.5
+"""Seconds from which a picture that stays is held, so that times no longer snap to pictures."""
+
+DEFAULTS = EncodeOptions()
+
+Progress = Callable[[float], None]
+"""Called with the media seconds of the clip that are done."""
+
+
+def cut(
+    info: MediaInfo,
+    specs: Sequence[ClipSpec],
+    *,
+    options: EncodeOptions = DEFAULTS,
+    jumped: bool = False,
+    on_progress: Callable[[int, float], None] | None = None,
+) -> Iterator[ClipResult | CutError]:
+    """Cut clips out of one source: one outcome for each of `specs`, in their order.
+
+    A range that cannot be cut gives a `CutError` (`RangeError` where it is to blame itself) whose `index` is
+    the place in `specs`; the others go on. `jumped` says that the source's timestamps leap, see `Source`.
+    `on_progress` gets a spec's index and the share of it that is done, 0..1.
+
+    Raises:
+        DiskFullError, OutputError: clips cannot be written at all.
+        TldrError: the source cannot be opened any more.
+    """
+    with Source(info, jumped=jumped) as source:
+        for index, spec in enumerate(specs):
+
+            def tell(seconds: float, index: int = index, spec: ClipSpec = spec) -> None:
+                if on_progress:
+                    on_progress(index, min(1.0, seconds / (spec.end - spec.start)))
+
+            outcome = _attempt(source, spec, options, tell)
+            if isinstance(outcome, CutError):
+                outcome.index = index
+            yield outcome
+
+
+def _attempt(source: Source, spec: ClipSpec, options: EncodeOptions, tell: Progress) -> ClipResult | CutError:
+    try:
+        return make(source, [(spec.start, spec.end)], spec, options, tell)[0]
+    except CutError as error:
+        return error
+
+
+def make(
+    source: Source,
+    ranges: Sequence[tuple[float, float]],
+    spec: ClipSpec,
+    options: EncodeOptions,
+    tell: Progress,
+) -> tuple[ClipResult, float]:
+    """Write `ranges` of a source one after another into `spec.path`, which appears complete and verified.
+
+    The result's times are those of the first and the last range; beside it comes the length in seconds.
+
+    Raises:
+        RangeError: a range holds nothing.
+        CutError: an encoder refused, or what was written is not right.
+        DiskFullError, OutputError: it cannot be written.
+    """
+    for index, (start, end) in enumerate(ranges):
+        _check_range(index, start, end)
+    if spec.path.exists() and spec.path.samefile(source.info.path):
+        raise CutError(f"{spec.path.name} is the source itself: choose another name")
+    with replacing(spec.path) as draft:
+        try:
+            written = _write(source, ranges, draft, options, tell)
+        except FFmpegError as error:
+            if isinstance(error, OSError):
+                raise  # the disk's, and so for `replacing` to translate
+            raise CutError(f"the encoder gave up: {error.strerror}") from error
+        offset = verify(draft, written.expected)
+        with draft.open("rb") as file:
+            digest = hashlib.file_digest(file, "sha256").hexdigest()
+        size = draft.stat().st_size
+    result = ClipResult(
+        spec=spec,
+        actual_start=written.start,
+        actual_end=written.end,
+        frames=len(written.expected.pts),
+        method="encode",
+        sync_ms=1000 * offset,
+        bytes=size,
+        sha256=digest,
+    )
+    return result, float(written.expected.end * written.expected.tick)
+
+
+def _check_range(index: int, start: float, end: float) -> None:
+    text = range_text(start, end)
+    if not (math.isfinite(start) and math.isfinite(end)):
+        raise _bad(index, f"{text} is no range of time: give two numbers of seconds")
+    if start < 0:
+        raise _bad(index, f"{text} begins before the source does: start at 0 or later")
+    if start >= end:
+        raise _bad(index, f"{text} is empty or runs backwards: its end must be behind its start")
+
+
+def _bad(index: int, message: str) -> RangeError:
+    error = RangeError(message)
+    error.index = index
+    return error
+
+
+def range_text(start: float, end: float) -> str:
+    """A range as messages show it."""
+    return f"range {start:.10g}-{end:.10g} s"
+
+
+# --- writing -------------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True, slots=True)
+class _Written:
+    """What was written: media seconds of its first and last range, and what the file must hold."""
+
+    start: float
+    end: float
+    expected: Expected
+
+
+def _write(
+    source: Source,
+    ranges: Sequence[tuple[float, float]],
+    draft: Path,
+    options: EncodeOptions,
+    tell: Progress,
+) -> _Written:
+    tick = source.picture_tick if source.info.video else Fraction(1, 90_000)
+    append = _append_pictures if source.info.video else _append_sound
+    spans: list[tuple[float, float]] = []
+    base = Fraction(0)
+    with Writer(draft, source.info, options, tick) as writer:
+        for index, wanted in enumerate(ranges):
+            try:
+                begin, length = append(source, writer, wanted, base, tell)
+            except RangeError as error:
+                error.index = index
+                raise
+            spans.append((begin, begin + float(length)))
+            base += length
+        ticks = round(base / writer.tick)
+        writer.finish(ticks)
+    expected = Expected(writer.tick, writer.pts, ticks, writer.rate, writer.samples)
+    return _Written(spans[0][0], spans[-1][1], expected)
+
+
+def _append_pictures(
+    source: Source, writer: Writer, wanted: tuple[float, float], base: Fraction, tell: Progress
+) -> tuple[float, Fraction]:
+    """Append a range at `base` seconds of the clip; return its true start and its length in seconds."""
+    tick = source.picture_tick
+    first = shown = None
+    sound = _Sound(source, writer, base)
+    for shown in _selected(source.pictures(wanted[0]), *wanted, source.info):
+        if first is None:
+            first = shown
+            sound.begin(shown.at)
+        since = base + (shown.since - first.since) * tick
+        writer.picture(shown.frame, round(since / writer.tick))
+        sound.fill(since)
+        tell(float(since))
+    if first is None or shown is None:
+        raise RangeError(f"{range_text(*wanted)} holds no picture")
+    length = (shown.until - first.since) * tick
+    if shown.last:
+        length = max(length, sound.rest(base + length, base + Fraction(wanted[1] - first.at)) - base)
+    if first.held and length < HELD:
+        raise RangeError(
+            f"{range_text(*wanted)} lies behind the last picture, which is at {first.real_at:.3f} s"
+        )
+    sound.fill(base + length)
+    return first.at, length
+
+
+def _append_sound(
+    source: Source, writer: Writer, wanted: tuple[float, float], base: Fraction, tell: Progress
+) -> tuple[float, Fraction]:
+    """As `_append_pictures`, of a source without pictures."""
+    sound = _Sound(source, writer, base)
+    start = sound.begin(wanted[0])
+    length = sound.rest(base, base + Fraction(wanted[1] - start), tell) - base
+    if not length:
+        raise RangeError(f"{range_text(*wanted)} lies behind the end of the sound")
+    return start, length
+
+
+class _Sound:
+    """The sound of one range, kept in step with its pictures; does nothing where the source has none.
+
+    Times are seconds of the clip, in which the range begins at `base`.
+    """
+
+    def __init__(self, source: Source, writer: Writer, base: Fraction) -> None:
+        self._source = source
+        self._writer = writer
+        self._base = base
+        self._samples: Samples | None = None
+
+    def begin(self, at: float) -> float:
+        """Start at the sample heard at media second `at`; return its exact time."""
+        if not self._source.info.audio:
+            return at
+        rate = self._writer.rate
+        start = round(at * rate)
+        self._samples = Samples(self._source.sounds(at), rate, self._writer.layout, start)
+        return start / rate
+
+    def fill(self, until: Fraction) -> None:
+        """Write sound, or silence where there is none, until `until`."""
+        if self._samples:
+            missing = round(until * self._writer.rate) - self._writer.samples
+            for block in self._samples.until(self._samples.at + missing):
+                self._writer.sound(block)
+
+    def rest(self, after: Fraction, limit: Fraction, tell: Progress = lambda seconds: None) -> Fraction:
+        """Write what sound there is until `limit`, if it goes on well behind `after`; return its end."""
+        rate = self._writer.rate
+        if not self._samples or limit <= after:
+            return after
+        place = self._samples.at - self._writer.samples  # media sample that is sample 0 of the clip
+        grace = HELD if self._source.info.video else 0.0
+        if not self._samples.reaches(place + round((after + Fraction(grace)) * rate)):
+            return after
+        for block in self._samples.until(place + round(limit * rate), pad=False):
+            self._writer.sound(block)
+            tell(self._writer.samples / rate)
+        return Fraction(self._writer.samples, rate)
+
+
+# --- choosing pictures ---------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True, slots=True)
+class _Shown:
+    """A picture of a clip, and from when to when it is shown there, in ticks of the source."""
+
+    frame: VideoFrame
+    since: int
+    until: int
+    at: float  # media seconds of `since`
+    real_at: float  # media seconds of the picture itself
+    last: bool  # no picture follows in the source
+
+    @property
+    def held(self) -> bool:
+        """Whether it was on the screen before the clip began."""
+        return self.real_at < self.at
+
+
+def _selected(pictures: Iterator[Picture], start: float, end: float, info: MediaInfo) -> Iterator[_Shown]:
+    """The pictures that begin in `[start, end)`, and one that was there before and stays for long."""
+    for picture, following in _with_next(pictures):
+        tick = picture.tick
+        if picture.at >= end - tick / 2:
+            return
+        until = following.ticks if following else picture.ticks + _duration(picture, info)
+        until_at = following.at if following else picture.at + _duration(picture, info) * tick
+        at, since = picture.at, picture.ticks
+        if at < start - tick / 2:
+            if following and until_at - start < HELD:
+                continue
+            at, since = start, picture.ticks + round((start - picture.at) / tick)
+        if until_at - end >= HELD:
+            until = picture.ticks + round((end - picture.at) / tick)
+        yield _Shown(picture.frame, since, max(until, since), at, picture.at, following is None)
+
+
+def _with_next(pictures: Iterator[Picture]) -> Iterator[tuple[Picture, Picture | None]]:
+    ahead = next(pictures, None)
+    while ahead is not None:
+        picture, ahead = ahead, next(pictures, None)
+        yield picture, ahead
+
+
+def _duration(picture: Picture, info: MediaInfo) -> int:
+    """Ticks that a picture with nothing behind it is shown."""
+    assert info.video
+    return picture.duration or max(1, round(1 / (float(info.video.frame_rate) * picture.tick)))

@@ -1,0 +1,185 @@
+"""Writing one MP4 that plays everywhere: H.264 (8 bit, 4:2:0, High) and AAC, exact to tick and sample.
+
+Nothing of the source's metadata goes in; the index is at the front.
+"""
+# PyAV's stubs leave the kind of packets open:
+# pyright: reportUnknownMemberType=false
+
+from __future__ import annotations
+
+import contextlib
+from fractions import Fraction
+from pathlib import Path
+from types import TracebackType
+from typing import Self, cast
+
+import av
+from av.audio.frame import AudioFrame
+from av.audio.stream import AudioStream
+from av.codec.context import Flags
+from av.error import FFmpegError
+from av.video.codeccontext import VideoCodecContext
+from av.video.frame import PictureType, VideoFrame
+from av.video.stream import VideoStream
+
+from tldr_highlight.media.probe import AnyPacket
+from tldr_highlight.media.samples import Block, aac_rate
+from tldr_highlight.media.types import EncodeOptions, MediaInfo, VideoInfo
+from tldr_highlight.media.upright import Upright
+
+THREADS = 4
+"""x264's output depends on the number of its threads: a fixed one gives the same clip everywhere."""
+
+GOP_SECONDS = 2.0
+"""So that players seek quickly in a clip, and so that checking its end decodes little."""
+
+FINEST_TICK = 10_000_000
+"""Ticks per second above which timebases are rounded; MP4's and x264's counters are 32 bits wide."""
+
+
+class Writer:
+    """An MP4 being written, as a context manager. Call `finish` inside it, or the file is not complete.
+
+    Raises from every method:
+        OSError: the disk is full or gone.
+        FFmpegError: an encoder refused.
+    """
+
+    def __init__(self, path: Path, info: MediaInfo, options: EncodeOptions, tick: Fraction) -> None:
+        """Write to `path`, which holds what a clip of `info` holds; pictures are timed in `tick` seconds."""
+        self.pts: list[int] = []  # of the pictures written, in `self.tick`
+        self.samples = 0  # written so far
+        self.rate = aac_rate(info.audio.sample_rate) if info.audio else 0  # Hz
+        self.layout = "mono" if info.audio and info.audio.channels == 1 else "stereo"
+        self.tick = Fraction(1, tick.denominator if tick.denominator <= FINEST_TICK else 1_000_000)
+        self._info = info
+        self._options = options
+        self._container = av.open(f"file:{path}", "w", format="mp4", options=_muxing(self.rate))
+        self._video: VideoStream | None = None
+        self._audio: AudioStream | None = None
+        self._upright: Upright | None = None
+        self._held: VideoFrame | None = None  # encoded when the next one tells how long it is shown
+        self._durations: dict[int, int] = {}
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        if error is None:
+            self._container.close()
+            return
+        with contextlib.suppress(FFmpegError):  # the file is thrown away; the first error counts
+            self._container.close()
+
+    def picture(self, frame: VideoFrame, at: int) -> None:
+        """Show `frame` from `at` ticks on, until the next one."""
+        upright = self._opened(frame)(frame)
+        upright.pts, upright.time_base = at, self.tick
+        upright.pict_type = PictureType.NONE  # the source's own would be forced on the encoder
+        self.pts.append(at)
+        self._encode_held(at)
+        self._held = upright
+
+    def sound(self, block: Block) -> None:
+        """Append samples."""
+        if self._audio is None:
+            self._audio = self._add_audio()
+        frame = AudioFrame.from_ndarray(block, "fltp", self.layout)
+        frame.sample_rate = self.rate
+        frame.pts, frame.time_base = self.samples, Fraction(1, self.rate)
+        self.samples += block.shape[1]
+        self._container.mux(self._audio.encode(frame))
+
+    def finish(self, end: int) -> None:
+        """Write what is left; the last picture is shown until `end` ticks."""
+        self._encode_held(end)
+        if self._video:
+            self._mux_pictures(None)
+        if self._audio:
+            self._container.mux(self._audio.encode(None))
+
+    def _opened(self, frame: VideoFrame) -> Upright:
+        """What turns pictures into the encoder's, made for the first one."""
+        if self._upright is None:
+            assert self._info.video
+            width, height = _size(self._info.video, self._options.max_height)
+            self._upright = Upright(self._info.video, width, height, "yuv420p")
+            self._video = self._add_video(self._info.video, self._upright(frame), (width, height))
+            if self._info.audio:
+                self._audio = self._add_audio()
+        return self._upright
+
+    def _add_video(self, video: VideoInfo, upright: VideoFrame, size: tuple[int, int]) -> VideoStream:
+        stream = self._container.add_stream(
+            "libx264", rate=video.frame_rate, options=_encoding(self._options)
+        )
+        context = stream.codec_context
+        context.width, context.height = size
+        context.pix_fmt = "yuv420p"
+        context.time_base = self.tick
+        context.gop_size = max(1, round(GOP_SECONDS * min(video.frame_rate, Fraction(120))))
+        context.thread_count = THREADS
+        context.sample_aspect_ratio = _aspect(video)
+        context.color_range, context.colorspace = upright.color_range, upright.colorspace
+        context.color_primaries, context.color_trc = upright.color_primaries, upright.color_trc
+        _keep_fields(context, upright)
+        return stream
+
+    def _add_audio(self) -> AudioStream:
+        stream = self._container.add_stream("aac", rate=self.rate)
+        stream.codec_context.layout = self.layout
+        stream.codec_context.bit_rate = self._options.audio_bit_rate
+        return stream
+
+    def _encode_held(self, until: int) -> None:
+        if self._held is not None:
+            assert self._held.pts is not None
+            self._durations[self._held.pts] = until - self._held.pts
+            self._mux_pictures(self._held)
+            self._held = None
+
+    def _mux_pictures(self, frame: VideoFrame | None) -> None:
+        assert self._video
+        packets = cast("list[AnyPacket]", self._video.encode(frame))
+        for packet in packets:
+            assert packet.pts is not None
+            packet.duration = self._durations.pop(packet.pts)
+            self._container.mux(packet)
+
+
+def _muxing(rate: int) -> dict[str, str]:
+    """How libav is to write: index first, no trace of the tool, edit list exact to the sample."""
+    return {"movflags": "+faststart", "fflags": "+bitexact", "movie_timescale": str(rate or 90_000)}
+
+
+def _encoding(options: EncodeOptions) -> dict[str, str]:
+    return {
+        "preset": options.preset,
+        "crf": str(options.crf),
+        "profile": "high",
+        "a53cc": "0",  # captions are the source's metadata, and may lie
+        **options.extra,
+    }
+
+
+def _size(video: VideoInfo, max_height: int | None) -> tuple[int, int]:
+    """Width and height of the upright clip, both even."""
+    width, height = video.width, video.height
+    if video.rotation in {90, 270}:
+        width, height = height, width
+    if max_height and height > max_height:
+        width, height = round(width * max_height / height), max_height
+    return max(2, width // 2 * 2), max(2, height // 2 * 2)
+
+
+def _aspect(video: VideoInfo) -> Fraction:
+    """Shape of the upright clip's pixels."""
+    return 1 / video.sample_aspect if video.rotation in {90, 270} else video.sample_aspect
+
+
+def _keep_fields(context: VideoCodecContext, frame: VideoFrame) -> None:
+    """Interlaced pictures stay interlaced, where the encoder can: its field macroblocks need 4 lines."""
+    if frame.interlaced_frame and frame.height % 4 == 0:
+        context.flags |= Flags.interlaced_dct | Flags.interlaced_me

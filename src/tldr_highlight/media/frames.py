@@ -1,0 +1,324 @@
+"""Decoded pictures and sound of a source from any media time on.
+
+Pictures and sound are read through a container each, so that badly interleaved files cost no memory and
+neither waits for the other. Both step back until what they deliver begins at or before the time asked
+for: demuxers land where they can, and decoders need a start.
+"""
+
+from __future__ import annotations
+
+import itertools
+import os
+from collections.abc import Callable, Iterable, Iterator
+from dataclasses import dataclass
+from fractions import Fraction
+from types import TracebackType
+from typing import Self, TypeVar
+
+import av
+from av.audio.frame import AudioFrame
+from av.audio.stream import AudioStream
+from av.container import InputContainer
+from av.error import FFmpegError
+from av.stream import Stream
+from av.video.frame import VideoFrame
+from av.video.stream import VideoStream
+
+from tldr_highlight.media.probe import MOST_PIXELS, AnyPacket, decoded, open_media, use_only
+from tldr_highlight.media.timeline import Timeline
+from tldr_highlight.media.types import MediaInfo
+
+PREROLL = 0.3
+"""Seconds of sound decoded before it is used: overlap, bit reservoirs (MP3: 0.24 s), Opus' 80 ms."""
+
+STEPS_BACK = (0.0, 2.0, 8.0, 30.0, 120.0, 600.0)
+"""Seconds tried before the wanted time until a landing is early enough; after them the file's beginning."""
+
+NEAR = 1.0
+"""Seconds before the wanted time from which every picture is decoded, not only those others need."""
+
+MOST_ERRORS = 100
+"""Damaged reads until the rest of a file is given up."""
+
+MOST_THREADS = 8
+"""Decoding threads; each holds pictures, and of 8K ones 50 MB each."""
+
+
+@dataclass(frozen=True, slots=True)
+class Picture:
+    """One decoded picture."""
+
+    at: float  # media seconds
+    ticks: int  # the same instant in the stream's timebase, from an origin all pictures share
+    duration: int  # ticks; 0 when unknown
+    tick: float  # seconds
+    frame: VideoFrame
+
+
+@dataclass(frozen=True, slots=True)
+class Sound:
+    """One block of decoded samples."""
+
+    at: float  # media seconds of the first sample
+    frame: AudioFrame
+
+
+Timed = TypeVar("Timed", Picture, Sound)
+
+
+@dataclass(frozen=True, slots=True)
+class _Placed:
+    """A packet with its media time and what turns its stream's seconds into that."""
+
+    packet: AnyPacket
+    at: float
+    shift: float
+
+    @property
+    def end(self) -> float:
+        return self.at + float((self.packet.duration or 0) * self.packet.time_base)
+
+
+class Source:
+    """A source opened for reading stretches of it; use it as a context manager.
+
+    Every method reads anew from the time it is given, so only one iterator of a kind may be in use.
+    `jumped` says that the timestamps leap: then everything is read from the beginning, through a
+    `Timeline`, as the reader did that found the times.
+    """
+
+    def __init__(self, info: MediaInfo, *, jumped: bool = False) -> None:
+        self.info = info
+        self.jumped = jumped
+        self._video: Stream | None = None
+        self._audio: Stream | None = None
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        for stream in (self._video, self._audio):
+            if stream:
+                stream.container.close()
+
+    def pictures(self, start: float) -> Iterator[Picture]:
+        """Pictures in order, beginning with one shown at or before `start` where there is one.
+
+        Damaged packets are left out; what can be decoded goes on behind them.
+
+        Raises:
+            TldrError: the source cannot be opened any more.
+        """
+        start += float(self.picture_tick) / 2
+        if self.jumped:
+            return self._pictures_linear(start)
+        return _landing(start, lambda back: self._pictures_from(start, back))
+
+    def sounds(self, start: float) -> Iterator[Sound]:
+        """Sound in order, beginning with a block at or before `start` where there is one."""
+        early = start - PREROLL
+        if self.jumped:
+            return self._sounds_from(early, None)
+        return _landing(early, lambda back: self._sounds_from(early, back))
+
+    @property
+    def picture_tick(self) -> Fraction:
+        """Seconds of one tick of the pictures' timebase."""
+        return self._video_stream().time_base or Fraction(1, av.time_base)
+
+    def _pictures_from(self, start: float, back: float | None) -> Iterator[Picture]:
+        """Pictures from the key picture found `back` seconds before `start`, or from the beginning."""
+        stream = self._video_stream(fresh=back is None)
+        if back is not None and not _sought(stream, start - back + self.info.start_time):
+            return iter(())
+        return _decode_pictures(stream, self._placed(stream), start, from_key=back is not None)
+
+    def _pictures_linear(self, start: float) -> Iterator[Picture]:
+        """Read once to find the key picture to begin with, and again to decode from it."""
+        key = 0
+        for number, placed in enumerate(self._placed(self._video_stream(fresh=True))):
+            if placed.packet.is_keyframe and placed.at <= start:
+                key = number
+            if placed.at > start + NEAR:
+                break
+        stream = self._video_stream(fresh=True)
+        packets = itertools.islice(self._placed(stream), key, None)
+        return _decode_pictures(stream, packets, start, from_key=True)
+
+    def _sounds_from(self, early: float, back: float | None) -> Iterator[Sound]:
+        stream = self._audio_stream(fresh=back is None)
+        if back is not None and not _sought(self._guide(stream), early - back + self.info.start_time):
+            return iter(())
+        return _decode_sounds(stream, self._placed(stream), early)
+
+    def _video_stream(self, *, fresh: bool = False) -> VideoStream:
+        assert self.info.video
+        if fresh or self._video is None:
+            self._video = _reopened(self._video, self.info, self.info.video.index)
+            use_only(_container(self._video), self._listened(self._video))
+            _prepare(self._video)
+        assert isinstance(self._video, VideoStream)
+        return self._video
+
+    def _audio_stream(self, *, fresh: bool = False) -> AudioStream:
+        assert self.info.audio
+        if fresh or self._audio is None:
+            self._audio = _reopened(self._audio, self.info, self.info.audio.index)
+            use_only(_container(self._audio), [*self._listened(self._audio), self._guide(self._audio)])
+        assert isinstance(self._audio, AudioStream)
+        return self._audio
+
+    def _guide(self, audio: Stream) -> Stream:
+        """The stream by whose index sound is sought.
+
+        MP4 finds sound by itself and may skip the pictures; others index the pictures only and, asked
+        for sound, scan from the beginning.
+        """
+        if self.info.video is None or "mp4" in self.info.container:
+            return audio
+        return _container(audio).streams[self.info.video.index]
+
+    def _listened(self, stream: Stream) -> list[Stream]:
+        """Streams to demux for `stream`: with a `Timeline` both, since they share its jumps."""
+        if not self.jumped:
+            return [stream]
+        indexes = {s.index for s in (self.info.video, self.info.audio) if s}
+        return [s for s in stream.container.streams if s.index in indexes]
+
+    def _placed(self, stream: Stream) -> Iterator[_Placed]:
+        """The stream's packets with their media times, as the reader places them."""
+        timeline = Timeline() if self.jumped else None
+        origin = self.info.start_time
+        for packet in _packets(_container(stream), self._listened(stream)):
+            stamp = packet.dts if packet.dts is not None else packet.pts
+            if stamp is None:
+                continue
+            shift = -origin
+            if timeline:
+                length = float((packet.duration or 0) * packet.time_base)
+                raw = float(stamp * packet.time_base)
+                shift += timeline.offset(packet.stream_index, raw - origin, length)
+            if packet.stream_index == stream.index:
+                at = packet.pts if packet.pts is not None else stamp
+                yield _Placed(packet, float(at * packet.time_base) + shift, shift)
+
+
+def _reopened(stream: Stream | None, info: MediaInfo, index: int) -> Stream:
+    if stream:
+        stream.container.close()
+    return open_media(info.path).streams[index]
+
+
+def _container(stream: Stream) -> InputContainer:
+    assert isinstance(stream.container, InputContainer)
+    return stream.container
+
+
+def _prepare(stream: Stream) -> None:
+    assert isinstance(stream, VideoStream)
+    context = stream.codec_context
+    context.thread_type = "AUTO"
+    context.thread_count = min(os.cpu_count() or 1, MOST_THREADS)
+    context.options = {"max_pixels": str(MOST_PIXELS)}
+
+
+def _landing(wanted: float, read_from: Callable[[float | None], Iterator[Timed]]) -> Iterator[Timed]:
+    """Read from ever further back until the first thing that comes out is early enough.
+
+    `read_from` takes seconds to step back, or None for the beginning.
+    """
+    for back in (*(s for s in STEPS_BACK if s < max(wanted, 0.1)), None):
+        items = read_from(back)
+        first = next(items, None)
+        if first and (back is None or first.at <= wanted):
+            yield first
+            yield from items
+            return
+
+
+def _sought(stream: Stream, seconds: float) -> bool:
+    """Move to the key picture before `seconds` of raw time, if the demuxer can."""
+    assert stream.time_base
+    try:
+        _container(stream).seek(int(seconds // stream.time_base), backward=True, stream=stream)
+    except FFmpegError:
+        return False
+    return True
+
+
+def _packets(container: InputContainer, streams: Iterable[Stream]) -> Iterator[AnyPacket]:
+    """Every packet with something in it; reading goes on behind damage while there is anything to read."""
+    wanted = list(streams)
+    for _ in range(MOST_ERRORS):
+        try:
+            yield from (p for p in container.demux(*wanted) if p.size)
+        except FFmpegError:
+            continue
+        return
+
+
+def _decode_pictures(
+    stream: VideoStream, packets: Iterator[_Placed], start: float, *, from_key: bool
+) -> Iterator[Picture]:
+    """Pictures from the first key picture on, in order; without one when `from_key` is false."""
+    packets = itertools.dropwhile(lambda p: from_key and not p.packet.is_keyframe, packets)
+    first = next(packets, None)
+    if first is None:
+        return
+    last: int | None = None
+    # Pictures shown before the first key picture refer to ones that were not decoded.
+    origin = first.at if from_key else -float("inf")
+    for picture in _decoded(stream, itertools.chain([first], packets), start):
+        if picture.at >= origin - 1e-6 and (last is None or picture.ticks > last):
+            last = picture.ticks
+            yield picture
+
+
+def _decoded(stream: VideoStream, packets: Iterable[_Placed], start: float) -> Iterator[Picture]:
+    """All pictures that come out, as they come out."""
+    assert stream.time_base
+    tick = stream.time_base
+    shifts: dict[int, float] = {}
+    shift = 0.0
+    for placed in packets:
+        shift = placed.shift
+        if placed.packet.pts is not None:
+            shifts[placed.packet.pts] = shift
+        hurry = placed.end < start - NEAR and placed.packet.duration
+        stream.codec_context.skip_frame = "NONREF" if hurry else "DEFAULT"
+        for frame in _tried(stream, placed.packet):
+            yield _picture(frame, shifts.pop(frame.pts or 0, shift), float(tick))
+        if len(shifts) > 64:
+            del shifts[next(iter(shifts))]
+    for frame in _tried(stream, None):
+        yield _picture(frame, shifts.pop(frame.pts or 0, shift), float(tick))
+
+
+def _tried(stream: VideoStream, packet: AnyPacket | None) -> list[VideoFrame]:
+    try:
+        return [f for f in decoded(stream, packet) if f.pts is not None]
+    except FFmpegError:
+        return []
+
+
+def _picture(frame: VideoFrame, shift: float, tick: float) -> Picture:
+    assert frame.pts is not None
+    return Picture(frame.pts * tick + shift, frame.pts + round(shift / tick), frame.duration, tick, frame)
+
+
+def _decode_sounds(stream: AudioStream, packets: Iterable[_Placed], early: float) -> Iterator[Sound]:
+    """Sound from about `early` on."""
+    assert stream.time_base
+    at = shift = 0.0
+    for placed in itertools.chain((p for p in packets if p.end >= early), [None]):
+        if placed:
+            at, shift = placed.at, placed.shift
+        try:
+            frames = stream.codec_context.decode(placed.packet if placed else None)  # pyright: ignore[reportUnknownMemberType]
+        except FFmpegError:
+            continue
+        for frame in frames:
+            if frame.samples and frame.sample_rate:
+                yield Sound(at if frame.pts is None else float(frame.pts * stream.time_base) + shift, frame)

@@ -1,0 +1,117 @@
+"""Thumbnails: the very picture shown at a time, upright, as JPEG and WebP."""
+
+from __future__ import annotations
+
+import io
+from collections.abc import Iterable, Iterator, Sequence
+from fractions import Fraction
+from pathlib import Path
+
+from PIL import Image
+
+from tldr_highlight.core.files import output_errors, replacing
+from tldr_highlight.errors import CutError
+from tldr_highlight.media.frames import Picture, Source
+from tldr_highlight.media.types import MediaInfo, VideoInfo
+from tldr_highlight.media.upright import Upright
+
+LARGEST = (1280, 720)
+LARGEST_BYTES = 200_000
+WEBP_WIDTH = 320
+QUALITIES = (88, 82, 75, 66, 56, 45, 33, 20)
+"""JPEG qualities tried until a thumbnail is small enough; after the last one it is made smaller."""
+
+
+def thumbnail(info: MediaInfo, at: float, jpeg: Path, webp: Path, *, jumped: bool = False) -> float:
+    """Write the picture shown at media second `at` as JPEG (at most 1280x720, 200 kB) and WebP (320 wide).
+
+    Where the place is damaged, it is the nearest picture that can be decoded.
+
+    Returns:
+        The picture's own time, in media seconds.
+
+    Raises:
+        CutError: no picture can be decoded.
+        DiskFullError, OutputError: it cannot be written.
+    """
+    shown = next(thumbnails(info, [(at, jpeg, webp)], jumped=jumped))
+    if shown is None:
+        raise CutError(f"no picture can be decoded at {at:.3f} s")
+    return shown
+
+
+def thumbnails(
+    info: MediaInfo, items: Sequence[tuple[float, Path, Path]], *, jumped: bool = False
+) -> Iterator[float | None]:
+    """As `thumbnail` for several (time, JPEG, WebP); None where no picture can be decoded."""
+    if info.video is None:
+        yield from (None for _ in items)
+        return
+    with Source(info, jumped=jumped) as source:
+        for at, jpeg, webp in items:
+            picture = _shown_at(source.pictures(at), at)
+            if picture:
+                _save(_image(picture, info.video), jpeg, webp)
+            yield picture.at if picture else None
+
+
+def _shown_at(pictures: Iterable[Picture], at: float) -> Picture | None:
+    """The last picture that begins at or before `at`, else the first there is; whole ones first."""
+    best: Picture | None = None
+    for picture in pictures:
+        late = picture.at > at + picture.tick / 2
+        if best is None or best.frame.is_corrupt or not (late or picture.frame.is_corrupt):
+            best = picture
+        if late and not best.frame.is_corrupt:
+            break
+        if picture.at > at + DAMAGE_SECONDS:
+            break
+    return best
+
+
+DAMAGE_SECONDS = 10.0
+"""How far behind a damaged place a whole picture is looked for."""
+
+
+def _image(picture: Picture, video: VideoInfo) -> Image.Image:
+    width, height = _fitted(video)
+    frame = Upright(video, width, height, "rgb24")(picture.frame)
+    return Image.fromarray(frame.to_ndarray())
+
+
+def _fitted(video: VideoInfo) -> tuple[int, int]:
+    """Width and height of the thumbnail: square pixels, upright, not larger than the picture."""
+    shape = Fraction(video.width * video.sample_aspect, video.height)
+    height = min(video.height, Fraction(video.width) / shape) if shape > 0 else video.height
+    width = height * shape
+    if video.rotation in {90, 270}:
+        width, height = height, width
+    scale = min(1, Fraction(LARGEST[0]) / width, Fraction(LARGEST[1]) / height)
+    return max(2, round(width * scale)), max(2, round(height * scale))
+
+
+def _save(image: Image.Image, jpeg: Path, webp: Path) -> None:
+    _write(jpeg, _jpeg(image))
+    height = max(1, round(WEBP_WIDTH * image.height / image.width))
+    small = image.resize((WEBP_WIDTH, height), Image.Resampling.LANCZOS, reducing_gap=3.0)
+    _write(webp, _encoded(small, "WEBP", quality=78, method=2))
+
+
+def _jpeg(image: Image.Image) -> bytes:
+    """The best JPEG within the limit."""
+    for quality in QUALITIES:
+        data = _encoded(image, "JPEG", quality=quality, optimize=True)
+        if len(data) <= LARGEST_BYTES:
+            return data
+    return _jpeg(image.resize((image.width * 3 // 4, image.height * 3 // 4)))
+
+
+def _encoded(image: Image.Image, kind: str, **options: object) -> bytes:
+    file = io.BytesIO()
+    image.save(file, kind, **options)
+    return file.getvalue()
+
+
+def _write(path: Path, data: bytes) -> None:
+    with replacing(path) as draft, output_errors(path):
+        draft.write_bytes(data)

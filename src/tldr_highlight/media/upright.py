@@ -1,0 +1,96 @@
+"""Pictures as a viewer is to see them: turned upright, of another size or pixel format."""
+
+from __future__ import annotations
+
+from fractions import Fraction
+
+from av.filter.graph import Graph
+from av.video.format import VideoFormat
+from av.video.frame import VideoFrame
+from av.video.reformatter import ColorRange, Colorspace, VideoReformatter
+
+from tldr_highlight.media.types import VideoInfo
+
+UNSPECIFIED = 2  # in libav's tables of primaries, transfer and matrix
+HD_HEIGHT = 720
+"""Lines from which pictures that do not name their colours are bt709, as every player assumes."""
+
+
+class Upright:
+    """Turns a source's decoded pictures upright and brings them to `width` x `height` of `pixel_format`.
+
+    The size is that of the upright picture. Where the target is YUV, full-range colours become limited
+    ones and RGB becomes bt709.
+    """
+
+    def __init__(self, video: VideoInfo, width: int, height: int, pixel_format: str) -> None:
+        self._format = pixel_format
+        self._lying = (height, width) if video.rotation in {90, 270} else (width, height)
+        self._reformatter = VideoReformatter()
+        self._turn = _turn(video, self._lying, pixel_format)
+
+    def __call__(self, frame: VideoFrame) -> VideoFrame:
+        """The picture; it may be the same object, and has no time unless it is."""
+        flat = self._flat(frame)
+        if self._turn is None:
+            return flat
+        self._turn.vpush(flat)
+        turned = self._turn.vpull()
+        _copy_colours(flat, turned)
+        return turned
+
+    def _flat(self, frame: VideoFrame) -> VideoFrame:
+        """The right size and pixel format, not turned."""
+        rgb_out = self._format.startswith("rgb")
+        full = is_full_range(frame)
+        if (frame.width, frame.height) == self._lying and frame.format.name == self._format and not full:
+            return frame
+        flat = self._reformatter.reformat(
+            frame,
+            *self._lying,
+            self._format,
+            src_colorspace=_matrix(frame),
+            dst_colorspace=Colorspace.ITU709 if frame.format.is_rgb else _matrix(frame),
+            interpolation="BICUBIC",
+            src_color_range=ColorRange.JPEG if full else ColorRange.MPEG,
+            dst_color_range=ColorRange.JPEG if rgb_out else ColorRange.MPEG,
+        )
+        if not rgb_out:
+            _copy_colours(frame, flat)
+            flat.color_range = ColorRange.MPEG
+        return flat
+
+
+def is_full_range(frame: VideoFrame) -> bool:
+    """Whether black is 0 and white 255."""
+    return frame.color_range == ColorRange.JPEG or frame.format.is_rgb or frame.format.name.startswith("yuvj")
+
+
+def _matrix(frame: VideoFrame) -> int:
+    if frame.colorspace == UNSPECIFIED and frame.height >= HD_HEIGHT:
+        return Colorspace.ITU709
+    return frame.colorspace
+
+
+def _copy_colours(source: VideoFrame, target: VideoFrame) -> None:
+    target.color_primaries = source.color_primaries
+    target.color_trc = source.color_trc
+    target.colorspace = Colorspace.ITU709 if source.format.is_rgb else source.colorspace
+    target.color_range = source.color_range
+
+
+def _turn(video: VideoInfo, size: tuple[int, int], pixel_format: str) -> Graph | None:
+    """A graph that flips and rotates pictures of `size`, if they need it."""
+    filters = [("vflip", "")] if video.flipped else []
+    filters += {
+        90: [("transpose", "clock")],
+        180: [("hflip", ""), ("vflip", "")],
+        270: [("transpose", "cclock")],
+    }.get(video.rotation, [])
+    if not filters:
+        return None
+    graph = Graph()
+    nodes = [graph.add_buffer(None, *size, VideoFormat(pixel_format), time_base=Fraction(1, 1000))]
+    nodes += [graph.add(name, args or None) for name, args in filters]
+    graph.link_nodes(*nodes, graph.add("buffersink")).configure()
+    return graph
