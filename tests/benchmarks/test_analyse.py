@@ -28,7 +28,9 @@ def run_measured(code: str) -> Run:
 
 def test_memory_and_processor_time_of_children_are_measured() -> None:
     run = run_measured(
-        "from time import process_time as now; x = b'x' * 200_000_000; end = now() + 0.3\nwhile now() < end: pass"
+        "from time import process_time as now\n"
+        "x = b'x' * 200_000_000; end = now() + 0.3\n"
+        "while now() < end: pass"
     )
     assert 200 < run.peak_mb < 260
     assert 0.3 <= run.cpu_seconds < 1.0
