@@ -209,8 +209,15 @@ def plain(monkeypatch: pytest.MonkeyPatch) -> None:
     """Noise instead of a match: these tests are about the file."""
     rng = np.random.default_rng(1)
     frames = rng.integers(0, 255, (int(SECONDS * 25), 540, 640), np.uint8)
-    monkeypatch.setattr(match, "pictures", lambda plan: iter(frames))
-    monkeypatch.setattr(match, "soundtrack", lambda plan: np.zeros((2, int(SECONDS * RATE)), np.float32))
+
+    def pictures(plan: match.Plan) -> Iterator[NDArray[np.uint8]]:
+        return iter(frames)
+
+    def silence(plan: match.Plan) -> NDArray[np.float32]:
+        return np.zeros((2, int(SECONDS * RATE)), np.float32)
+
+    monkeypatch.setattr(match, "pictures", pictures)
+    monkeypatch.setattr(match, "soundtrack", silence)
 
 
 @pytest.fixture

@@ -79,7 +79,5 @@ def _compare(planted: Sequence[Planted], document: HighlightsDoc) -> None:
 
     lost = missed(planted, [h["peak"] for h in document["highlights"]])
     names = ", ".join(f"the {p.what} at {clock(p.peak)}" for p in lost)
-    Console(highlight=False).print(
-        f"{len(planted) - len(lost)} of {len(planted)} planted moments found"
-        + (f", not {names}" if lost else "")
-    )
+    found = f"{len(planted) - len(lost)} of {len(planted)} planted moments found"
+    Console(highlight=False, soft_wrap=True).print(found + (f", not {names}" if lost else ""))
