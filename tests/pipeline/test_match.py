@@ -26,9 +26,10 @@ def film(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return path
 
 
-def pictures(path: Path) -> list[NDArray[np.float32]]:
+@pytest.fixture(scope="module")
+def seen(film: Path) -> list[NDArray[np.float32]]:
     """Luma of every frame at a quarter of its size."""
-    with av.open(str(path)) as container:
+    with av.open(str(film)) as container:
         return [
             f.reformat(width=160, height=90, format="gray").to_ndarray().astype(np.float32)
             for f in container.decode(video=0)
@@ -107,18 +108,18 @@ def test_another_seed_makes_another_match() -> None:
     assert not np.allclose(one.ball, other.ball)
 
 
-def test_a_goal_cuts_to_a_replay_and_nothing_else_jumps(film: Path) -> None:
+def test_a_goal_cuts_to_a_replay_and_nothing_else_jumps(seen: list[NDArray[np.float32]]) -> None:
     goal = plan_match(SECONDS, 1).scenes[0]
     replay = round((goal.at + match.REPLAY["goal"][0]) * 25)
-    jumps = changes(pictures(film))
+    jumps = changes(seen)
     assert abs(int(np.argmax(jumps)) + 1 - replay) <= 1
     others = [j for i, j in enumerate(jumps) if abs(i + 1 - replay) > 1]
     assert max(others) < 0.6 * max(jumps)
 
 
-def test_the_crowd_jumps_at_a_goal(film: Path) -> None:
+def test_the_crowd_jumps_at_a_goal(seen: list[NDArray[np.float32]]) -> None:
     goal = plan_match(SECONDS, 1).scenes[0]
-    stand = [picture[2:18, 64:128] for picture in pictures(film)]
+    stand = [picture[2:18, 64:128] for picture in seen]
 
     def stir(at: float) -> float:
         return float(np.mean(changes(stand[round(at * 25) : round(at * 25) + 25])))

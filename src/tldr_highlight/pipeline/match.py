@@ -1048,7 +1048,7 @@ BASE = 378.0
 """Row of the near touchline, unzoomed."""
 BOARDS, TRACK = BREADTH + 4.0, 9.5
 """Where the advertising boards stand, metres: behind the far touchline, behind the goal lines."""
-PHASES, MOODS = 6, 3
+PHASES = 6
 HOME, AWAY, KEEPER_HOME, KEEPER_AWAY, BLACK = range(5)
 KITS: tuple[tuple[Color, Color], ...] = (((214, 40, 48), (245, 245, 245)), ((42, 92, 214), (20, 34, 86)),
     ((244, 196, 48), (30, 30, 30)), ((255, 128, 40), (30, 30, 30)), ((24, 24, 28), (24, 24, 28)))  # fmt: skip
@@ -1062,12 +1062,9 @@ class World:
         self.zoom = zoom
         self.width, self.height = (2 * round(v * zoom / 2) for v in (1500, 404))
         self._bodies: dict[tuple[int, int, bool, int], Stamp] = {}
-        ground = _ground(self)
+        self._pictures: dict[tuple[int, int], Planes] = {}
+        self._ground = _ground(self)
         self._crowd = Crowd(self, rng)
-        self.pictures = [
-            [Planes.of(self._crowd.over(ground, mood, phase)) for phase in range(PHASES)]
-            for mood in range(MOODS)
-        ]
         self.balls = [_ball_stamp(self.zoom * s) for s in (0.7, 0.8, 0.9, 1.0)]
         self.shade = _shade_stamp(self.zoom)
 
@@ -1087,6 +1084,13 @@ class World:
         s = (rows / self.zoom - BASE + DROP) / DROP
         x = (columns - self.width / 2) / (NEAR * s * self.zoom) + LENGTH / 2
         return x, (1 / s - 1) / DEPTH * np.ones(self.width)
+
+    def picture(self, mood: int, phase: int) -> Planes:
+        """The stadium without players, drawn when first asked for."""
+        key = (mood, phase)
+        if key not in self._pictures:
+            self._pictures[key] = Planes.of(self._crowd.over(self._ground, mood, phase))
+        return self._pictures[key]
 
     def body(self, kit: int, pose: int, left: bool, depth: float) -> Stamp:
         """A person, drawn when first asked for."""
@@ -1395,7 +1399,7 @@ class View:
         """The picture without graphics; returns the window's corner."""
         x, y = int(self.x[frame]), int(self.y[frame])
         world, play = self.world, self.play
-        world.pictures[mood][phase].crop_to(out, x, y)
+        world.picture(mood, phase).crop_to(out, x, y)
         sx, sy = self.shadow[frame]
         world.shade.lay(out, int(sx) - x, int(sy) - y)
         ball_drawn = False
