@@ -292,15 +292,15 @@ class Content:
     sizes: set[tuple[int, int]] = field(default_factory=set[tuple[int, int]])
 
 
-def read(path: Path) -> Content:
-    """Decode a whole file, edit lists honoured."""
+def read(path: Path, rotation: int = 0, *, flipped: bool = False) -> Content:
+    """Decode a whole file, edit lists honoured, pictures turned as a player would by these."""
     content = Content()
     parts: list[Samples] = []
     with av.open(f"file:{path}") as container:
         streams = [*container.streams.video[:1], *container.streams.audio[:1]]
         for frame in itertools.chain.from_iterable(p.decode() for p in container.demux(*streams)):
             if isinstance(frame, VideoFrame):
-                _see(content, frame)
+                _see(content, frame, rotation, flipped=flipped)
             elif isinstance(frame, AudioFrame) and frame.samples:
                 if content.sound_start is None:
                     content.sound_start = frame.pts * frame.time_base
@@ -310,8 +310,10 @@ def read(path: Path) -> Content:
     return content
 
 
-def _see(content: Content, frame: VideoFrame) -> None:
-    content.numbers.append(number_of(gray_of(frame)))
+def _see(content: Content, frame: VideoFrame, rotation: int, *, flipped: bool) -> None:
+    gray = gray_of(frame)
+    gray = np.rot90(np.flipud(gray) if flipped else gray, -rotation // 90)
+    content.numbers.append(number_of(gray))
     content.times.append(frame.pts * frame.time_base)
     content.sizes.add((frame.width, frame.height))
 

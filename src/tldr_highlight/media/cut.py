@@ -282,12 +282,12 @@ def _selected(pictures: Iterator[Picture], start: float, end: float, info: Media
     """The pictures that begin in `[start, end)`, and one that was there before and stays for long."""
     for picture, following in _with_next(pictures):
         tick = picture.tick
-        if picture.at >= end - tick / 2:
+        if not picture.before(end):
             return
         until = following.ticks if following else picture.ticks + _duration(picture, info)
         until_at = following.at if following else picture.at + _duration(picture, info) * tick
         at, since = picture.at, picture.ticks
-        if at < start - tick / 2:
+        if picture.before(start):
             if following and until_at - start < HELD:
                 continue
             at, since = start, picture.ticks + round((start - picture.at) / tick)

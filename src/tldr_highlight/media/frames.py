@@ -8,6 +8,7 @@ for: demuxers land where they can, and decoders need a start.
 from __future__ import annotations
 
 import itertools
+import math
 import os
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
@@ -31,11 +32,17 @@ from tldr_highlight.media.types import MediaInfo
 PREROLL = 0.3
 """Seconds of sound decoded before it is used: overlap, bit reservoirs (MP3: 0.24 s), Opus' 80 ms."""
 
-STEPS_BACK = (0.0, 2.0, 8.0, 30.0, 120.0, 600.0)
+STEPS_BACK = (0.0, 0.5, 2.0, 8.0, 30.0, 120.0, 600.0)
 """Seconds tried before the wanted time until a landing is early enough; after them the file's beginning."""
 
 NEAR = 1.0
 """Seconds before the wanted time from which every picture is decoded, not only those others need."""
+
+MOST_SLACK = 0.001
+"""Seconds; some containers' ticks are whole pictures."""
+
+FINE_ENOUGH = 2.0
+"""Samples of one tick up to which a timebase is trusted with the places of samples."""
 
 MOST_ERRORS = 100
 """Damaged reads until the rest of a file is given up."""
@@ -53,6 +60,15 @@ class Picture:
     duration: int  # ticks; 0 when unknown
     tick: float  # seconds
     frame: VideoFrame
+
+    def before(self, time: float) -> bool:
+        """Whether it begins before `time`, which may be off by the container's rounding."""
+        return self.at < time - slack(self.tick)
+
+
+def slack(tick: float) -> float:
+    """Seconds by which a given time and a picture's own may differ and still be meant as the same."""
+    return min(tick / 2, MOST_SLACK)
 
 
 @dataclass(frozen=True, slots=True)
@@ -79,6 +95,27 @@ class _Placed:
         return self.at + float((self.packet.duration or 0) * self.packet.time_base)
 
 
+@dataclass(frozen=True, slots=True)
+class _Grid:
+    """Where blocks of sound truly begin, in containers that round times to milliseconds.
+
+    The first block of a file tells; as long as nothing is missing, all others follow at equal distances.
+    """
+
+    origin: float  # media seconds
+    step: float  # seconds of one block
+    reach: float  # seconds that rounding may move a block
+
+    def true(self, at: float, length: float) -> float:
+        """The time of a block of `length` seconds whose rounded time is `at`.
+
+        Its end counts, for blocks after a seek are shortened at their beginning.
+        """
+        end = at + length
+        nearest = self.origin + round((end - self.origin) / self.step) * self.step
+        return nearest - length if abs(nearest - end) <= self.reach else at
+
+
 class Source:
     """A source opened for reading stretches of it; use it as a context manager.
 
@@ -92,6 +129,7 @@ class Source:
         self.jumped = jumped
         self._video: Stream | None = None
         self._audio: Stream | None = None
+        self._grid: _Grid | None = None
 
     def __enter__(self) -> Self:
         return self
@@ -111,7 +149,7 @@ class Source:
         Raises:
             TldrError: the source cannot be opened any more.
         """
-        start += float(self.picture_tick) / 2
+        start += slack(float(self.picture_tick))
         if self.jumped:
             return self._pictures_linear(start)
         return _landing(start, lambda back: self._pictures_from(start, back))
@@ -151,7 +189,7 @@ class Source:
         stream = self._audio_stream(fresh=back is None)
         if back is not None and not _sought(self._guide(stream), early - back + self.info.start_time):
             return iter(())
-        return _decode_sounds(stream, self._placed(stream), early)
+        return _decode_sounds(stream, self._placed(stream), early, self._grid)
 
     def _video_stream(self, *, fresh: bool = False) -> VideoStream:
         assert self.info.video
@@ -164,11 +202,31 @@ class Source:
 
     def _audio_stream(self, *, fresh: bool = False) -> AudioStream:
         assert self.info.audio
+        if self._audio is None and not self.jumped:
+            self._grid = self._found_grid()
         if fresh or self._audio is None:
             self._audio = _reopened(self._audio, self.info, self.info.audio.index)
             use_only(_container(self._audio), [*self._listened(self._audio), self._guide(self._audio)])
         assert isinstance(self._audio, AudioStream)
         return self._audio
+
+    def _found_grid(self) -> _Grid | None:
+        """Where blocks of sound begin, for a timebase that rounds them; None where it need not be known."""
+        assert self.info.audio
+        stream = _reopened(None, self.info, self.info.audio.index)
+        assert isinstance(stream, AudioStream)
+        assert stream.time_base
+        tick, rate = float(stream.time_base), stream.sample_rate
+        try:
+            if tick * rate <= FINE_ENOUGH:
+                return None
+            first = list(itertools.islice(_decode_sounds(stream, self._placed(stream), -math.inf, None), 3))
+        finally:
+            stream.container.close()
+        sizes = {s.frame.samples for s in first[1:]}
+        if len(first) < 3 or len(sizes) > 1 or any(s.frame.sample_rate != rate for s in first):
+            return None
+        return _Grid(first[0].at + first[0].frame.samples / rate, sizes.pop() / rate, 1.5 * tick)
 
     def _guide(self, audio: Stream) -> Stream:
         """The stream by whose index sound is sought.
@@ -308,7 +366,9 @@ def _picture(frame: VideoFrame, shift: float, tick: float) -> Picture:
     return Picture(frame.pts * tick + shift, frame.pts + round(shift / tick), frame.duration, tick, frame)
 
 
-def _decode_sounds(stream: AudioStream, packets: Iterable[_Placed], early: float) -> Iterator[Sound]:
+def _decode_sounds(
+    stream: AudioStream, packets: Iterable[_Placed], early: float, grid: _Grid | None
+) -> Iterator[Sound]:
     """Sound from about `early` on."""
     assert stream.time_base
     at = shift = 0.0
@@ -321,4 +381,6 @@ def _decode_sounds(stream: AudioStream, packets: Iterable[_Placed], early: float
             continue
         for frame in frames:
             if frame.samples and frame.sample_rate:
-                yield Sound(at if frame.pts is None else float(frame.pts * stream.time_base) + shift, frame)
+                begin = at if frame.pts is None else float(frame.pts * stream.time_base) + shift
+                length = frame.samples / frame.sample_rate
+                yield Sound(grid.true(begin, length) if grid else begin, frame)

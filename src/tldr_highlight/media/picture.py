@@ -11,7 +11,7 @@ from PIL import Image
 
 from tldr_highlight.core.files import output_errors, replacing
 from tldr_highlight.errors import CutError
-from tldr_highlight.media.frames import Picture, Source
+from tldr_highlight.media.frames import Picture, Source, slack
 from tldr_highlight.media.types import MediaInfo, VideoInfo
 from tldr_highlight.media.upright import Upright
 
@@ -59,7 +59,7 @@ def _shown_at(pictures: Iterable[Picture], at: float) -> Picture | None:
     """The last picture that begins at or before `at`, else the first there is; whole ones first."""
     best: Picture | None = None
     for picture in pictures:
-        late = picture.at > at + picture.tick / 2
+        late = picture.at > at + slack(picture.tick)
         if best is None or best.frame.is_corrupt or not (late or picture.frame.is_corrupt):
             best = picture
         if late and not best.frame.is_corrupt:

@@ -140,5 +140,5 @@ def _named(frame: AudioFrame) -> AudioFrame:
         samples = planar.mean(axis=0, keepdims=True).astype(samples.dtype)
         count = 1
     named = AudioFrame.from_ndarray(samples, frame.format.name, GUESSED_LAYOUTS[count])
-    named.sample_rate, named.pts, named.time_base = frame.sample_rate, frame.pts, frame.time_base
+    named.sample_rate = frame.sample_rate
     return named
