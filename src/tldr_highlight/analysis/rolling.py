@@ -6,9 +6,14 @@ stretch gives the same values, bit for bit, as the whole.
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 import numpy as np
 
 from tldr_highlight.analysis.base import STEP, Curve
+
+BLOCK = 4096
+"""Steps looked at together: the windows of twelve hours at once would be 400 MB."""
 
 
 def steps(seconds: float) -> int:
@@ -18,6 +23,8 @@ def steps(seconds: float) -> int:
 
 def windows(curve: Curve, first: int, last: int) -> Curve:
     """(n,) -> (n, last - first): row `i` holds `curve[i + first : i + last]`, NaN beyond the ends."""
+    if not len(curve):
+        return np.empty((0, last - first))
     left, right = max(0, -first), max(0, last - 1)
     padded = np.pad(curve, (left, right), constant_values=np.nan)
     view = np.lib.stride_tricks.sliding_window_view(padded, last - first)
@@ -26,21 +33,45 @@ def windows(curve: Curve, first: int, last: int) -> Curve:
 
 def rank(curve: Curve, first: int, last: int, share: float, least: int = 1) -> Curve:
     """Per step the value below which `share` of its window lies; NaN with fewer than `least` values."""
-    ordered = np.sort(windows(curve, first, last), axis=1)
-    count = np.isfinite(ordered).sum(axis=1)
-    pick = np.clip(np.round(share * (count - 1)).astype(np.int64), 0, None)
-    values = ordered[np.arange(len(curve)), pick]
-    return np.where(count >= least, values, np.nan)
+
+    def one(view: Curve) -> Curve:
+        ordered = np.sort(view, axis=1)
+        count = np.isfinite(ordered).sum(axis=1)
+        pick = np.clip(np.round(share * (count - 1)).astype(np.int64), 0, None)
+        return np.where(count >= least, ordered[np.arange(len(view)), pick], np.nan)
+
+    return _in_blocks(windows(curve, first, last), one)
 
 
 def mean(curve: Curve, seconds: float, least: float = 0.5) -> Curve:
     """Mean over `seconds` centred on each step; NaN where less than `least` of them was measured."""
     half = max(0, (steps(seconds) - 1) // 2)
     width = steps(seconds) or 1
-    view = windows(curve, -half, width - half)
-    count = np.isfinite(view).sum(axis=1)
-    total = np.nansum(view, axis=1)
-    return np.where(count >= max(1, least * width), total / np.maximum(count, 1), np.nan)
+
+    def one(view: Curve) -> Curve:
+        count = np.isfinite(view).sum(axis=1)
+        total = np.nansum(view, axis=1)
+        return np.where(count >= max(1, least * width), total / np.maximum(count, 1), np.nan)
+
+    return _in_blocks(windows(curve, -half, width - half), one)
+
+
+def share_above(curve: Curve, seconds: float, part: float) -> Curve:
+    """Share of the steps up to `seconds` away that reach `part` of a step's own value; NaN where none is known."""
+    reach = steps(seconds)
+
+    def one(view: Curve) -> Curve:
+        known = np.isfinite(view).sum(axis=1)
+        own = view[:, reach, None]  # NaN compares as false, and so counts as not reached
+        return np.where(known > 0, (view >= part * own).sum(axis=1) / np.maximum(known, 1), np.nan)
+
+    return _in_blocks(windows(curve, -reach, reach + 1), one)
+
+
+def _in_blocks(view: Curve, function: Callable[[Curve], Curve]) -> Curve:
+    """`function` of rows of windows, applied to some of them at a time."""
+    parts = [function(view[at : at + BLOCK]) for at in range(0, len(view), BLOCK)]
+    return np.concatenate(parts) if parts else np.empty(0)
 
 
 def highest(curve: Curve, before: float, after: float) -> Curve:
