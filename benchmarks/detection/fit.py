@@ -34,13 +34,15 @@ NAMES = (
 RIDGE = 33.0
 """Penalty on squared weights; 10 to 100 differ by less than .01 of F1 on the report half."""
 
-PRIOR = 0.6
-"""Logits added to the intercept: the generator has twice as many distractors as footage does."""
+PRIOR = 1.2
+"""Logits added to the intercept: the generator has more distractors, and louder events, than footage does."""
 
 TABLE = Path(fusion.__file__).with_name("fusion.csv")
 
 
-def proposals_of(path: Path, cores: list[tuple[float, float]]) -> tuple[NDArray[np.float64], NDArray[np.bool_]]:
+def proposals_of(
+    path: Path, cores: list[tuple[float, float]]
+) -> tuple[NDArray[np.float64], NDArray[np.bool_]]:
     """(proposals, features) smoothed but not standardised, and which of them are events."""
     info = probe(path)
     f = local.features(measure(Reader(info, sampling_for(info))))
@@ -94,7 +96,10 @@ def main() -> None:
         rows, truth = proposals_of(video.path, [(e.core_start, e.core_end) for e in video.events])
         parts.append(rows)
         truths.append(truth)
-        print(f"{spec.name}: {len(truth)} proposals, {int(truth.sum())} of {len(video.events)} events", flush=True)
+        print(
+            f"{spec.name}: {len(truth)} proposals, {int(truth.sum())} of {len(video.events)} events",
+            flush=True,
+        )
     intercept, rows = fitted(np.concatenate(parts), np.concatenate(truths))
     write(TABLE, intercept, rows)
     for row in sorted(rows, key=lambda r: -abs(r.weight)):

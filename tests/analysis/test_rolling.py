@@ -3,7 +3,16 @@
 import numpy as np
 import pytest
 
-from tldr_highlight.analysis.rolling import contrast, highest, mean, over_baseline, rank, sigmoid, steps, windows
+from tldr_highlight.analysis.rolling import (
+    contrast,
+    highest,
+    mean,
+    over_baseline,
+    rank,
+    sigmoid,
+    steps,
+    windows,
+)
 
 RNG = np.random.default_rng(7)
 

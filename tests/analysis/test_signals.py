@@ -36,7 +36,16 @@ def segment(
     pictures: tuple[list[float], NDArray[np.uint8]] | None = None,
 ) -> Segment:
     times, gray = pictures or ([], np.empty((0, 90, 160), np.uint8))
-    return Segment(index, start, start + 20, audio, Pictures(np.array(times), gray), np.empty(0), np.empty(0), np.empty(0))
+    return Segment(
+        index,
+        start,
+        start + 20,
+        audio,
+        Pictures(np.array(times), gray),
+        np.empty(0),
+        np.empty(0),
+        np.empty(0),
+    )
 
 
 def middle(signals: Signals, name: str) -> float:

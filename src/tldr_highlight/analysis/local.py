@@ -19,7 +19,16 @@ from tldr_highlight.analysis.moments import (
     peaks,
     region,
 )
-from tldr_highlight.analysis.rolling import contrast, highest, mean, over_baseline, rank, sigmoid, steps, windows
+from tldr_highlight.analysis.rolling import (
+    contrast,
+    highest,
+    mean,
+    over_baseline,
+    rank,
+    share_above,
+    sigmoid,
+    steps,
+)
 from tldr_highlight.analysis.signals import Signals
 
 BANDS = ("low", "mid", "high")
@@ -54,7 +63,9 @@ def features(signals: Signals) -> Features:
     high = [mean(c[b], 3.0) - rank(c[b], -steps(60), steps(60) + 1, 0.9, 8) for b in BANDS]
     out["record"] = np.sort(np.array(high), axis=0)[1]  # above the loudest tenth of two minutes
     for name in ("slow", "fast"):
-        spread = rank(out[name], -steps(90), steps(90) + 1, 0.84, 8) - rank(out[name], -steps(90), steps(90) + 1, 0.5, 8)
+        spread = rank(out[name], -steps(90), steps(90) + 1, 0.84, 8) - rank(
+            out[name], -steps(90), steps(90) + 1, 0.5, 8
+        )
         out[f"{name}_z"] = out[name] / np.maximum(spread, 0.8)
     out["air_slow"] = contrast(c["air"], 3.0, 18.0, 6.0)
     out["loudness_slow"] = contrast(c["loudness"], 3.0, 18.0, 6.0)
@@ -71,7 +82,8 @@ def features(signals: Signals) -> Features:
     out["effort"] = over_baseline(c["effort"], 2.0, 90.0, 2.0)
     out["pitch_fast"] = over_baseline(c["pitch"], 1.0, 120.0, 0.12)
     out["shout"] = mean(c["pitch"], 1.5) - rank(c["pitch"], -steps(60), steps(60) + 1, 0.9, 8)
-    out["common"] = _commonness(np.fmax(out["slow"], 0.8 * out["fast"]))
+    # traffic passes every half minute, a goal does not
+    out["common"] = share_above(np.fmax(out["slow"], 0.8 * out["fast"]), 120.0, 0.75)
     out["level"] = over_baseline(c["loudness"], 3.0, 120.0, 2.0)
     log_motion = np.log2(c["motion"] + 0.3)
     out["motion"] = contrast(log_motion, 2.0, 15.0, 3.0)
@@ -84,13 +96,6 @@ def features(signals: Signals) -> Features:
     out["flash"] = highest(c["flash"], 1.0, 1.0)
     out["advert"] = _adverts(c["brightness"], c["detail"])
     return Features(out)
-
-
-def _commonness(rise: Curve) -> Curve:
-    """0..1, share of the four minutes around in which there is a rise three quarters as large: traffic passes
-    every half minute, a goal does not."""
-    around = windows(rise, -steps(120), steps(120) + 1)
-    return np.nanmean(np.where(np.isfinite(around), around >= 0.75 * rise[:, None], np.nan), axis=1)
 
 
 def _excess(curve: Curve) -> Curve:
@@ -163,17 +168,41 @@ def _gate(f: Features) -> Curve:
     return np.nan_to_num(tonal * hiss * knocks * machine * clipped, nan=0.5)
 
 
-def analyse(signals: Signals) -> Analysis:
-    """Worth, dimensions and events of a stretch of curves."""
+TEXTURE = ("mid", "centroid", "flux", "flatness", "stability", "motion", "brightness", "detail")
+"""What a replay has in common with what it repeats. Two different roars share the swell, not its grain."""
+
+CONTEXT = 150.0
+"""Seconds on both sides of a stretch that its results depend on; more changes nothing."""
+
+
+def analyse(signals: Signals, inside: tuple[float, float] | None = None) -> Analysis:
+    """Worth, dimensions and events of a stretch of curves, or of the part `inside` it (media seconds).
+
+    A part with `CONTEXT` seconds of curves on both sides gets what it would get within the whole source.
+    """
     f = features(signals)
     parts = kinds(f)
     worth = _worth(f, parts)
     dimensions = _dimensions(f, parts)
     events = _events(signals.first, f, parts, worth, dimensions)
     c = signals.curves
-    texture = np.stack([c[n] for n in ("low", "mid", "high", "motion", "brightness", "detail")], axis=1)
+    texture = np.stack([c[n] for n in TEXTURE], axis=1)
+    cuts = np.nan_to_num(c["cuts"])
+    whole = Analysis(signals.first, worth, dimensions, events, c["loudness"], cuts, texture)
+    return whole if inside is None else _part(whole, inside)
+
+
+def _part(whole: Analysis, inside: tuple[float, float]) -> Analysis:
+    start, end = inside
+    keep = slice(max(0, round(start / STEP) - whole.first), max(0, round(end / STEP) - whole.first))
     return Analysis(
-        signals.first, worth, dimensions, events, c["loudness"], np.nan_to_num(c["cuts"]), texture
+        whole.first + keep.start,
+        whole.worth[keep],
+        {n: v[keep] for n, v in whole.dimensions.items()},
+        tuple(e for e in whole.events if start <= e.peak < end),
+        whole.loudness[keep],
+        whole.cuts[keep],
+        whole.texture[keep],
     )
 
 
@@ -219,21 +248,21 @@ APART = 4.0
 
 def _dimensions(f: Features, part: dict[str, Curve]) -> dict[str, Curve]:
     """Fixed sigmoids, so that two files compare. Where neither sound nor picture was there: NaN."""
-    loud = part["loud"] * part["gate"]
-    heard, seen = np.isfinite(loud), np.isfinite(part["motion"])
-    crowd = part["crowd"] * loud
-    voice = part["voice"]
+    stands_out = sigmoid(rise(f), 2.2, 0.9) * part["gate"]
+    heard, seen = np.isfinite(stands_out), np.isfinite(part["motion"])
+    crowd = part["crowd"] * stands_out
+    pitch = sigmoid(np.fmax(f["pitch"], f["pitch_fast"]), 1.1, 0.4)
+    voice = np.nan_to_num(pitch * sigmoid(f["voiced"], 0.35, 0.08) * sigmoid(f["level"], 0.3, 0.3))
+    laugh = sigmoid(f["ha"], 0.36, 0.05) * stands_out * sigmoid(f["d_flatness"], 0.0, 0.03)
     action = 1 - (1 - np.nan_to_num(part["motion"])) * (1 - 0.6 * np.nan_to_num(part["cuts"]))
-    energy = np.nan_to_num(0.8 * loud) + 0.2 * np.nan_to_num(part["cuts"])
+    energy = np.nan_to_num(0.85 * stands_out) + 0.15 * np.nan_to_num(part["cuts"])
     return {
         "action_intensity": np.where(seen, action, np.nan),
         "crowd_reaction": np.where(heard, crowd, np.nan),
-        "speech_excitement": np.where(heard, np.nan_to_num(voice), np.nan),
-        "humor": np.where(heard, 0.8 * np.nan_to_num(part["laugh"]), np.nan),
+        "speech_excitement": np.where(heard, voice, np.nan),
+        "humor": np.where(heard, np.nan_to_num(0.9 * laugh), np.nan),
         "scene_energy": np.where(heard | seen, energy, np.nan),
-        "emotional_peak": np.where(
-            heard, np.sqrt(np.nan_to_num(voice) * np.nan_to_num(np.fmax(crowd, loud))), np.nan
-        ),
+        "emotional_peak": np.where(heard, np.sqrt(voice * np.nan_to_num(stands_out)), np.nan),
     }
 
 
@@ -282,45 +311,25 @@ def _confidence(f: Features, top: int) -> float:
 
 
 def _evidence(f: Features, part: dict[str, Curve], at: slice, peak: float) -> tuple[Evidence, ...]:
-    """Sentences for what spoke for the event, strongest first."""
+    """Sentences for what spoke for the event, the strongest first; at least one."""
 
     def top(curve: Curve) -> float:
         values = curve[at]
         return float(np.nanmax(values)) if np.isfinite(values).any() else -np.inf
 
-    when = clock(peak)
-    found: list[tuple[float, str, str]] = []
-    if (rise := top(f["slow"])) > 1.5:
-        found.append(
-            (top(part["loud"]), "scene_energy", f"{rise:.1f} dB above both sides in two bands at {when}")
-        )
-    if (crowd := top(part["crowd"] * part["loud"])) > 0.3:
-        found.append(
-            (
-                crowd,
-                "crowd_reaction",
-                f"crowd noise {top(f['level']):.1f} σ above the minutes around at {when}",
-            )
-        )
-    if (voice := top(part["voice"])) > 0.3:
-        found.append(
-            (
-                voice,
-                "speech_excitement",
-                f"voice {top(f['pitch']):.1f} σ higher than in the minutes around at {when}",
-            )
-        )
-    if (laugh := top(part["laugh"])) > 0.3:
-        found.append(
-            (
-                laugh,
-                "humor",
-                f"laughter-like rhythm, {top(f['ha']):.0%} of the envelope at 4-6.5 Hz, at {when}",
-            )
-        )
-    if (motion := top(part["motion"])) > 0.3:
-        found.append(
-            (motion, "action_intensity", f"motion {2 ** top(f['motion']):.1f}x that of both sides at {when}")
-        )
-    found.sort(key=lambda e: -e[0])
-    return tuple(Evidence(name, round(peak, 2), text) for _, name, text in found)
+    rising, level = top(rise(f)), top(f["level"])
+    above = f", {level:.1f} σ over the last 2 minutes" if level >= 1 else ""
+    pitch, motion, ha = top(np.fmax(f["pitch"], f["pitch_fast"])), top(f["motion"]), top(f["ha"])
+    crowd = top(part["crowd"]) if rising > 1 else 0.0
+    sentences = [
+        (crowd, 0.5, "crowd_reaction", f"crowd noise {rising:.1f} dB above both sides{above}"),
+        (0.9 * top(part["loud"]), 0.3, "scene_energy", f"sound {rising:.1f} dB above both sides{above}"),
+        (pitch / 3, 0.4, "speech_excitement", f"voice {pitch:.1f} σ higher than in the minutes around"),
+        (ha, 0.4, "humor", f"a rhythm of laughter: {ha:.0%} of the swing at 4-6.5 Hz"),
+        (motion / 2, 0.4, "action_intensity", f"{2**motion:.1f} times the motion of both sides"),
+        (top(part["cuts"]), 0.5, "scene_energy", "cuts follow faster than in the minutes around"),
+    ]
+    strong = sorted((s for s in sentences if s[0] >= s[1]), key=lambda s: -s[0])
+    if not strong:
+        strong = [max(sentences, key=lambda s: s[0] - s[1])]
+    return tuple(Evidence(name, round(peak, 2), f"{text} at {clock(peak)}") for _, _, name, text in strong)

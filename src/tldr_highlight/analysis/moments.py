@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass, replace
 
 import numpy as np
@@ -129,23 +130,23 @@ def _without_replays(scored: list[tuple[float, Event]], analysis: Analysis) -> l
     return kept
 
 
-SAME = 0.97
-"""Correlation of textures from which on two events are one shown twice; two roars reach .9."""
+SAME = 0.85
+"""Correlation, in each field of the texture, from which on two events are one shown twice."""
 
 
 def _same(a: Event, b: Event, analysis: Analysis) -> bool:
-    mine = _texture(a, analysis, 0)
-    return any(_correlation(mine, _texture(b, analysis, lag)) >= SAME for lag in (-1, 0, 1))
+    mine = _texture(a, analysis, 0.0)
+    return any(_correlation(mine, _texture(b, analysis, lag)) >= SAME for lag in (-1.0, -0.5, 0.0, 0.5, 1.0))
 
 
-def _texture(event: Event, analysis: Analysis, lag: int) -> Curve:
-    """(16 steps, fields) around the peak, NaN beyond the ends."""
-    middle = int(event.peak / STEP) - analysis.first + lag
-    rows = np.full((16, analysis.texture.shape[1]), np.nan)
-    a, b = max(0, middle - 8), min(len(analysis.texture), middle + 8)
+def _texture(event: Event, analysis: Analysis, lag: float) -> Curve:
+    """(16 steps, fields) around the peak, `lag` steps later; half steps by the mean of their neighbours."""
+    middle = int(event.peak / STEP) - analysis.first + math.floor(lag)
+    rows = np.full((17, analysis.texture.shape[1]), np.nan)
+    a, b = max(0, middle - 8), min(len(analysis.texture), middle + 9)
     if a < b:
         rows[a - middle + 8 : b - middle + 8] = analysis.texture[a:b]
-    return rows
+    return rows[:16] if lag == math.floor(lag) else (rows[:16] + rows[1:]) / 2
 
 
 def _correlation(a: Curve, b: Curve) -> float:

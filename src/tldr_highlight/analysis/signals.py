@@ -536,7 +536,11 @@ def _mean_over_spans(
 ) -> None:
     """Write into each step of `row` the mean of the values whose spans `[first, last)` cover it."""
     lengths = np.maximum(last - first, 0)
-    where = np.repeat(first, lengths) + np.arange(lengths.sum()) - np.repeat(np.cumsum(lengths) - lengths, lengths)
+    where = (
+        np.repeat(first, lengths)
+        + np.arange(lengths.sum())
+        - np.repeat(np.cumsum(lengths) - lengths, lengths)
+    )
     total = np.bincount(where, np.repeat(values, lengths), len(row))
     count = np.bincount(where, minlength=len(row))
     row[count > 0] = (total[count > 0] / count[count > 0]).astype(np.float32)

@@ -236,9 +236,11 @@ def tell(document: HighlightsDoc, out: Path) -> None:
     )
     if found:
         table = Table(box=None, padding=(0, 2, 0, 0), pad_edge=False)
-        for name, justify in (("time", "right"), ("length", "right"), ("score", "right"), ("what", "left")):
-            table.add_column(name, justify=justify, style="dim" if name == "length" else "")  # type: ignore[arg-type]
-        table.add_column("why", overflow="ellipsis", no_wrap=True, style="dim")
+        table.add_column("time", justify="right", no_wrap=True)
+        table.add_column("length", justify="right", no_wrap=True, style="dim")
+        table.add_column("score", justify="right", no_wrap=True)
+        table.add_column("what", no_wrap=True)
+        table.add_column("why", no_wrap=True, overflow="ellipsis", style="dim", ratio=1)
         for h in found:
             why = h["evidence"][0]["text"] if h["evidence"] else ""
             table.add_row(clock(h["start"]), f"{h['end'] - h['start']:.0f} s", f"{h['score']:.2f}",

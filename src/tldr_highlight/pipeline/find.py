@@ -80,7 +80,9 @@ def find(
         duration = measured.end
         moments = choose(analysis, options.dimension_set, duration, options.moments)
         document: HighlightsDoc = {
-            "source": str(source),
+            "source": str(source)
+            .encode("utf-8", "replace")
+            .decode(),  # names may hold bytes that are no text
             "duration": round(duration, 3),
             "analyzer": "signals",
             "elapsed": 0.0,
@@ -349,13 +351,21 @@ def _publish(
     began: float,
 ) -> None:
     """Page and exports first, the document last: where it is, everything it names is."""
-    threshold = options.moments.threshold or options.dimension_set.threshold
-    curves = ReportCurves.of(analysis, threshold)
+    asked = options.moments.threshold
+    threshold = options.dimension_set.threshold if asked is None else asked
+    curves = ReportCurves.of(analysis, threshold, options.dimension_set)
     rate = info.video.frame_rate if info.video else Fraction(25)
     document["elapsed"] = round(time.monotonic() - began, 3)
     for name in options.exports:
         if name != "json":  # the document itself
-            export(document, name, work.out / f"highlights.{SUFFIXES.get(name, name)}", frame_rate=rate)
+            export(
+                document,
+                name,
+                work.out / f"highlights.{SUFFIXES.get(name, name)}",
+                frame_rate=rate,
+                has_video=info.video is not None,
+                has_audio=info.audio is not None,
+            )
     write_text(work.out / "report.html", render(document, curves, work.out))
     write_text(work.out / DOCUMENT, dumps(document))
     work.done()

@@ -1,0 +1,129 @@
+"""The analyzer on curves made from sound: what it keeps, what it leaves, and that splitting changes nothing."""
+
+import numpy as np
+import pytest
+from numpy.typing import NDArray
+
+from tests.analysis.test_signals import RATE, noise, segments, tone
+from tldr_highlight.analysis.base import STEP, Analysis
+from tldr_highlight.analysis.dimensions import preset
+from tldr_highlight.analysis.fusion import table
+from tldr_highlight.analysis.local import CONTEXT, KNOWN, analyse
+from tldr_highlight.analysis.moments import choose
+from tldr_highlight.analysis.signals import Signals, measure
+
+GENERAL = preset("general")
+
+
+def bed(seconds: float, seed: int = 1) -> NDArray[np.float32]:
+    """A crowd that never rests: low noise whose level wanders by some dB."""
+    rng = np.random.default_rng(seed)
+    knots = rng.normal(0, 1.2, int(seconds) + 2)
+    wander = 10 ** (np.interp(np.arange(int(seconds * RATE)) / RATE, np.arange(len(knots)), knots) / 20)
+    white = rng.standard_normal(int(seconds * RATE)).astype(np.float32)
+    return (0.02 * wander * np.convolve(white, np.ones(6) / 2.4, "same")).astype(np.float32)
+
+
+def roar(decibels: float, seconds: float = 6.0, seed: int = 9) -> NDArray[np.float32]:
+    """A crowd's swell: half a second up, then falling."""
+    t = np.arange(int(seconds * RATE)) / RATE
+    shape = np.minimum(t / 0.8, 1) * np.exp(-np.maximum(t - 2.5, 0) / 1.5)
+    level = 0.02 * 10 ** (decibels / 20)
+    white = np.random.default_rng(seed).standard_normal(len(t))
+    voices = np.convolve(np.convolve(white, np.ones(9) / 3, "same"), np.ones(9) / 3, "same")  # below 3 kHz
+    return (0.5 * level * shape * voices).astype(np.float32)
+
+
+def put(samples: NDArray[np.float32], at: float, what: NDArray[np.float32]) -> None:
+    first = int(at * RATE)
+    samples[first : first + len(what)] += what
+
+
+@pytest.fixture(scope="module")
+def match() -> tuple[Signals, list[float]]:
+    """Ten minutes with four roars, a jingle, a step in level, knocks and a siren."""
+    samples = bed(600)
+    times = [90.0, 210.0, 345.0, 480.0]
+    for i, at in enumerate(times):
+        put(samples, at, roar(14 + i, seed=20 + i))
+    put(samples, 150, tone(8, 523, 0.15) + tone(8, 659, 0.15))
+    put(samples, 270, noise(25, 0.06, seed=4))
+    for k in range(12):
+        put(samples, 400 + 0.4 * k, noise(0.02, 0.5, seed=k))
+    put(samples, 540, tone(6, 900, 0.2))
+    return measure(segments(samples)), times
+
+
+@pytest.fixture(scope="module")
+def analysed(match: tuple[Signals, list[float]]) -> Analysis:
+    return analyse(match[0])
+
+
+def test_roars_are_found_where_they_are_and_nothing_else(
+    match: tuple[Signals, list[float]], analysed: Analysis
+) -> None:
+    found = choose(analysed, GENERAL, 600)
+    assert [round(m.peak / 5) for m in found] == [round((t + 2) / 5) for t in match[1]]
+    for moment, at in zip(found, match[1], strict=True):
+        assert abs(moment.peak - (at + 1.5)) <= 3
+        assert abs(moment.start - at) <= 1.6
+        assert moment.evidence
+        assert "reaction" in moment.types
+
+
+def test_what_signals_cannot_judge_is_absent(analysed: Analysis) -> None:
+    assert set(analysed.dimensions) == set(KNOWN)
+    for event in analysed.events:
+        assert "action_intensity" not in event.dimensions, "there is no picture"
+
+
+def test_values_are_shares(analysed: Analysis) -> None:
+    for name, curve in analysed.dimensions.items():
+        known = curve[np.isfinite(curve)]
+        assert ((known >= 0) & (known <= 1)).all(), name
+
+
+def test_half_the_volume_gives_the_same_moments(match: tuple[Signals, list[float]]) -> None:
+    signals, _ = match
+    levels = {"loudness", "low", "mid", "high", "air", "floor", "peak"}
+    quiet = Signals(0, {n: c - 6.0206 if n in levels else c for n, c in signals.curves.items()})
+    loud, soft = choose(analyse(signals), GENERAL, 600), choose(analyse(quiet), GENERAL, 600)
+    assert [(m.start, m.peak, m.end, m.score) for m in loud] == [
+        (m.start, m.peak, m.end, m.score) for m in soft
+    ]
+
+
+@pytest.mark.parametrize("seconds", [10.0, 20.0, 30.0])
+def test_results_do_not_depend_on_where_segments_end(
+    match: tuple[Signals, list[float]], analysed: Analysis, seconds: float
+) -> None:
+    signals, _ = match
+    events = []
+    for start in np.arange(0, 600, seconds):
+        first = max(0, int((start - CONTEXT) / STEP))
+        last = int((start + seconds + CONTEXT) / STEP)
+        part = Signals(first, {n: c[first:last] for n, c in signals.curves.items()})
+        result = analyse(part, (start, start + seconds))
+        at = int(start / STEP)
+        np.testing.assert_array_equal(result.worth, analysed.worth[at : at + len(result.worth)])
+        for name, curve in result.dimensions.items():
+            np.testing.assert_array_equal(curve, analysed.dimensions[name][at : at + len(curve)], name)
+        events += result.events
+    assert events == list(analysed.events)
+
+
+def test_silence_and_nothing_at_all() -> None:
+    assert choose(analyse(measure(segments(np.zeros(60 * RATE, np.float32)))), GENERAL, 60) == []
+    assert choose(analyse(measure([])), GENERAL, 0) == []
+
+
+@pytest.mark.parametrize("seed", [1, 2, 3])
+def test_a_calm_file_has_no_highlight(seed: int) -> None:
+    assert choose(analyse(measure(segments(bed(300, seed)))), GENERAL, 300) == []
+
+
+def test_the_table_is_whole() -> None:
+    intercept, rows = table()
+    assert np.isfinite(intercept)
+    assert len({r.name for r in rows}) == len(rows) > 20
+    assert all(r.width > 0 for r in rows)
