@@ -27,11 +27,12 @@ from av.video.reformatter import VideoReformatter
 from av.video.stream import VideoStream
 from numpy.typing import NDArray
 
-from tldr_highlight.media.probe import open_media
-from tldr_highlight.media.timeline import Timeline
+from tldr_highlight.errors import MediaLimitError
+from tldr_highlight.media.probe import Limits, open_media, shown
+from tldr_highlight.media.timeline import FORWARD, Timeline
 from tldr_highlight.media.types import AudioBlock, FloatArray, MediaInfo, Pictures, Segment
 
-AnyPacket: TypeAlias = "Packet[Stream]"
+AnyPacket: TypeAlias = "Packet[Stream] | Packet[VideoStream] | Packet[AudioStream]"
 Gray: TypeAlias = NDArray[np.uint8]
 
 WIDTH, HEIGHT = 160, 90
@@ -53,6 +54,9 @@ LONGEST_GOP = 3.0
 
 SOUND_GAP = 0.05
 """Seconds that sound may be off its place before a new block starts."""
+
+LONGEST = Limits().seconds
+"""Media seconds after which a source is given up."""
 
 MOST_ERRORS = 100
 """Damaged reads in a row before the rest of a file is given up."""
@@ -111,10 +115,15 @@ class Reader:
                 continue
             index = packet.stream_index
             base = bases[index]
+            if packet.pts is not None and abs(packet.pts - stamp) * base > FORWARD:
+                # no reordering, but nonsense
+                self.damaged += 1
+                continue
             length = (packet.duration or 0) * base
             shift = timeline.offset(index, stamp * base - self.info.start_time, length) - self.info.start_time
             at = (packet.pts if packet.pts is not None else stamp) * base + shift
             self.end = max(self.end, at + length)
+            self._check_length()
             try:
                 if pictures and video and index == video.index:
                     yield from segments.packet(at, packet.size, packet.is_keyframe)
@@ -129,6 +138,14 @@ class Reader:
             yield from segments.sound(sound.finish())
         self.jumped = timeline.jumped
         yield from segments.finish(self.end)
+
+    def _check_length(self) -> None:
+        """A few kilobytes of timestamps an hour apart are weeks of curves, whatever the header promised."""
+        if self.end > LONGEST:
+            raise MediaLimitError(
+                f"{shown(self.info.path)} goes on for more than {LONGEST / 3600:.0f} hours:"
+                " its timestamps are wrong, or split it first"
+            )
 
     def _packets(
         self, container: InputContainer, streams: Sequence[VideoStream | AudioStream]
@@ -207,20 +224,27 @@ class _PictureSampler:
         self._keys = sampling is Sampling.KEYS
         self._spacing = spacing or (KEY_SPACING if self._keys else DENSE_SPACING)
         self._last_fed = self._last_kept = -np.inf
-        self._shift = 0.0
+        self._shift: float | None = None
         self._scale = VideoReformatter()
 
     def feed(self, packet: AnyPacket, at: float, shift: float) -> list[tuple[float, Gray]]:
+        before = self._drained() if self._shift not in {None, shift} else []
         self._shift = shift
         if self._keys:
-            if not packet.is_keyframe or at - self._last_fed < self._spacing:
-                return []
+            if not packet.is_keyframe or 0 <= at - self._last_fed < self._spacing:
+                return before
             self._last_fed = at
-        return self._keep(packet.decode())
+        return before + self._keep(packet.decode())
+
+    def _drained(self) -> list[tuple[float, Gray]]:
+        """The pictures still in the decoder when timestamps leap: they are of the time before."""
+        pictures = self.finish()
+        self._stream.codec_context.flush_buffers()
+        return pictures
 
     def finish(self) -> list[tuple[float, Gray]]:
         try:
-            return self._keep(self._stream.codec_context.decode(None))
+            return self._keep(self._stream.decode(None))  # pyright: ignore[reportUnknownMemberType]
         except FFmpegError:
             return []
 
@@ -230,7 +254,7 @@ class _PictureSampler:
             assert isinstance(frame, VideoFrame)
             if frame.pts is None:
                 continue
-            at = frame.time + self._shift
+            at = frame.time + (self._shift or 0.0)
             if 0 <= at - self._last_kept < self._spacing:
                 continue
             self._last_kept = at
@@ -247,8 +271,9 @@ class _SoundReader:
 
     def __init__(self) -> None:
         self._frames: list[AudioFrame] = []
-        self._start = self._end = -np.inf
-        self._joined = -np.inf  # where the last block ended
+        self._start: float = -np.inf
+        self._end: float = -np.inf
+        self._joined: float = -np.inf  # where the last block ended
 
     def feed(self, packet: AnyPacket, shift: float) -> list[tuple[bool, AudioBlock]]:
         """Blocks that are complete, each with whether it continues the one before."""
@@ -257,7 +282,7 @@ class _SoundReader:
             assert isinstance(frame, AudioFrame)
             if not frame.samples or not frame.sample_rate:
                 continue
-            at = frame.time + shift if frame.pts is not None else max(self._end, 0.0)
+            at = max(self._end, 0.0) if frame.time is None else frame.time + shift
             if self._frames and (abs(at - self._end) > SOUND_GAP or not _alike(frame, self._frames[0])):
                 blocks += self.finish()
             if not self._frames:
