@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import Callable
 
 import numpy as np
+from numpy.typing import NDArray
 
 from tldr_highlight.analysis.base import STEP, Curve
 
@@ -36,8 +37,8 @@ def rank(curve: Curve, first: int, last: int, share: float, least: int = 1) -> C
 
     def one(view: Curve) -> Curve:
         ordered = np.sort(view, axis=1)
-        count = np.isfinite(ordered).sum(axis=1)
-        pick = np.clip(np.round(share * (count - 1)).astype(np.int64), 0, None)
+        count: NDArray[np.int64] = np.isfinite(ordered).sum(axis=1)
+        pick: NDArray[np.int64] = np.rint(share * np.maximum(count - 1, 0)).astype(np.int64)
         return np.where(count >= least, ordered[np.arange(len(view)), pick], np.nan)
 
     return _in_blocks(windows(curve, first, last), one)

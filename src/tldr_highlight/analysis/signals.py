@@ -179,7 +179,9 @@ class _SoundTrack:
         self._emit(final=False)
 
     def done(self) -> NDArray[np.float32]:
-        return np.concatenate(self._done, axis=1) if self._done else np.empty((len(SOUND_CURVES), 0))
+        return (
+            np.concatenate(self._done, axis=1) if self._done else np.empty((len(SOUND_CURVES), 0), np.float32)
+        )
 
     def finish(self) -> NDArray[np.float32]:
         self._emit(final=True)
@@ -320,7 +322,9 @@ class _Spectra:
     def _measure(self, first: int, samples: FloatArray, starts: NDArray[np.int64]) -> NDArray[np.float32]:
         raw = np.lib.stride_tricks.sliding_window_view(samples, self._size)[starts]
         spectrum = np.fft.rfft(raw * self._window, axis=1)[:, : self._bins]
-        power = (spectrum.real**2 + spectrum.imag**2) * self._scale
+        power: NDArray[np.float32] = ((spectrum.real**2 + spectrum.imag**2) * self._scale).astype(
+            np.float32, copy=False
+        )
         out = np.empty((len(starts), len(_FRAME_FIELDS)), np.float32)
 
         def put(name: str, values: NDArray[np.float32]) -> None:
@@ -391,8 +395,8 @@ class _Spectra:
         part = lags[:, a:b]
         most = part.max(axis=1, keepdims=True)
         early = (part >= 0.85 * most).argmax(axis=1)  # the first strong lag: the later ones are octaves
-        reach = np.arange(part.shape[1])
-        near = (reach >= early[:, None]) & (reach <= (early[:, None] + a) * 1.2 - a)
+        reach: NDArray[np.int64] = np.arange(part.shape[1], dtype=np.int64)
+        near: NDArray[np.bool_] = (reach >= early[:, None]) & (reach <= (early[:, None] + a) * 1.2 - a)
         best = np.where(near, part, -1).argmax(axis=1)
         value = part[np.arange(len(part)), best] / (lags[:, 0] + 1e-9)
         return value.astype(np.float32), np.log2(rate / (best + a)).astype(np.float32)
@@ -483,7 +487,7 @@ class _PictureTrack:
         if len(segment.packet_times):
             steps = np.floor(segment.packet_times / STEP).astype(np.int64)
             where, inverse = np.unique(steps, return_inverse=True)
-            self._bytes.append((where, np.bincount(inverse, segment.packet_sizes)))
+            self._bytes.append((where, np.bincount(inverse, segment.packet_sizes).astype(np.float64)))
         self.pictures(segment.pictures)
 
     def pictures(self, pictures: Pictures) -> None:
@@ -536,11 +540,9 @@ def _mean_over_spans(
 ) -> None:
     """Write into each step of `row` the mean of the values whose spans `[first, last)` cover it."""
     lengths = np.maximum(last - first, 0)
-    where = (
-        np.repeat(first, lengths)
-        + np.arange(lengths.sum())
-        - np.repeat(np.cumsum(lengths) - lengths, lengths)
-    )
+    within: NDArray[np.int64] = np.arange(int(lengths.sum()), dtype=np.int64)
+    within -= np.repeat(np.cumsum(lengths) - lengths, lengths)
+    where = np.repeat(first, lengths) + within
     total = np.bincount(where, np.repeat(values, lengths), len(row))
     count = np.bincount(where, minlength=len(row))
     row[count > 0] = (total[count > 0] / count[count > 0]).astype(np.float32)

@@ -83,7 +83,7 @@ NEEDED = {"decoders": ("h264", "hevc", "vp9", "av1", "aac", "opus", "mp3"), "enc
 
 def _media() -> list[Check]:
     import av  # noqa: PLC0415
-    from av.codec import Codec  # noqa: PLC0415
+    from av.codec.codec import Codec, UnknownCodecError  # noqa: PLC0415
 
     version = ".".join(map(str, av.library_versions["libavcodec"]))
     checks = [Check("media engine", "ok", f"PyAV {av.__version__}, libavcodec {version}")]
@@ -92,7 +92,7 @@ def _media() -> list[Check]:
         for name in names:
             try:
                 Codec(name, "r" if kind == "decoders" else "w")
-            except av.codec.codec.UnknownCodecError:
+            except UnknownCodecError:
                 lacking.append(name)
         message = (
             f"without {', '.join(lacking)}: install PyAV from its own wheel" if lacking else ", ".join(names)

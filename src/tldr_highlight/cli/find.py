@@ -235,11 +235,11 @@ def tell(document: HighlightsDoc, out: Path) -> None:
         f" of {escape(Path(document['source']).name)} ({speed:.0f}x realtime)"
     )
     if found:
-        table = Table(box=None, padding=(0, 2, 0, 0), pad_edge=False)
-        table.add_column("time", justify="right", no_wrap=True)
-        table.add_column("length", justify="right", no_wrap=True, style="dim")
-        table.add_column("score", justify="right", no_wrap=True)
-        table.add_column("what", no_wrap=True)
+        table = Table(box=None, padding=(0, 2, 0, 0), pad_edge=False, expand=True)
+        table.add_column("time", justify="right", no_wrap=True, min_width=7)
+        table.add_column("length", justify="right", no_wrap=True, min_width=6, style="dim")
+        table.add_column("score", justify="right", no_wrap=True, min_width=5)
+        table.add_column("what", no_wrap=True, min_width=11)
         table.add_column("why", no_wrap=True, overflow="ellipsis", style="dim", ratio=1)
         for h in found:
             why = h["evidence"][0]["text"] if h["evidence"] else ""
@@ -250,4 +250,4 @@ def tell(document: HighlightsDoc, out: Path) -> None:
         console.print("Nothing stood out enough. A lower --threshold shows the strongest there is.")
     for warning in document["warnings"]:
         Console(stderr=True, highlight=False).print(f"[yellow]note:[/] {escape(warning)}")
-    console.print(f"[bold]{escape(str(out / 'report.html'))}[/]")
+    console.print(f"[bold]{escape(str(out / 'report.html'))}[/]", soft_wrap=True)

@@ -64,11 +64,13 @@ def held(folder: Path) -> Generator[None]:
     """
     import fcntl  # noqa: PLC0415 - not on Windows, where two runs are the user's to avoid
 
-    with output_errors(folder), (folder / "lock").open("w") as lock:
-        try:
-            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError as error:
-            raise OutputBusyError(
-                f"another run is writing into {folder.parent}: wait for it, or choose another --out"
-            ) from error
+    with contextlib.ExitStack() as stack:
+        with output_errors(folder):
+            lock = stack.enter_context((folder / "lock").open("w"))
+            try:
+                fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            except BlockingIOError as error:
+                raise OutputBusyError(
+                    f"another run is writing into {folder.parent}: wait for it, or choose another --out"
+                ) from error
         yield
