@@ -178,6 +178,12 @@ def test_files_named_in_the_pages_exist() -> None:
             assert (SRC / name).exists(), f"{page}: {name}"
 
 
+def test_pages_named_in_the_code_exist() -> None:
+    sources = [*SRC.rglob("*.py"), *ROOT.glob("benchmarks/**/*.py"), *ROOT.glob("scripts/*")]
+    named = {(p.name, m) for p in sources for m in re.findall(r"\bdocs/[\w/.-]+\.md\b", p.read_text("utf-8"))}
+    assert {(name, page) for name, page in named if not (ROOT / page).exists()} == set()
+
+
 def test_version_is_one_and_in_the_changelog() -> None:
     version = PROJECT["project"]["version"]
     assert tldr_highlight.__version__ == version
