@@ -7,6 +7,7 @@ a source it sees in a clip.
 
 from __future__ import annotations
 
+import functools
 import itertools
 import os
 from collections.abc import Iterable, Iterator, Sequence
@@ -173,7 +174,8 @@ def _pictures(container: OutputContainer, recipe: Recipe) -> Iterator[tuple[Frac
     if recipe.full_range:
         context.color_range = 2
     if recipe.rotation or recipe.flipped:
-        stream.set_display_rotation(-recipe.rotation, vflip=recipe.flipped and not turned, hflip=recipe.flipped and turned)  # fmt: skip
+        across = recipe.flipped and turned  # the flip comes after the turn there, and before it here
+        stream.set_display_rotation(-recipe.rotation, vflip=recipe.flipped and not turned, hflip=across)
     tick = TICK if recipe.times else 1 / recipe.fps
 
     def packets() -> Iterator[tuple[Fraction, list[Packet[Any]]]]:
@@ -194,6 +196,9 @@ def _stored(number: int, recipe: Recipe) -> VideoFrame:
         gray = np.flipud(gray)
     if not recipe.full_range:
         gray = (gray.astype(np.uint16) * 219 // 255 + 16).astype(np.uint8)
+    if recipe.pix_fmt == "yuv444p":  # the one format here that has odd sizes
+        flat = np.full_like(gray, 128)
+        return VideoFrame.from_ndarray(np.stack([gray, flat, flat]), "yuv444p")
     height, width = gray.shape
     chroma = np.full((height // 2, width), 128, np.uint8)
     chroma[:, : width // 2] = 110 + number % 30
@@ -222,12 +227,18 @@ def _add_cover(container: OutputContainer) -> None:
 
 def sound(start: int, count: int, rate: int, track: int = 0) -> Samples:
     """Samples `start`... of a track's noise: no stretch of it occurs twice, and codecs keep it well."""
-    block = rate
-    first, last = start // block, (start + count) // block
-    raw = [np.random.default_rng([track, n]).standard_normal(block) for n in range(first, last + 2)]
-    noise = np.concatenate(raw)
-    smooth = np.convolve(noise, np.hanning(12) / np.hanning(12).sum(), "valid")
-    return (0.25 * smooth[start - first * block :][:count]).astype(np.float32)
+    first = start // rate
+    seconds = [_second(n, rate, track) for n in range(first, (start + count) // rate + 1)]
+    return np.concatenate(seconds)[start - first * rate :][:count]
+
+
+@functools.lru_cache(maxsize=64)
+def _second(number: int, rate: int, track: int) -> Samples:
+    """One second of a track, smoothed into the next."""
+    raw = [np.random.default_rng([track, n]).standard_normal(rate) for n in (number, number + 1)]
+    window = np.hanning(12) / np.hanning(12).sum()
+    smooth = np.convolve(np.concatenate(raw)[: rate + 11], window, "valid")
+    return (0.25 * smooth).astype(np.float32)
 
 
 def lag(samples: Samples, start: int, rate: int, track: int = 0, reach: int = 4000) -> int:
@@ -257,7 +268,6 @@ def _sound(
     if recipe.audio in {"vorbis", "opus"}:
         stream.codec_context.options = {"strict": "-2"}
     stream.codec_context.bit_rate = 192_000
-    kind = stream.codec_context.codec.audio_formats[0].name
     times = recipe.picture_times()
     end = recipe.audio_seconds or (times[-1] + 1 / recipe.fps if recipe.codec else recipe.seconds)
     total = round(Fraction(end) * rate)
@@ -273,7 +283,6 @@ def _sound(
             yield Fraction(at, rate), stream.encode(frame)
         yield Fraction(10**6), stream.encode(None)
 
-    del kind
     return packets()
 
 
@@ -302,12 +311,20 @@ def read(path: Path, rotation: int = 0, *, flipped: bool = False) -> Content:
             if isinstance(frame, VideoFrame):
                 _see(content, frame, rotation, flipped=flipped)
             elif isinstance(frame, AudioFrame) and frame.samples:
-                if content.sound_start is None:
-                    content.sound_start = frame.pts * frame.time_base
-                    content.rate = frame.sample_rate
-                parts.append(mono_of(frame))
+                parts += _hear(content, frame, sum(map(len, parts)))
     content.samples = np.concatenate(parts) if parts else content.samples
     return content
+
+
+def _hear(content: Content, frame: AudioFrame, heard: int) -> list[Samples]:
+    """A block of sound, and silence before it where it does not follow the one before."""
+    tick = frame.time_base or Fraction(1, frame.sample_rate)
+    if content.sound_start is None:
+        content.sound_start = frame.pts * tick
+        content.rate = frame.sample_rate
+    place = heard if frame.pts is None else round((frame.pts * tick - content.sound_start) * content.rate)
+    gap = place - heard if place - heard > content.rate * 0.015 else 0
+    return [np.zeros(gap, np.float32), mono_of(frame)]
 
 
 def _see(content: Content, frame: VideoFrame, rotation: int, *, flipped: bool) -> None:

@@ -200,6 +200,7 @@ def _append_pictures(
             f"{range_text(*wanted)} lies behind the last picture, which is at {first.real_at:.3f} s"
         )
     sound.fill(base + length)
+    tell(float(base + length))
     return first.at, length
 
 

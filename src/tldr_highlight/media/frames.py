@@ -26,7 +26,7 @@ from av.video.frame import VideoFrame
 from av.video.stream import VideoStream
 
 from tldr_highlight.media.probe import MOST_PIXELS, AnyPacket, decoded, open_media, use_only
-from tldr_highlight.media.timeline import Timeline
+from tldr_highlight.media.timeline import FORWARD, Timeline
 from tldr_highlight.media.types import MediaInfo
 
 PREROLL = 0.3
@@ -251,7 +251,7 @@ class Source:
         origin = self.info.start_time
         for packet in _packets(_container(stream), self._listened(stream)):
             stamp = packet.dts if packet.dts is not None else packet.pts
-            if stamp is None:
+            if stamp is None or _absurd(packet, stamp):
                 continue
             shift = -origin
             if timeline:
@@ -261,6 +261,11 @@ class Source:
             if packet.stream_index == stream.index:
                 at = packet.pts if packet.pts is not None else stamp
                 yield _Placed(packet, float(at * packet.time_base) + shift, shift)
+
+
+def _absurd(packet: AnyPacket, stamp: int) -> bool:
+    """Whether decoding and presentation are further apart than any reordering: the reader skips these too."""
+    return packet.pts is not None and abs(packet.pts - stamp) * packet.time_base > FORWARD
 
 
 def _reopened(stream: Stream | None, info: MediaInfo, index: int) -> Stream:
