@@ -23,12 +23,11 @@ SEEDS = {"tune": "1-2", "report": "11-14"}
 def main() -> int:
     """Parse, run, print."""
     options = _parser().parse_args()
-    seeds = _seeds(options.seeds or SEEDS[options.split])
+    seeds = parse_seeds(options.seeds or SEEDS[options.split])
     specs = [s for s in dataset(options.split, seeds, options.minutes) if _wanted(s, options.genre)]
     if not options.json:
-        print(
-            f"split {options.split} · seeds {seeds} · {options.minutes:g} min · {len(specs)} videos · {version()}"
-        )
+        length = f"{options.minutes:g} min"
+        print(f"split {options.split} · seeds {seeds} · {length} · {len(specs)} videos · {version()}")
     methods = list(METHODS) if options.method == "all" else options.method.split(",")
     found: dict[str, object] = {}
     for name in methods:
@@ -54,7 +53,7 @@ def _wanted(spec: VideoSpec, genre: str) -> bool:
     return not genre or spec.genre in genre.split(",")
 
 
-def _seeds(text: str) -> list[int]:
+def parse_seeds(text: str) -> list[int]:
     """ "11-14" or "1,3"."""
     seeds: list[int] = []
     for part in text.split(","):

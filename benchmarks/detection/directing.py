@@ -35,7 +35,7 @@ def directions(
     count = round(plan.seconds * FPS)
     times = np.arange(count) / FPS
     dark = bool(rng.random() < (0.35 if spec.split == "report" else 0.25)) and spec.scene != "lecture"
-    gain = float(rng.uniform(0.18, 0.4)) if dark else float(rng.uniform(0.75, 1.0))
+    gain = float(rng.uniform(0.25, 0.5)) if dark else float(rng.uniform(0.75, 1.0))
     grain = float(rng.uniform(2.5, 6.0)) if dark else float(rng.choice([0.7, 1.5, 3.0]))
     todo = Directions(
         motion=_restless(rng, times, style) + _sum(times, [b for h in plan.happenings for b in h.motion]),
@@ -69,10 +69,10 @@ def _inside(times: NDArray[np.float64], spans: Sequence[tuple[float, float]]) ->
 def _restless(rng: Generator, times: NDArray[np.float64], style: Style) -> NDArray[np.float64]:
     """Usual motion: 1, wandering between .4 and 2, with bursts of play that lead nowhere."""
     knots = np.arange(0, times[-1] + 8, 4.0)
-    base = np.exp(np.interp(times, knots, rng.normal(-0.05, 0.35, len(knots))))
+    base = np.exp(np.interp(times, knots, rng.normal(-0.05, 0.28, len(knots))))
     for _ in range(rng.poisson(times[-1] / 60 * (1.2 if style.pan else 0.4))):
         at, length = rng.uniform(0, times[-1]), rng.uniform(1.5, 5)
-        base += Bump(at, at + 0.5, at + length - 0.5, at + length, float(rng.uniform(0.4, 1.2))).values(times)
+        base += Bump(at, at + 0.5, at + length - 0.5, at + length, float(rng.uniform(0.3, 1.1))).values(times)
     return base
 
 

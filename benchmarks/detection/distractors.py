@@ -19,7 +19,7 @@ Kind = Callable[[Happening], None]
 
 def _plain(h: Happening, kind: str, sound: F32, low: float, high: float, wet: float = 0.2) -> None:
     """One sound, `low` to `high` dB over the bed."""
-    end = h.sound(h.at, sound, float(h.rng.uniform(low, high)), wet)
+    end = h.sound(h.at, sound, float(h.rng.uniform(low + 0.5, high)), wet)
     h.is_distractor(kind, h.at, end)
 
 
@@ -328,23 +328,18 @@ def concert(h: Happening) -> None:
     """Held-out styles of music."""
     seconds = float(h.rng.uniform(8, 30))
     sound = music.play(h.rng, _style(h, held_out=True), seconds)
-    _plain(
-        h,
-        "other music",
-        sound * curve([(0, -12), (0.5, 0), (seconds - 1, 0), (seconds, -30)], len(sound)),
-        3,
-        10,
-        0.2,
-    )
+    sound *= curve([(0, -12), (0.5, 0), (seconds - 1, 0), (seconds, -30)], len(sound))
+    _plain(h, "other music", sound, 3, 10, 0.2)
 
 
 KINDS: tuple[Kind, ...] = (
     music_block, jingle, advert, siren, whistle, typing, clicks, hiss, rain, wind, torn, slam, thump, bump,
-    cough, dog, vehicle, announcement, static, murmur, chant, skirmish, cuts, shake, whirl, flashes, gain_step, drift,
+    cough, dog, vehicle, announcement, static, murmur, chant, skirmish, cuts, shake, whirl, flashes,
+    gain_step, drift,
 )  # fmt: skip
 HELD_OUT: tuple[Kind, ...] = (
-    hail, alarm, phone, feedback, loud_speaker, machine, helicopter, thunder, vuvuzelas, bells, dishes, baby, seagulls,
-    whoosh, rally, concert,
+    hail, alarm, phone, feedback, loud_speaker, machine, helicopter, thunder, vuvuzelas, bells, dishes, baby,
+    seagulls, whoosh, rally, concert,
 )  # fmt: skip
 
 SCENES: dict[Kind, tuple[str, ...]] = {

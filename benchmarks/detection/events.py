@@ -137,7 +137,7 @@ def multi_kill(h: Happening) -> None:
     """Bangs, a turning camera, the streamer shouts."""
     fight = h.pick(2, 3.5, 5)
     h.move(h.at - fight, h.at + 1, h.pick(0.6, 1, 1.5), shake=h.pick(0.5, 1, 2))
-    h.sound(h.at - fight, noises.gunfire(h.rng, fight + 0.3), h.over, wet=0.2)
+    h.sound(h.at - fight, noises.gunfire(h.rng, fight + 0.3), h.over + 2, wet=0.2)
     for t in h.rng.uniform(h.at - fight, h.at, int(3 * fight)):
         h.flash(float(t), 25, 0.1)
     _shout(h, 0.5, h.pick(1.5, 2.5, 4), 1.5)

@@ -13,7 +13,7 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from benchmarks.detection.__main__ import _seeds
+from benchmarks.detection.__main__ import parse_seeds
 from benchmarks.detection.labels import NO_SOUND
 from benchmarks.detection.make import CACHE, make
 from benchmarks.detection.plan import dataset
@@ -89,7 +89,7 @@ def main() -> None:
     options = parser.parse_args()
     parts: list[NDArray[np.float64]] = []
     truths: list[NDArray[np.bool_]] = []
-    for spec in dataset("tune", _seeds(options.seeds)):
+    for spec in dataset("tune", parse_seeds(options.seeds)):
         if spec.genre == NO_SOUND:
             continue
         video = make(spec, options.cache)

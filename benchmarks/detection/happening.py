@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 from benchmarks.detection.labels import Distractor, Event, Strength
 from benchmarks.detection.synth.dsp import F32, RATE
 
-LEVEL_DB: dict[Strength, tuple[float, float]] = {"weak": (3, 4.5), "medium": (6, 8), "strong": (10, 14)}
+LEVEL_DB: dict[Strength, tuple[float, float]] = {"weak": (3.5, 5), "medium": (6.5, 9), "strong": (10, 14)}
 """Decibels of bed and reaction together over the bed alone, in the core of an event."""
 
 AROUSAL: dict[Strength, tuple[float, float]] = {
@@ -102,7 +102,7 @@ class Happening:
 
     def move(self, begin: float, until: float, height: float, *, shake: float = 0.0) -> None:
         """Faster pictures between two times."""
-        self.motion.append(Bump(begin, begin + 0.5, until - 0.5, until, height))
+        self.motion.append(Bump(begin, begin + 0.5, until - 0.5, until, 1.4 * height))
         if shake:
             self.shake.append(Bump(begin, begin + 0.1, until - 0.3, until, shake))
 

@@ -15,6 +15,7 @@ from av.audio.frame import AudioFrame
 from av.audio.resampler import AudioResampler
 from av.audio.stream import AudioStream
 from av.container import OutputContainer
+from av.packet import Packet
 from av.video.frame import VideoFrame
 from av.video.stream import VideoStream
 
@@ -31,7 +32,8 @@ CACHE = HERE.parent / "cache" / "detection"
 
 _GENERATOR = (
     "events.py", "distractors.py", "happening.py", "plan.py", "soundtrack.py", "directing.py", "make.py",
-    "synth/dsp.py", "synth/voice.py", "synth/crowd.py", "synth/music.py", "synth/noises.py", "synth/picture.py",
+    "synth/dsp.py", "synth/voice.py", "synth/crowd.py", "synth/music.py", "synth/noises.py",
+    "synth/picture.py",
 )  # fmt: skip
 
 
@@ -124,7 +126,7 @@ def _interleave(
     container: OutputContainer,
     video: VideoStream,
     pictures: Iterator[picture.U8],
-    blocks: Iterator[av.Packet],
+    blocks: Iterator[Packet[AudioStream]],
 ) -> None:
     """Sound in time with the pictures, so that a reader need not jump."""
     pending = next(blocks, None)
@@ -143,7 +145,7 @@ def _interleave(
         pending = next(blocks, None)
 
 
-def _seconds(packet: av.Packet) -> float:
+def _seconds(packet: Packet[AudioStream]) -> float:
     return float((packet.dts or 0) * (packet.time_base or 0))
 
 
@@ -168,7 +170,7 @@ def _audio_stream(container: OutputContainer, codec: dict[str, int]) -> AudioStr
     return stream
 
 
-def _sound_packets(stream: AudioStream, sound: Mixed, codec: dict[str, int]) -> Iterator[av.Packet]:
+def _sound_packets(stream: AudioStream, sound: Mixed, codec: dict[str, int]) -> Iterator[Packet[AudioStream]]:
     """Resampled to the file's rate and encoded, a few seconds at a time."""
     layout = "stereo" if codec["channels"] == 2 else "mono"
     data = sound.stereo if codec["channels"] == 2 else sound.stereo.mean(axis=0, keepdims=True)

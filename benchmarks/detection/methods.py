@@ -39,7 +39,8 @@ def random(video: LabelledVideo) -> list[Prediction]:
 
 def loudest(video: LabelledVideo) -> list[Prediction]:
     """The loudest seconds, the true number of events given, 10 s apart at least."""
-    level = np.convolve(loudness(video.path), np.ones(2) / 2, mode="same")
+    level = loudness(video.path)
+    level = np.convolve(level, np.ones(2) / 2, mode="same") if len(level) else level
     picked: list[Prediction] = []
     left = level.copy()
     for _ in range(_given(video)):
@@ -163,8 +164,6 @@ def _pictures(path: Path) -> Iterator[tuple[float, NDArray[np.uint8]]]:
             for index, frame in enumerate(container.decode(stream)):
                 assert isinstance(frame, VideoFrame)
                 if index % 3 == 0:
-                    plane = frame.planes[0]
-                    rows = np.frombuffer(plane, np.uint8).reshape(-1, plane.line_size)
-                    yield frame.time or 0.0, rows[: frame.height, : frame.width]
+                    yield frame.time or 0.0, frame.to_ndarray(format="gray").astype(np.uint8)
         except FFmpegError:
             return

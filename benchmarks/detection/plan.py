@@ -76,7 +76,7 @@ def make_plan(spec: VideoSpec) -> Plan:
         kind(happening)
         happenings.append(happening)
     happenings = _spaced(happenings, seconds)
-    count = round(seconds / 600 * rng.uniform(12, 18))
+    count = round(seconds / 600 * rng.uniform(14, 21))
     for kind in _distractor_kinds(spec, rng, count):
         fitting = _fit(rng, kind, happenings, seconds)
         if fitting:

@@ -1,4 +1,4 @@
-"""A method over many videos, in processes of their own (spawned, so that libav's threads are never forked)."""
+"""A method over many videos, in processes of their own: spawned, for libav's threads cannot be forked."""
 
 from __future__ import annotations
 

@@ -143,7 +143,7 @@ def _recorded(rng: Generator, sound: F32, mix: str) -> F32:
         case "compressed":
             sound = compress(sound, threshold=level, ratio=2.0, makeup=3)
         case "loud":
-            sound = compress(sound, threshold=level - 1, ratio=2.5, attack=0.005, release=0.15, makeup=4)
+            sound = compress(sound, threshold=level + 1, ratio=2.2, attack=0.005, release=0.15, makeup=4)
         case "agc":
             sound = compress(sound, threshold=level - 6, ratio=2.5, attack=0.8, release=5.0, makeup=4)
         case "phone":
@@ -211,7 +211,7 @@ def dialogue(
 
         add(out, t, voice.speech(rng, speakers[last], length, at))
         t = _next_turn(t + length, float(rng.exponential(gap)), arousal)
-    return compress(out, threshold=3, ratio=2.5, attack=0.02, release=0.3)
+    return compress(out, threshold=5, ratio=2.0, attack=0.02, release=0.3)
 
 
 def _next_turn(t: float, pause: float, arousal: Arousal) -> float:
@@ -337,8 +337,8 @@ def _market(rng: Generator, seconds: float, arousal: Arousal, rt60: float) -> Sc
 
 _SCENES: dict[str, SceneMaker] = {
     "sports": _sports, "gaming": _gaming, "talk": _talk, "lecture": _lecture, "walking": _walking,
-    "calm-talk": _calm_talk, "music-only": _music_only, "rain-only": _rain_only, "still-camera": _still_camera,
-    "monotone-lecture": _monotone, "market": _market,
+    "calm-talk": _calm_talk, "music-only": _music_only, "rain-only": _rain_only,
+    "still-camera": _still_camera, "monotone-lecture": _monotone, "market": _market,
 }  # fmt: skip
 
 

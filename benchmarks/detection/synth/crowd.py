@@ -15,7 +15,6 @@ from benchmarks.detection.synth.dsp import (
     add,
     band,
     curve,
-    db,
     noise,
     repitch,
     rms,
@@ -154,7 +153,7 @@ def chant(rng: Generator, seconds: float, *, tempo: float = 0.0, drums: bool = T
     tempo = tempo or rng.uniform(1.5, 2.2)
     size = samples(seconds)
     out = np.zeros(size + samples(2), np.float32)
-    pattern = rng.choice([1.0, 1.0, 0.5, 0.0], 8)
+    pattern = rng.choice([1.0, 1.0, 0.8, 0.5], 8)
     pattern[0] = 1.0
     syllables = [voice.choir(rng, 18, 0.9 / tempo, spread=0.12, effort=0.6) for _ in range(3)]
     drum = _drum()
@@ -162,13 +161,19 @@ def chant(rng: Generator, seconds: float, *, tempo: float = 0.0, drums: bool = T
         at = k / tempo + rng.normal(0, 0.01)
         if pattern[k % 8] and at >= 0:
             one = syllables[k % 3]
-            one = one * np.hanning(len(one)).astype(np.float32) ** 0.5
+            one = one * np.hanning(len(one)).astype(np.float32) ** 0.3
             add(out, at, one, float(pattern[k % 8]))
         if drums and at >= 0:
-            add(out, at, drum, 1.6 if k % 4 == 0 else 0.8)
+            add(out, at, drum, 0.8 if k % 4 == 0 else 0.4)
+    out += bed_noise(rng, len(out)) * np.float32(0.35)  # not everybody sings in time
     ramp = min(1.5, seconds / 5)
     points = [(0, -12), (ramp, 0), (seconds - ramp, 0), (seconds, -30)]
     return unit_core(out[:size]) * curve(points, size)
+
+
+def bed_noise(rng: Generator, size: int) -> F32:
+    """Far-off voices as noise."""
+    return unit(shape(noise(rng, size), [(100, -20), (350, 0), (900, 0), (2500, -12), (8000, -30)]))
 
 
 def _drum() -> F32:
@@ -193,10 +198,3 @@ def unit_core(sound: F32) -> F32:
     power = np.mean(sound[: len(sound) // hop * hop].reshape(-1, hop) ** 2, axis=1)
     top = np.sort(power)[-max(1, len(power) // 3) :]
     return sound / np.float32(np.sqrt(top.mean()) + 1e-7)
-
-
-def swelling(rng: Generator, seconds: float, rise_db: float) -> F32:
-    """A gain curve: up by `rise_db` within the first third, back at the end; for beds."""
-    return curve(
-        [(0, 0), (seconds / 3, rise_db), (seconds * 0.6, rise_db), (seconds, 0)], samples(seconds)
-    ) * db(rng.uniform(-0.3, 0.3))

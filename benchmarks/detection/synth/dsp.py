@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import Any, TypeAlias
 
 import numpy as np
 from numpy.random import Generator
 from numpy.typing import NDArray
 
-F32 = NDArray[np.float32]
+F32: TypeAlias = NDArray[np.floating[Any]]
+"""Sound; float32 where it is long."""
 
 RATE = 32_000
 """Hz at which everything is synthesised: contents up to 16 kHz, as AAC keeps them."""
@@ -96,7 +98,7 @@ def wander(rng: Generator, size: int, seconds_per_swing: float) -> F32:
     count = int(size / RATE * rate) + 12
     kernel = np.hanning(9)[1:-1]
     raw = np.convolve(rng.standard_normal(count + 8), kernel / np.sqrt((kernel**2).sum()), mode="valid")
-    return upsample(raw, rate, size)
+    return upsample(raw.astype(np.float64), rate, size)
 
 
 def curve(points: Sequence[tuple[float, float]], size: int) -> F32:

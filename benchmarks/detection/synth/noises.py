@@ -68,11 +68,11 @@ def gunfire(rng: Generator, seconds: float, rate: float = 9.0) -> F32:
 def explosion(rng: Generator, decay: float = 0.9) -> F32:
     """A deep boom with debris."""
     t = _time(decay * 4.5)
-    boom = shape(noise(rng, len(t)), [(30, 4), (90, 4), (400, -2), (1500, -12), (6000, -26)])
+    boom = shape(noise(rng, len(t)), [(30, 4), (90, 4), (400, 0), (1500, -9), (6000, -22)])
     debris = (
-        band(noise(rng, len(t)) * (rng.random(len(t)) < 0.02), 1200, 8000) * np.exp(-t / (decay * 1.3)) * 1.5
+        band(noise(rng, len(t)) * (rng.random(len(t)) < 0.02), 1200, 8000) * np.exp(-t / (decay * 1.3)) * 0.5
     )
-    crack = band(noise(rng, len(t)), 300, 6000) * np.exp(-t / 0.05)
+    crack = band(noise(rng, len(t)), 300, 6000) * np.exp(-t / 0.05) * 0.7
     return unit_core(boom * np.exp(-t / decay) + debris + crack)
 
 

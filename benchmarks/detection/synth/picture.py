@@ -37,12 +37,12 @@ class Style:
 
 STYLES: dict[str, Style] = {
     "sports": Style(
-        ("pitch", "pitch", "stand", "close"), 1.2, 0.2, 18, (7, 16), 1.0, hud=True, shot_seconds=14
+        ("pitch", "pitch", "stand", "close"), 0.8, 0.2, 18, (7, 16), 1.0, hud=True, shot_seconds=14
     ),
     "gaming": Style(("level", "level", "menu"), 3.0, 0.5, 5, (12, 26), 2.0, hud=True, shot_seconds=70),
-    "talk": Style(("set", "set", "set"), 0.0, 0.1, 1, (40, 60), 0.15, head=True, shot_seconds=9),
+    "talk": Style(("set", "set", "set"), 0.0, 0.1, 1, (76, 104), 0.15, head=True, shot_seconds=9),
     "lecture": Style(("slide", "slide", "slide", "hall"), 0.0, 0.0, 1, (22, 60), 0.5, shot_seconds=40),
-    "walking": Style(("street",), 1.6, 2.0, 10, (16, 44), 1.6, shot_seconds=150),
+    "walking": Style(("street",), 0.9, 1.0, 8, (16, 44), 1.2, shot_seconds=150),
     "still": Style(("hall",), 0.0, 0.0, 0, (10, 10), 0.0),
     "music": Style(("set", "stand"), 0.3, 0.0, 0, (10, 10), 0.0, shot_seconds=30),
     "rain": Style(("street",), 0.0, 0.0, 1, (10, 20), 0.2),
@@ -93,7 +93,7 @@ def frames(rng: Generator, style: Style, todo: Directions) -> Iterator[U8]:
         if hud is not None and not foreign:
             luma[8:24, 10:90] = hud[(i // 15) % len(hud)]
         _finish(rng, out, luma, grain, todo, i)
-        out[HEIGHT:] = _chroma(texture, x, y, black=bool(todo.black[i]))
+        out[HEIGHT:] = _chroma(texture, x, y, 0.0 if todo.black[i] else float(todo.gain[i]))
         yield out
 
 
@@ -121,12 +121,13 @@ def _finish(
     out[:HEIGHT] = value
 
 
-def _chroma(texture: _Texture, x: int, y: int, *, black: bool) -> U8:
-    if black:
+def _chroma(texture: _Texture, x: int, y: int, gain: float) -> U8:
+    if gain == 0:
         return np.full((HEIGHT // 2, WIDTH), 128, np.uint8)
     cx, cy = x // 2, y // 2
     half = [p[cy : cy + HEIGHT // 2, cx : cx + WIDTH // 2].reshape(-1, WIDTH) for p in (texture.u, texture.v)]
-    return np.concatenate(half)
+    planes = np.concatenate(half)
+    return planes if gain > 0.7 else (128 + gain * (planes.astype(np.float32) - 128)).astype(np.uint8)
 
 
 def _grain_pool(rng: Generator, level: float) -> list[NDArray[np.int16]]:
@@ -168,15 +169,15 @@ class _Bodies:
         self._rng, self._style = rng, style
         self._where = np.zeros((style.bodies, 2))
         self._speed = np.zeros((style.bodies, 2))
-        self._sprites: list[U8] = []
+        self._sprites: list[tuple[U8, NDArray[np.bool_]]] = []
         self.jump()
 
     def jump(self) -> None:
         rng, style = self._rng, self._style
         n = style.bodies
         zoom = 1.0 if style.head else float(rng.choice([1.0, 1.0, 2.2]))
-        low = (0.3 * WIDTH, 0.25 * HEIGHT) if style.head else (0.0, 0.25 * HEIGHT)
-        high = (0.6 * WIDTH, 0.3 * HEIGHT) if style.head else (float(WIDTH), 0.85 * HEIGHT)
+        low = (0.25 * WIDTH, 0.1 * HEIGHT) if style.head else (0.0, 0.25 * HEIGHT)
+        high = (0.6 * WIDTH, 0.25 * HEIGHT) if style.head else (float(WIDTH), 0.85 * HEIGHT)
         self._where = rng.uniform(low, high, (n, 2))
         self._speed = rng.normal(0, style.body_speed, (n, 2))
         w, h = (int(s * zoom) for s in style.body_size)
@@ -190,25 +191,27 @@ class _Bodies:
         self._speed = 0.9 * self._speed + kick
         self._where += self._speed * motion
         if style.head:
-            self._where += 0.03 * (np.array([0.45 * WIDTH, 0.25 * HEIGHT]) - self._where)
+            self._where += 0.03 * (np.array([0.4 * WIDTH, 0.2 * HEIGHT]) - self._where)
         else:
             self._where %= (WIDTH, HEIGHT)
-        for (x, y), sprite in zip(self._where.astype(int), self._sprites, strict=True):
-            h, w = sprite.shape
-            part = sprite[: max(0, HEIGHT - y), : max(0, WIDTH - x)]
-            luma[y : y + h, x : x + w] = part
+        where = self._where.clip(0, (WIDTH - 1, HEIGHT - 1)).astype(int)
+        for (x, y), (sprite, mask) in zip(where, self._sprites, strict=True):
+            h, w = min(len(sprite), HEIGHT - y), min(sprite.shape[1], WIDTH - x)
+            np.copyto(luma[y : y + h, x : x + w], sprite[:h, :w], where=mask[:h, :w])
             if style.head:
-                a, b = y + int(0.7 * h), x + w // 4
-                luma[a : a + 2 + int(7 * mouth), b : b + w // 2] = 40
+                a, b = y + int(0.2 * h), x + int(0.4 * w)
+                luma[a : a + 2 + int(9 * mouth), b : b + int(0.2 * w)] = 40
 
 
-def _body(rng: Generator, w: int, h: int) -> U8:
-    """A patch with a head, a shirt and legs, each of its own brightness."""
-    out = np.empty((h, w), np.uint8)
-    cuts = (0, h // 4, int(h * 0.6), h)
-    for a, b in zip(cuts, cuts[1:], strict=False):
-        out[a:b] = int(rng.integers(25, 235))
-    return np.clip(out.astype(int) + rng.integers(-18, 19, (h, w)), 0, 255).astype(np.uint8)
+def _body(rng: Generator, w: int, h: int) -> tuple[U8, NDArray[np.bool_]]:
+    """Head, shirt and legs, each of its own brightness, soft folds over them; with the outline."""
+    y, x = np.meshgrid(np.linspace(0, 1, h), np.linspace(0, 1, w), indexing="ij")
+    skin, shirt, legs = (int(v) for v in rng.integers(25, 235, 3))
+    out = np.where(y < 0.3, skin, np.where(y < 0.65, shirt, legs)).astype(np.float64)
+    out += 14 * np.sin(7 * x + rng.uniform(0, 6)) * np.cos(5 * y + rng.uniform(0, 6))
+    head = ((x - 0.5) / 0.28) ** 2 + ((y - 0.16) / 0.17) ** 2 < 1
+    trunk = (y >= 0.28) & (np.abs(x - 0.5) < 0.48 - 0.22 * (y > 0.65))
+    return out.clip(0, 255).astype(np.uint8), head | trunk
 
 
 def _hud(rng: Generator) -> list[U8]:
@@ -227,19 +230,19 @@ def _texture(rng: Generator, kind: str) -> _Texture:
     h, w = HEIGHT + PAD_Y, WIDTH + PAD_X
     noise = _fractal(rng, h, w)
     luma = _TEXTURES[kind](rng, noise).clip(0, 255)
-    tint = rng.normal(0, 14, 2)
+    tint = rng.normal(0, 5, 2) + _TINTS.get(kind, (0, 0))
     colour = _fractal(rng, h // 2, w // 2)
     u, v = (
-        (128 + t + 12 * colour * s).clip(30, 220).astype(np.uint8) for t, s in zip(tint, (1, -1), strict=True)
+        (128 + t + 4 * colour * s).clip(30, 220).astype(np.uint8) for t, s in zip(tint, (1, -1), strict=True)
     )
     return _Texture(luma.astype(np.uint8), u, v)
 
 
-def _fractal(rng: Generator, h: int, w: int) -> F64:
-    """Noise with a 1/f spectrum, as natural pictures have; unit deviation."""
+def _fractal(rng: Generator, h: int, w: int, fall: float = 1.3) -> F64:
+    """Noise whose amplitude falls with frequency, about 1/f in natural pictures; unit deviation."""
     f = np.hypot(np.fft.fftfreq(h)[:, None] * h, np.fft.rfftfreq(w)[None] * w)
     f[0, 0] = 1
-    field = np.fft.irfft2(np.fft.rfft2(rng.standard_normal((h, w))) / f**1.1, (h, w))
+    field = np.fft.irfft2(np.fft.rfft2(rng.standard_normal((h, w))) / f**fall, (h, w))
     return field / field.std()
 
 
@@ -258,7 +261,7 @@ def _pitch(rng: Generator, noise: F64) -> F64:
     out = 95 + 6 * noise
     out[:, (np.arange(w) // 40) % 2 == 0] += 14
     top = int(0.35 * h)
-    out[:top] = 90 + 50 * rng.standard_normal((top // 3 + 1, w // 3 + 1)).repeat(3, 0).repeat(3, 1)[:top, :w]
+    out[:top] = 90 + 24 * _fractal(rng, top + top % 2, w, 0.9)[:top]
     out[top : top + 3] = 220
     out[:, rng.integers(20, w - 20, 4)] = 215
     return out
@@ -267,11 +270,7 @@ def _pitch(rng: Generator, noise: F64) -> F64:
 def _stand(rng: Generator, noise: F64) -> F64:
     """Nothing but spectators."""
     h, w = noise.shape
-    return (
-        100
-        + 20 * noise
-        + 45 * rng.standard_normal((h // 5 + 1, w // 5 + 1)).repeat(5, 0).repeat(5, 1)[:h, :w]
-    )
+    return 100 + 14 * noise + 24 * _fractal(rng, h, w, 0.9)
 
 
 def _close(rng: Generator, noise: F64) -> F64:
@@ -321,6 +320,8 @@ def _street(rng: Generator, noise: F64) -> F64:
     out[int(0.75 * len(out)) :] = 85 + 10 * noise[int(0.75 * len(out)) :]
     return out
 
+
+_TINTS = {"pitch": (-14, -16), "street": (4, -2), "set": (-5, 8), "level": (6, -3)}
 
 _TEXTURES = {
     "pitch": _pitch, "stand": _stand, "close": _close, "level": _level, "menu": _menu, "set": _set,

@@ -86,7 +86,7 @@ def speaker(rng: Generator, kind: str = "") -> Speaker:
         range=rng.uniform(0.3, 0.6),
         scale=scale * rng.uniform(0.95, 1.06),
         tilt=-rng.uniform(5.5, 8.0),
-        breath=rng.uniform(0.02, 0.08),
+        breath=rng.uniform(0.15, 0.45),
         rate=rng.uniform(3.6, 5.4),
         talkative=rng.uniform(0.7, 0.9),
     )
@@ -162,7 +162,7 @@ def _filters(p: list[NDArray[np.float64]], kind: NDArray[np.int_], scale: float)
     lift = p[8][:, None].astype(np.float32) * np.float32(np.log(10) / 20) * _OCTAVES
     tract_gain = np.exp(tract + 0.6 * np.maximum(FREQS / 1000 - 4, 0).astype(np.float32).clip(0, 4))
     voiced = np.exp(lift) * tract_gain * p[4][:, None].astype(np.float32)
-    hissy = tract_gain * p[5][:, None].astype(np.float32) * 0.25
+    hissy = tract_gain * p[5][:, None].astype(np.float32) * 0.3
     hissy += _FRICATIVE_TABLE[kind] * p[6][:, None].astype(np.float32)
     return voiced, hissy
 
@@ -240,7 +240,7 @@ def _syllable(
     f1, f2, f3 = VOWELS[str(rng.choice(names))]
     vowel = (f1 * (1 + 0.2 * a), f2 * rng.uniform(0.93, 1.07), f3)
     tilt = who.tilt + 3.5 * a
-    onset = min(0.45 * length, rng.uniform(0.04, 0.11))
+    onset = min(0.5 * length, rng.uniform(0.05, 0.13))
     breath = who.breath
     match rng.choice(["fricative", "stop", "nasal", "none"], p=[0.3, 0.34, 0.2, 0.16]):
         case "fricative":
@@ -260,10 +260,18 @@ def _syllable(
         case _:
             score.put(t, f0, vowel, voiced=0.3, tilt=tilt)
     loud = rng.uniform(0.6, 1.0)
-    bend = 2 ** rng.normal(0, 0.05)
-    score.put(t + onset + 0.02, f0, vowel, voiced=loud, breath=breath, tilt=tilt)
-    score.put(t + 0.85 * length, f0 * bend, vowel, voiced=loud * 0.85, breath=breath, tilt=tilt)
-    score.put(t + 0.98 * length, f0 * bend, vowel, voiced=0.1, tilt=tilt)
+    rise, fall = 2 ** rng.normal(0.03, 0.13), 2 ** rng.normal(-0.05, 0.13)  # pitch moves within a syllable
+    score.put(t + onset + 0.02, f0 / rise, vowel, voiced=loud, breath=breath, tilt=tilt)
+    score.put(t + 0.5 * (onset + length), f0, vowel, voiced=loud, breath=breath, tilt=tilt)
+    closed = rng.random() < 0.3  # a consonant at the end
+    last = 0.72 if closed else 0.86
+    score.put(t + last * length, f0 * fall, vowel, voiced=loud * 0.8, breath=breath, tilt=tilt)
+    if closed:
+        kind = str(rng.choice(["s", "f", "sh", "burst"]))
+        score.put(t + 0.8 * length, f0 * fall, vowel, tilt=tilt, kind=kind)
+        amount = rng.uniform(0.1, 0.4)
+        score.put(t + 0.88 * length, f0 * fall, vowel, fricative=amount, kind=kind, tilt=tilt)
+    score.put(t + 0.98 * length, f0 * fall, vowel, voiced=0.0 if closed else 0.1, tilt=tilt)
 
 
 def scream(rng: Generator, who: Speaker, seconds: float) -> F32:
