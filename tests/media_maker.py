@@ -40,6 +40,17 @@ FAST = {
 }
 
 
+FORMATS = {
+    ".mkv": "matroska",
+    ".mka": "matroska",
+    ".ts": "mpegts",
+    ".m4a": "mp4",
+    ".wmv": "asf",
+    ".mpg": "vob",
+}
+"""libav's names of containers whose files end differently."""
+
+
 @dataclass(frozen=True)
 class Recipe:
     """What to make. Times are seconds."""
@@ -99,8 +110,7 @@ def make(path: Path, recipe: Recipe) -> Path:
 
 
 def _format(path: Path) -> str:
-    names = {".mkv": "matroska", ".ts": "mpegts", ".m4a": "mp4", ".wmv": "asf", ".mpg": "vob"}
-    return names.get(path.suffix, path.suffix[1:])
+    return FORMATS.get(path.suffix, path.suffix[1:])
 
 
 def _interleave(

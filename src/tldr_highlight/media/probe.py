@@ -236,6 +236,10 @@ def _described(path: Path, container: InputContainer, limits: Limits) -> MediaIn
     _check_sizes(path, video, audio, limits)
     use_only(container, [s for s in (video, audio) if s])
     look = _look(container, video, audio)
+    video = None if video and video.index in look.encrypted else video
+    audio = None if audio and audio.index in look.encrypted else audio
+    if video is None and audio is None:
+        raise NoStreamsError(f"{shown(path)} is encrypted: name a copy without protection")
     start = _start_time(container, video, audio, look)
     duration, estimated = _duration(container, video, audio, look, start)
     _check_duration(path, duration, limits)
@@ -249,7 +253,7 @@ def _described(path: Path, container: InputContainer, limits: Limits) -> MediaIn
         video=picture,
         audio=_audio_info(audio) if audio else None,
         audio_tracks=len(container.streams.audio),
-        warnings=tuple(_warnings(container, picture, audio, start, estimated=estimated)),
+        warnings=tuple(_warnings(container, picture, audio, look, start, estimated=estimated)),
     )
 
 
@@ -279,8 +283,6 @@ def _useless(stream: Stream) -> str | None:
     """Why a stream cannot be decoded."""
     if getattr(stream, _CONTEXT, None) is None:
         return "is of a codec that has no decoder here"
-    if stream.codec_tag in {"encv", "enca"}:
-        return "is encrypted"
     if isinstance(stream, VideoStream) and not (stream.width and stream.height):
         return "does not say how large its pictures are"
     if isinstance(stream, AudioStream) and not (stream.sample_rate and stream.channels):
@@ -341,6 +343,7 @@ class _Look:
     first_sound: float | None = None  # of the first sample that is to be heard
     last: float = 0.0
     position: int = 0  # byte in the file that was reached
+    encrypted: set[int] = field(default_factory=set[int])  # streams whose packets nobody can read
     complete: bool = False  # saw the whole file
 
 
@@ -366,6 +369,8 @@ def _look(container: InputContainer, video: VideoStream | None, audio: AudioStre
 
 def _note(look: _Look, packet: AnyPacket, audio: AudioStream | None) -> None:
     assert packet.pts is not None
+    if packet.has_sidedata("encryption_info"):
+        look.encrypted.add(packet.stream_index)
     at = float(packet.pts * packet.time_base)
     look.last = max(look.last, at + float((packet.duration or 0) * packet.time_base))
     look.position = max(look.position, packet.pos or 0)
@@ -552,6 +557,7 @@ def _warnings(
     container: InputContainer,
     video: VideoInfo | None,
     audio: AudioStream | None,
+    look: _Look,
     start: float,
     *,
     estimated: bool,
@@ -567,6 +573,7 @@ def _warnings(
         yield f"timestamps start at {start:.3f} s; times here count from there"
     if estimated:
         yield "the file does not say how long it is; its length is an estimate until it is read"
-    broken = [s for s in container.streams if s.type in {"video", "audio"} and _useless(s)]
-    for stream in broken[:3]:
-        yield f"stream {stream.index} ({stream.type}) {_useless(stream)}: left out"
+    for stream in container.streams:
+        reason = "is encrypted" if stream.index in look.encrypted else _useless(stream)
+        if reason and stream.type in {"video", "audio"}:
+            yield f"stream {stream.index} ({stream.type}) {reason}: left out"
