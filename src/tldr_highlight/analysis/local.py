@@ -55,6 +55,8 @@ def features(signals: Signals) -> Features:
     out["slow"] = np.sort(slow, axis=0)[1]  # a rise in at least two of three bands
     out["fast"] = np.sort(fast, axis=0)[1]
     out["excess"] = np.sort(np.array([_excess(c[b]) for b in BANDS]), axis=0)[1]
+    out["attack"] = np.sort(np.array([_attack(c[b]) for b in BANDS]), axis=0)[1]
+    out["held"] = mean(c["voiced"] * sigmoid(-c["wobble"], -3.0, 0.7), 3.0)  # sirens: a voice without syllables
     out["spread"] = slow.max(axis=0) - out["slow"]
     wide = np.array([contrast(c[b], 6.0, 24.0, 9.0) for b in BANDS])
     out["wide"] = np.sort(wide, axis=0)[1]
@@ -101,6 +103,14 @@ def features(signals: Signals) -> Features:
 def _excess(curve: Curve) -> Curve:
     """How far a second of sound stands above both sides: the contrast with a core as short as borders need."""
     return contrast(curve, 1.0, 18.0, 6.0)
+
+
+def _attack(curve: Curve) -> Curve:
+    """dB: the largest rise within 1.5 s in the 4 s before a step: traffic, wind and drifts have none."""
+    second = mean(curve, 1.0)
+    risen = np.full_like(second, np.nan)
+    risen[3:] = second[3:] - second[:-3]
+    return highest(risen, 4.0, 1.0)
 
 
 def _adverts(brightness: Curve, detail: Curve) -> Curve:
