@@ -91,8 +91,13 @@ def find(
     """Find the highlights of videos and write clips, thumbnails, a report and highlights.json."""
     from tldr_highlight.highlights.document import dumps  # noqa: PLC0415
 
-    options = _options(preset, dimensions, analyzer, most, threshold, reel, export, motion, clips=clips)
-    paths = expand(sources)
+    try:
+        options = _options(preset, dimensions, analyzer, most, threshold, reel, export, motion, clips=clips)
+        paths = expand(sources)
+    except TldrError as error:
+        if as_json:
+            sys.stdout.write(dumps(_failure(" ".join(sources), error)))
+        raise
     targets = outputs(paths, out)
     results: list[object] = []
     failed: list[TldrError] = []
@@ -105,13 +110,23 @@ def find(
                 raise
             sys.stderr.write(f"tldr-highlight: {error}\n")
             failed.append(error)
-            results.append({"source": str(path), "error": {"code": error.code, "message": str(error)}})
+            results.append(_failure(str(path), error))
     if as_json:
         sys.stdout.write(dumps(results[0] if len(results) == 1 else {"results": results}))
     if failed:
         raise typer.Exit(failed[0].exit_code if len(paths) == 1 else 1)
     if any(h["clip"] is None for r in results for h in r["highlights"]) and clips:  # pyright: ignore
         raise typer.Exit(1)
+
+
+def _failure(source: str, error: TldrError) -> dict[str, object]:
+    """What `--json` says of a source that could not be used."""
+    return {"source": _text(source), "error": {"code": error.code, "message": str(error)}}
+
+
+def _text(name: str) -> str:
+    """A name as text: names may hold bytes that are none."""
+    return name.encode("utf-8", "replace").decode()
 
 
 def expand(sources: Sequence[str]) -> list[Path]:
@@ -147,7 +162,7 @@ def outputs(paths: Sequence[Path], out: Path | None) -> list[Path]:
     taken: set[str] = set()
     targets: list[Path] = []
     for path in paths:
-        stem = path.stem.strip().strip(".") or "source"
+        stem = _text(path.stem).strip().strip(".") or "source"
         name, number = stem, 1
         while name.casefold() in taken:
             number += 1

@@ -385,7 +385,22 @@ def _decode_sounds(
         except FFmpegError:
             continue
         for frame in frames:
-            if frame.samples and frame.sample_rate:
+            if believable(frame):
                 begin = at if frame.pts is None else float(frame.pts * stream.time_base) + shift
                 length = frame.samples / frame.sample_rate
                 yield Sound(grid.true(begin, length) if grid else begin, frame)
+
+
+MOST_PLANES = 8
+
+
+def believable(frame: AudioFrame) -> bool:
+    """Whether a decoded block of sound may be looked at.
+
+    Damaged AAC makes libav's decoder speak of dozens of channels without names and point to memory that is
+    not there: reading it ends the process. Sound that has so many (PCM) comes in one plane.
+    """
+    if not frame.samples or not frame.sample_rate:
+        return False
+    many = frame.format.is_planar and frame.layout.nb_channels > MOST_PLANES
+    return not (many and frame.layout.name.endswith("channels"))

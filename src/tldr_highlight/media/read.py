@@ -28,6 +28,7 @@ from av.video.stream import VideoStream
 from numpy.typing import NDArray
 
 from tldr_highlight.errors import MediaLimitError
+from tldr_highlight.media.frames import believable
 from tldr_highlight.media.probe import Limits, open_media, shown
 from tldr_highlight.media.timeline import FORWARD, Timeline
 from tldr_highlight.media.types import AudioBlock, FloatArray, MediaInfo, Pictures, Segment
@@ -280,7 +281,7 @@ class _SoundReader:
         blocks: list[tuple[bool, AudioBlock]] = []
         for frame in packet.decode():
             assert isinstance(frame, AudioFrame)
-            if not frame.samples or not frame.sample_rate:
+            if not believable(frame):
                 continue
             at = max(self._end, 0.0) if frame.time is None else frame.time + shift
             if self._frames and (abs(at - self._end) > SOUND_GAP or not _alike(frame, self._frames[0])):
