@@ -56,7 +56,9 @@ def features(signals: Signals) -> Features:
     out["fast"] = np.sort(fast, axis=0)[1]
     out["excess"] = np.sort(np.array([_excess(c[b]) for b in BANDS]), axis=0)[1]
     out["attack"] = np.sort(np.array([_attack(c[b]) for b in BANDS]), axis=0)[1]
-    out["held"] = mean(c["voiced"] * sigmoid(-c["wobble"], -3.0, 0.7), 3.0)  # sirens: a voice without syllables
+    out["held"] = mean(
+        c["voiced"] * sigmoid(-c["wobble"], -3.0, 0.7), 3.0
+    )  # sirens: a voice without syllables
     out["spread"] = slow.max(axis=0) - out["slow"]
     wide = np.array([contrast(c[b], 6.0, 24.0, 9.0) for b in BANDS])
     out["wide"] = np.sort(wide, axis=0)[1]
@@ -219,13 +221,16 @@ def _part(whole: Analysis, inside: tuple[float, float]) -> Analysis:
 def _worth(f: Features, parts: dict[str, Curve]) -> Curve:
     """Logit of a moment around each step: by the fitted table where there is sound, by motion where not."""
     heard = np.isfinite(rise(f))
-    silent = _logit(SILENT_TRUST * np.nan_to_num(parts["motion"]))
+    quiet = (1 - SILENT_MOTION * np.nan_to_num(parts["motion"])) * (
+        1 - SILENT_CUTS * np.nan_to_num(parts["cuts"])
+    )
+    silent = _logit(1 - quiet)
     worth = np.where(heard, fused(f.values | {"hand": parts["hand"]}), silent)
     return np.where(f["advert"] > 0, worth - ADVERT, worth)
 
 
-SILENT_TRUST = 0.85
-"""Odds at most that motion alone shows a moment."""
+SILENT_MOTION, SILENT_CUTS = 0.75, 0.55
+"""Odds at most that motion alone, or a burst of cuts alone, shows a moment."""
 
 ADVERT = 2.2
 """Logits taken off between black pictures: odds of one tenth."""
@@ -239,7 +244,8 @@ def rise(f: Features) -> Curve:
 def proposals(f: Features) -> list[int]:
     """Steps at which something may have happened, the largest rise first, `APART` seconds apart."""
     heard = rise(f)
-    curve = np.where(np.isfinite(heard), heard, SILENT_RISE * f["motion"])
+    seen = SILENT_RISE * np.nan_to_num(f["motion"], nan=-1.0) + SILENT_BURST * np.nan_to_num(f["cut_burst"])
+    curve = np.where(np.isfinite(heard), heard, seen)
     taken: list[int] = []
     for top in peaks(curve, LEAST_RISE, LEAST_RISE):
         if all(abs(top - other) >= steps(APART) for other in taken):
@@ -252,6 +258,9 @@ LEAST_RISE = 0.3
 
 SILENT_RISE = 3.0
 """dB that a doubling of motion counts as, where there is no sound."""
+
+SILENT_BURST = 6.0
+"""dB that two cuts a second over the usual count as, where there is no sound."""
 
 APART = 4.0
 
