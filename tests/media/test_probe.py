@@ -364,3 +364,15 @@ def test_metadata_that_is_no_text(tmp_path: Path) -> None:
     path.write_bytes(path.read_bytes().replace(b"TITLETITLE", b"\xff\xfe\xff\xfe\xff\xfe\xff\xfe\xff\xfe"))
     with open_media(path) as container:
         assert "title" in container.metadata
+
+
+def test_streams_that_appear_late(media: Maker, tmp_path: Path) -> None:
+    """A tag of a kind the header did not promise: libav adds a stream for it while the file is read."""
+    data = bytearray(media("flv").path.read_bytes())
+    tag = data.find(b"\x08", len(data) * 3 // 4)
+    while not (data[tag] == 8 and data[tag + 8 : tag + 11] == b"\0\0\0"):
+        tag = data.find(b"\x08", tag + 1)
+    data[tag] = 18
+    (tmp_path / "x.flv").write_bytes(data)
+    info = probe(tmp_path / "x.flv")
+    assert info.video is not None

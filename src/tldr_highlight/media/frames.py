@@ -25,7 +25,7 @@ from av.stream import Stream
 from av.video.frame import VideoFrame
 from av.video.stream import VideoStream
 
-from tldr_highlight.media.probe import MOST_PIXELS, AnyPacket, decoded, open_media, use_only
+from tldr_highlight.media.probe import MOST_PIXELS, AnyPacket, decoded, open_media, packets, use_only
 from tldr_highlight.media.timeline import FORWARD, Timeline
 from tldr_highlight.media.types import MediaInfo
 
@@ -43,9 +43,6 @@ MOST_SLACK = 0.001
 
 FINE_ENOUGH = 2.0
 """Samples of one tick up to which a timebase is trusted with the places of samples."""
-
-MOST_ERRORS = 100
-"""Damaged reads until the rest of a file is given up."""
 
 MOST_THREADS = 8
 """Decoding threads; each holds pictures, and of 8K ones 50 MB each."""
@@ -249,7 +246,7 @@ class Source:
         """The stream's packets with their media times, as the reader places them."""
         timeline = Timeline() if self.jumped else None
         origin = self.info.start_time
-        for packet in _packets(_container(stream), self._listened(stream)):
+        for packet in packets(_container(stream), self._listened(stream)):
             stamp = packet.dts if packet.dts is not None else packet.pts
             if stamp is None or _absurd(packet, stamp):
                 continue
@@ -309,17 +306,6 @@ def _sought(stream: Stream, seconds: float) -> bool:
     except FFmpegError:
         return False
     return True
-
-
-def _packets(container: InputContainer, streams: Iterable[Stream]) -> Iterator[AnyPacket]:
-    """Every packet with something in it; reading goes on behind damage while there is anything to read."""
-    wanted = list(streams)
-    for _ in range(MOST_ERRORS):
-        try:
-            yield from (p for p in container.demux(*wanted) if p.size)
-        except FFmpegError:
-            continue
-        return
 
 
 def _decode_pictures(

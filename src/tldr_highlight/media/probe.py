@@ -12,7 +12,7 @@ import itertools
 import stat
 import statistics
 import time
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from fractions import Fraction
 from pathlib import Path
@@ -264,6 +264,28 @@ def use_only(container: InputContainer, streams: Iterable[Stream]) -> None:
         stream.discard = Discard.default if stream.index in wanted else Discard.all
 
 
+MOST_ERRORS = 100
+"""Damaged reads until the rest of a file is given up."""
+
+
+def packets(
+    container: InputContainer, streams: Iterable[Stream], most_errors: int = MOST_ERRORS
+) -> Iterator[AnyPacket]:
+    """Every packet of `streams` that holds something, from where the container stands to its end.
+
+    Reading goes on behind damage, `most_errors` times.
+    """
+    wanted = list(streams)
+    for _ in range(most_errors):
+        try:
+            yield from (p for p in container.demux(*wanted) if p.size)
+        except FFmpegError:
+            continue
+        except IndexError:
+            return  # PyAV at the end of a file in which further streams appeared while it was read
+        return
+
+
 def _pictures(container: InputContainer) -> Iterable[VideoStream]:
     """Video streams that are no cover picture and no strip of thumbnails."""
     still = Disposition.attached_pic | Disposition.timed_thumbnails | Disposition.still_image
@@ -333,6 +355,10 @@ def _check_duration(path: Path, duration: float, limits: Limits) -> None:
 # --- looking at the first packets ----------------------------------------------------------------------
 
 
+MOST_OF_IT = 0.8
+"""Share of a file's bytes behind which reading ended because the file did, not because of damage."""
+
+
 @dataclass(slots=True)
 class _Look:
     """What the first packets showed. Times are raw seconds."""
@@ -342,6 +368,7 @@ class _Look:
     key_packet: AnyPacket | None = None
     first_sound: float | None = None  # of the first sample that is to be heard
     last: float = 0.0
+    count: int = 0
     position: int = 0  # byte in the file that was reached
     encrypted: set[int] = field(default_factory=set[int])  # streams whose packets nobody can read
     complete: bool = False  # saw the whole file
@@ -352,23 +379,21 @@ def _look(container: InputContainer, video: VideoStream | None, audio: AudioStre
     look = _Look()
     budget = LOOK_BYTES
     deadline = time.monotonic() + LOOK_WALL
-    try:
-        for packet in itertools.islice(container.demux(*[s for s in (video, audio) if s]), LOOK_PACKETS):
-            if packet.pts is None or not packet.size:
-                continue
-            _note(look, packet, audio)
-            budget -= packet.size
-            first = look.times[0] if look.times else look.first_sound or 0.0
-            if budget < 0 or look.last - first > LOOK_SECONDS or time.monotonic() > deadline:
-                return look
-    except FFmpegError:
-        return look
-    look.complete = True
+    for packet in packets(container, [s for s in (video, audio) if s], most_errors=1):
+        if packet.pts is None:
+            continue
+        _note(look, packet, audio)
+        budget -= packet.size
+        seen = look.last - (look.times[0] if look.times else look.first_sound or 0.0)
+        if budget < 0 or seen > LOOK_SECONDS or look.count > LOOK_PACKETS or time.monotonic() > deadline:
+            return look
+    look.complete = look.position > MOST_OF_IT * container.size
     return look
 
 
 def _note(look: _Look, packet: AnyPacket, audio: AudioStream | None) -> None:
     assert packet.pts is not None
+    look.count += 1
     if packet.has_sidedata("encryption_info"):
         look.encrypted.add(packet.stream_index)
     at = float(packet.pts * packet.time_base)
@@ -441,11 +466,11 @@ def _estimate(container: InputContainer, used: Sequence[Stream], look: _Look, st
     """Seconds by the file's last packets, or by its bytes where there is no seeking."""
     size = container.size
     tail = _Look()
-    with contextlib.suppress(FFmpegError):  # what was read until then is all there is to know
+    with contextlib.suppress(FFmpegError):  # where there is no seeking, what is read next will not be the end
         container.seek(2**62, backward=True)
-        for packet in itertools.islice(container.demux(*used), TAIL_PACKETS):
-            if packet.pts is not None and packet.size:
-                _note(tail, packet, None)
+    for packet in itertools.islice(packets(container, used, most_errors=1), TAIL_PACKETS):
+        if packet.pts is not None:
+            _note(tail, packet, None)
     if tail.last > look.last and tail.position > size - TAIL_BYTES:
         return tail.last - start
     return (look.last - start) * size / max(look.position, 1)
