@@ -14,7 +14,7 @@ class Settings(BaseSettings):
     model_config = SettingsConfigDict(env_prefix="TLDR_", env_file=".env", extra="ignore")
 
     analyzer: str = "auto"
-    """`auto` or `signals`. What judges a source when the command does not say; auto takes the best there is."""
+    """`auto` or `signals`: who judges when the command does not say; auto takes the best there is."""
 
     gemini_api_key: str | None = None
     """Key for the `gemini` analyzer, which is still to come; `doctor` says whether one is set."""

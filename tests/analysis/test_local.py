@@ -1,4 +1,4 @@
-"""The analyzer on curves made from sound: what it keeps, what it leaves, and that splitting changes nothing."""
+"""The analyzer on curves made from sound: what it keeps and leaves, and that splitting changes nothing."""
 
 import numpy as np
 import pytest

@@ -1,5 +1,7 @@
 """From events to moments: kept, merged, never twice, with clips that do not overlap."""
 
+import itertools
+
 import numpy as np
 import pytest
 from hypothesis import given, settings
@@ -130,5 +132,5 @@ def test_clips_never_overlap_and_hold_their_moment(rows: list[tuple[float, float
         assert 0 <= m.clip_start < m.clip_end <= 600
         assert m.clip_end - m.clip_start <= 120.001
         assert m.clip_start <= m.peak <= m.clip_end
-    for a, b in zip(found[:-1], found[1:], strict=True):
+    for a, b in itertools.pairwise(found):
         assert a.clip_end <= b.clip_start + 1e-9

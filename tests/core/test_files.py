@@ -26,9 +26,14 @@ def test_a_file_takes_its_name_when_it_is_complete(tmp_path: Path) -> None:
 def test_a_failure_leaves_what_was_there(tmp_path: Path, failure: type[BaseException]) -> None:
     path = tmp_path / "a.txt"
     path.write_text("old")
-    with pytest.raises(failure), replacing(path) as draft:
-        draft.write_text("new")
-        raise failure
+
+    def fail() -> None:
+        with replacing(path) as draft:
+            draft.write_text("new")
+            raise failure
+
+    with pytest.raises(failure):
+        fail()
     assert path.read_text() == "old"
     assert [p.name for p in tmp_path.iterdir()] == ["a.txt"]
 

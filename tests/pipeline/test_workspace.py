@@ -74,9 +74,14 @@ def test_an_empty_new_folder_is_taken_away_again(tmp_path: Path, source: Path) -
 
 def test_what_can_be_resumed_stays(tmp_path: Path, source: Path) -> None:
     out = tmp_path / "out"
-    with pytest.raises(KeyboardInterrupt), opened(out, source, {}) as work:
-        work.save_curves(curves())
-        raise KeyboardInterrupt
+
+    def interrupted() -> None:
+        with opened(out, source, {}) as work:
+            work.save_curves(curves())
+            raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        interrupted()
     assert (out / NAME / "curves.npz").exists()
 
 

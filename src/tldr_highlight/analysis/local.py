@@ -7,6 +7,7 @@ and the picture agrees. The pieces multiply, none is ever a hard zero.
 
 from __future__ import annotations
 
+import itertools
 from dataclasses import dataclass
 
 import numpy as np
@@ -103,7 +104,7 @@ def features(signals: Signals) -> Features:
 
 
 def _excess(curve: Curve) -> Curve:
-    """How far a second of sound stands above both sides: the contrast with a core as short as borders need."""
+    """How far a second of sound stands above both sides: the contrast, as short as borders need it."""
     return contrast(curve, 1.0, 18.0, 6.0)
 
 
@@ -120,7 +121,7 @@ def _adverts(brightness: Curve, detail: Curve) -> Curve:
     black = (brightness < 24) & (detail < 6)
     starts = np.flatnonzero(black)
     inside = np.zeros(len(black))
-    for a, b in zip(starts[:-1], starts[1:], strict=True):
+    for a, b in itertools.pairwise(starts.tolist()):
         if steps(8) <= b - a <= steps(90):
             inside[a : b + 1] = 1.0
     return inside

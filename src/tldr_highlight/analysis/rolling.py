@@ -58,7 +58,7 @@ def mean(curve: Curve, seconds: float, least: float = 0.5) -> Curve:
 
 
 def share_above(curve: Curve, seconds: float, part: float) -> Curve:
-    """Share of the steps up to `seconds` away that reach `part` of a step's own value; NaN where none is known."""
+    """Share of the steps up to `seconds` away that reach `part` of a step's own value; NaN: none known."""
     reach = steps(seconds)
 
     def one(view: Curve) -> Curve:

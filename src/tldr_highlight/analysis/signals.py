@@ -61,6 +61,16 @@ SOUND_CURVES = (
 )  # fmt: skip
 PICTURE_CURVES = ("motion", "cuts", "flash", "brightness", "detail", "packets")
 
+BANDS = {
+    "low": (150, 600),
+    "mid": (600, 2000),
+    "high": (2000, 6000),
+    "air": (6000, 12_000),
+    "power": (150, 6000),
+    "envelope": (600, 3000),
+}
+"""Hz."""
+
 CUT_DIFFERENCE = 22.0
 """Gray levels of mean absolute difference above which two pictures may be different shots."""
 
@@ -330,8 +340,7 @@ class _Spectra:
         def put(name: str, values: NDArray[np.float32]) -> None:
             out[:, _COL[name]] = values
 
-        for name, low, high in (("low", 150, 600), ("mid", 600, 2000), ("high", 2000, 6000),
-                                ("air", 6000, 12_000), ("power", 150, 6000), ("envelope", 600, 3000)):  # fmt: skip
+        for name, (low, high) in BANDS.items():
             put(name, self._band(power, low, high))
         put("loud", (power * self._k_weight).sum(axis=1))
         a, b = np.searchsorted(self._freqs, (300, 5000))

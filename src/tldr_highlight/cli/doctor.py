@@ -107,13 +107,17 @@ def _optional() -> list[Check]:
     program = shutil.which("ffmpeg")
     otio = importlib.util.find_spec("opentimelineio") is not None
     key = Settings().gemini_api_key is not None
+    exports = "OTIO and FCP7 XML exports"
+    judge = "TLDR_GEMINI_API_KEY is set" if key else "not set; signals judge, offline and free"
     return [
-        Check("ffmpeg program", "ok" if program else "missing", program or "only SRT sources need it; files do not"),
-        Check("otio extra", "ok" if otio else "missing",
-              "OTIO and FCP7 XML exports" if otio else "pip install 'tldr-highlight[otio]' adds OTIO and FCP7 XML exports"),
-        Check("Gemini key", "ok" if key else "missing",
-              "TLDR_GEMINI_API_KEY is set" if key else "not set; signals judge, offline and free"),
-    ]  # fmt: skip
+        _wanted("ffmpeg program", program or "", "only SRT sources need it; files do not"),
+        _wanted("otio extra", exports if otio else "", f"pip install 'tldr-highlight[otio]' adds {exports}"),
+        Check("Gemini key", "ok" if key else "missing", judge),
+    ]
+
+
+def _wanted(name: str, found: str, otherwise: str) -> Check:
+    return Check(name, "ok" if found else "missing", found or otherwise)
 
 
 SIGNS = {"ok": "[green]ok[/]     ", "missing": "[yellow]-[/]      ", "problem": "[red]problem[/]"}

@@ -147,7 +147,7 @@ def expand(sources: Sequence[str]) -> list[Path]:
             paths += inside
         elif path.exists() or not glob.has_magic(source):
             paths.append(path)
-        elif found := sorted(Path(p) for p in glob.glob(source, recursive=True) if Path(p).is_file()):  # noqa: PTH207
+        elif found := sorted(Path(p) for p in glob.glob(source, recursive=True) if Path(p).is_file()):
             paths += found
         else:
             raise NotFoundError(f"nothing matches {source}")

@@ -48,9 +48,9 @@ class FindOptions:
     """What `find` may be asked. The defaults are the contract's."""
 
     dimension_set: DimensionSet = field(default_factory=lambda: preset("general"))
-    moments: MomentOptions = MomentOptions()
+    moments: MomentOptions = field(default_factory=MomentOptions)
     sampling: Sampling | None = None  # None: what the source's size allows
-    encode: EncodeOptions = EncodeOptions()
+    encode: EncodeOptions = field(default_factory=EncodeOptions)
     clips: bool = True
     reel_seconds: float | None = None
     exports: tuple[str, ...] = ()

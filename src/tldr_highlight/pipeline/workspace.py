@@ -122,7 +122,7 @@ def _refuse_others(out: Path, source: Path) -> None:
         return
     if Path(str(held_source)).name != source.name:
         raise UsageError(
-            f"{out} holds the highlights of {held_source}: choose another folder with --out, or remove that one"
+            f"{out} holds the highlights of {held_source}: choose another --out, or remove that folder"
         )
 
 
@@ -131,7 +131,7 @@ def _tidy(out: Path, missing: list[Path]) -> None:
     with contextlib.suppress(OSError):
         if {p.name for p in work.iterdir()} <= {"lock"}:
             shutil.rmtree(work)
-    for folder in missing:
+    for folder in (out / "clips", out / "thumbnails", *missing):
         with contextlib.suppress(OSError):
             folder.rmdir()  # only if empty
 
