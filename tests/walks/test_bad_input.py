@@ -1,15 +1,17 @@
-"""Whatever the real command is given: the contract's exit code, a message that helps, nothing half-written."""
+"""Whatever the command is given: the contract's exit code, a message that helps, nothing half-written."""
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
+import re
 import resource
 import shutil
 import signal
 import subprocess
 import sys
-from collections.abc import Iterator
+from collections.abc import Generator, Iterator
 from fractions import Fraction
 from pathlib import Path
 from typing import Any
@@ -21,7 +23,6 @@ from PIL import Image
 from tests.media_maker import join_bytes
 from tests.walks import films
 from tests.walks.command import (
-    COMMAND,
     Clip,
     Run,
     ended,
@@ -35,7 +36,6 @@ from tests.walks.command import (
     until,
 )
 from tests.walks.films import ROAR
-from tldr_highlight import errors
 from tldr_highlight.media.probe import probe
 from tldr_highlight.media.read import Reader, Sampling
 
@@ -116,7 +116,9 @@ def test_a_wrong_request(tmp_path: Path, film: Path, case: str) -> None:
     (tmp_path / "film.mp4").hardlink_to(film)
     (tmp_path / "empty").mkdir()
     (tmp_path / "empty" / "notes.txt").write_text("no media")
-    (tmp_path / "mine.toml").write_text('name = "mine"\nthreshold = 0.5\n\n[dimensions.roar]\nweight = "heavy"\n')
+    (tmp_path / "mine.toml").write_text(
+        'name = "mine"\nthreshold = 0.5\n\n[dimensions.roar]\nweight = "heavy"\n'
+    )
     before = tree(tmp_path)
     run = find(*arguments, cwd=tmp_path)
     assert (run.code, run.out) == (code, ""), run
@@ -129,7 +131,9 @@ def test_a_wrong_request_in_json(tmp_path: Path, film: Path, case: str) -> None:
     arguments, code, _ = USAGE[case]
     (tmp_path / "film.mp4").hardlink_to(film)
     (tmp_path / "empty").mkdir()
-    (tmp_path / "mine.toml").write_text('name = "mine"\nthreshold = 0.5\n\n[dimensions.roar]\nweight = "heavy"\n')
+    (tmp_path / "mine.toml").write_text(
+        'name = "mine"\nthreshold = 0.5\n\n[dimensions.roar]\nweight = "heavy"\n'
+    )
     run = find(*arguments, "--json", cwd=tmp_path)
     assert run.code == code
     assert run.error in {"usage", "dimension_set_invalid", "not_found"}
@@ -344,3 +348,149 @@ def test_twelve_hours(folder: Path, tmp_path: Path) -> None:
     megabytes = int(done.stderr) / 1024
     assert megabytes < 350
     long.unlink()
+
+
+# --- where results go ----------------------------------------------------------------------------------
+
+
+def test_a_folder_that_is_missing_is_made(tmp_path: Path, tiny: Path) -> None:
+    assert find(tiny, "--out", "a/b/c", cwd=tmp_path).code == 0
+    assert (tmp_path / "a" / "b" / "c" / "report.html").exists()
+
+
+def test_a_file_in_the_way(tmp_path: Path, tiny: Path) -> None:
+    (tmp_path / "file").write_text("mine")
+    for out in ("file", "file/sub"):
+        run = find(tiny, "--out", out, "--json", cwd=tmp_path)
+        assert (run.code, run.error) == (1, "output_unwritable")
+        assert f"cannot write {out}" in run.err
+    assert tree(tmp_path) == {"file"}
+
+
+def test_a_read_only_folder(tmp_path: Path, tiny: Path) -> None:
+    """As root, to whom permissions mean nothing, by a read-only mount."""
+    out = tmp_path / "out"
+    out.mkdir()
+    with mounted(out, "-o", "ro") if os.geteuid() == 0 else _locked(out):
+        run = find(tiny, "--out", "out", "--json", cwd=tmp_path)
+        assert (run.code, run.error) == (1, "output_unwritable")
+        assert "cannot write out" in run.err
+    assert tree(out) == set()
+
+
+@contextlib.contextmanager
+def _locked(folder: Path) -> Generator[None]:
+    folder.chmod(0o500)
+    yield
+    folder.chmod(0o700)
+
+
+@contextlib.contextmanager
+def mounted(folder: Path, *options: str) -> Generator[None]:
+    """A small file system in memory on `folder`; left out, loudly, where it cannot be had."""
+    done = subprocess.run(
+        ["mount", "-t", "tmpfs", *options, "tmpfs", folder], capture_output=True, text=True, check=False
+    )
+    if done.returncode:
+        pytest.skip(f"LEFT OUT: mounting a file system needs rights ({done.stderr.strip()})")
+    try:
+        yield
+    finally:
+        subprocess.run(["umount", folder], check=True)
+
+
+@pytest.mark.parametrize("most", [0, 1000, 30_000])
+def test_no_room_for_a_file(tmp_path: Path, tiny: Path, most: int) -> None:
+    """No file may be larger than so many bytes, as on a disk that is full."""
+
+    def limit() -> None:
+        resource.setrlimit(resource.RLIMIT_FSIZE, (most, most))
+
+    run = find(tiny, "--out", "out", "--json", cwd=tmp_path, preexec_fn=limit)
+    assert (run.code, run.error) == (1, "disk_full"), run
+    assert "no space left to write out" in run.err
+    assert [p for p in left_over(tmp_path) if not p.startswith(f"out/{WORK}")] == []
+    assert not (tmp_path / "out" / "highlights.json").exists()
+    again = find(tiny, "--out", "out", "--json", cwd=tmp_path)
+    assert again.code == 0
+    assert left_over(tmp_path) == []
+
+
+def test_a_full_disk(tmp_path: Path, tiny: Path) -> None:
+    out = tmp_path / "out"
+    out.mkdir()
+    with mounted(out, "-o", "size=64k"):
+        run = find(tiny, "--out", "out", "--json", cwd=tmp_path)
+        assert (run.code, run.error) == (1, "disk_full"), run
+        assert [p for p in left_over(out) if not p.startswith(WORK)] == []
+
+
+# --- interrupted ---------------------------------------------------------------------------------------
+
+
+def _interrupt(process: subprocess.Popen[str], number: signal.Signals) -> Run:
+    process.send_signal(number)
+    run = ended(process)
+    assert (run.code, run.out) == (130, ""), run
+    assert "interrupted; run the same command again to go on from here" in run.err
+    assert run.seconds < 2
+    return run
+
+
+@pytest.fixture(scope="module")
+def undisturbed(hour: Path, match: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder = tmp_path_factory.mktemp("undisturbed")
+    assert find(hour, match, "--out", "out", cwd=folder, seconds=90).code == 0
+    return folder / "out"
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+def test_interrupted_while_reading(
+    tmp_path: Path, hour: Path, undisturbed: Path, number: signal.Signals
+) -> None:
+    out = tmp_path / "out"
+    process = start("find", hour, "--out", "out", cwd=tmp_path)
+    until((out / WORK / "curves.npz").exists)
+    _interrupt(process, number)
+    assert tree(out) == {WORK, f"{WORK}/curves.npz", f"{WORK}/lock"}
+    again = find(hour, "--out", "out", cwd=tmp_path)
+    assert again.code == 0
+    assert re.search(r"took over from an interrupted run: the analysis of the first [\d:]+\n", again.err)
+    assert stored(out) == stored(undisturbed / "hour")
+    assert left_over(out) == []
+
+
+def test_interrupted_while_cutting(tmp_path: Path, match: Path, undisturbed: Path) -> None:
+    out = tmp_path / "out"
+    process = start("find", match, "--out", "out", cwd=tmp_path)
+    until((out / "clips" / "highlight-02.mp4").exists)
+    _interrupt(process, signal.SIGINT)
+    done = sorted((out / "clips").iterdir())
+    assert 1 < len(done) < 7
+    assert all(look(clip).seconds > 5 for clip in done)
+    assert [p for p in left_over(out) if not p.startswith(WORK)] == []
+    again = find(match, "--out", "out", cwd=tmp_path)
+    assert again.code == 0
+    assert re.search(r"took over from an interrupted run: .*[12345] of 7 clips\n", again.err), again.err
+    assert stored(out) == stored(undisturbed / "match")
+    for clip in sorted((undisturbed / "match" / "clips").iterdir()):
+        assert look(out / "clips" / clip.name) == look(clip)
+    assert left_over(out) == []
+
+
+def test_two_runs_on_one_folder(tmp_path: Path, hour: Path, tiny: Path, undisturbed: Path) -> None:
+    out = tmp_path / "out"
+    first = start("find", hour, "--out", "out", cwd=tmp_path)
+    until((out / WORK / "lock").exists)
+    for source in (hour, tiny):
+        second = find(source, "--out", "out", "--json", cwd=tmp_path)
+        assert (second.code, second.error) == (1, "output_busy")
+        assert "another run is writing into out: wait for it" in second.err
+    assert ended(first).code == 0
+    assert stored(out) == stored(undisturbed / "hour")
+    assert left_over(out) == []
+    before = tree(out)
+    other = find(tiny, "--out", "out", "--json", cwd=tmp_path)
+    assert (other.code, other.error) == (2, "usage")
+    assert "holds the highlights of" in other.err
+    assert tree(out) == before
