@@ -156,7 +156,7 @@ def announcement(h: Happening) -> None:
     said = shape(said, [(150, -30), (450, 0), (3200, 0), (5500, -30)])
     said = np.concatenate([np.zeros(samples(0.8), np.float32), unit(said)])
     add(said, 0, music.tone(523, 0.8, tilt=-12, attack=0.01, decay=0.4), 1.0)
-    _plain(h, "announcement", said, 3, 8, 1.2)
+    _plain(h, "announcement", crowd.unit_core(said), 2, 7, 0.9)
 
 
 def static(h: Happening) -> None:

@@ -28,6 +28,13 @@ def _cheer(
     return at + 0.5 * attack, top + 0.4 * hold, top + hold, top + hold + decay * h.pick(0.3, 0.4, 0.5)
 
 
+def _yell(h: Happening, at: float, seconds: float) -> None:
+    """Somebody near the microphone cheers in words, whoever else is talking."""
+    height = h.excitement
+    said = voice.speech(h.rng, voice.speaker(h.rng), seconds, lambda _t: height)
+    h.sound(at, crowd.unit_core(said), h.over, wet=0.15)
+
+
 def _shout(h: Happening, lead: float, hold: float, fade: float, *, height: float = 0.0) -> None:
     h.excite(h.at - lead, h.at + 0.3, h.at + hold, h.at + hold + fade, height or h.excitement)
 
@@ -142,6 +149,7 @@ def multi_kill(h: Happening) -> None:
         h.flash(float(t), 25, 0.1)
     _shout(h, 0.5, h.pick(1.5, 2.5, 4), 1.5)
     end = h.at + h.pick(1.8, 3, 4.5)
+    _yell(h, h.at, end - h.at)
     h.is_event("multi kill", h.at - fight, (h.at - 0.6 * fight, h.at, end - 0.8), end)
 
 
@@ -153,6 +161,7 @@ def clutch(h: Happening) -> None:
     _shout(h, 0.1, h.pick(2, 3, 5), 2)
     h.sound(h.at + 0.4, voice.scream(h.rng, voice.speaker(h.rng), h.pick(0.6, 1, 1.6)), h.over, wet=0.2)
     end = h.at + h.pick(2.2, 3.5, 5.5)
+    _yell(h, h.at + 0.6, end - h.at - 0.6)
     h.is_event("clutch", h.at - 1, (h.at - 0.3, h.at + 0.7, end - 1), end)
 
 

@@ -229,8 +229,12 @@ def _sports(rng: Generator, seconds: float, arousal: Arousal, rt60: float) -> Sc
         add(ambience, float(at), noises.ball(rng), float(rng.uniform(0.2, 0.7)))
     for at in rng.uniform(0, seconds, int(seconds / 90)):
         add(ambience, float(at), crowd.finger_whistle(rng), float(rng.uniform(0.2, 0.6)))
-    if rng.random() < 0.5:
-        add(ambience, 0, crowd.chant(rng, min(seconds, 60)), 0.5)
+    for _ in range(rng.poisson(seconds / 150)):  # singing far off, whatever happens meanwhile
+        length = float(rng.uniform(15, 50))
+        far = crowd.chant(rng, length) * curve(
+            [(0, -30), (5, 0), (length - 5, 0), (length, -30)], samples(length)
+        )
+        add(ambience, float(rng.uniform(0, seconds)), far, float(rng.uniform(0.25, 0.6)))
     comment = dialogue(rng, [voice.speaker(rng) for _ in range(2)], seconds, arousal, turn=(3, 14), gap=2.5)
     return Scene(ambience, comment * np.float32(db(rng.uniform(0, 6))))
 
@@ -289,8 +293,18 @@ def _walking(rng: Generator, seconds: float, arousal: Arousal, rt60: float) -> S
     ambience += noises.steps(rng, seconds)[:size] * np.float32(db(-20))
     for at in rng.uniform(0, seconds, int(seconds / 30)):
         add(ambience, float(at), noises.passing(rng, float(rng.uniform(3, 7))), float(rng.uniform(0.1, 0.5)))
+    for _ in range(rng.poisson(seconds / 150)):  # past shops with music
+        length = float(rng.uniform(15, 40))
+        shop = music.play(rng, str(rng.choice(["pop", "rock", "jazz"])), length)
+        shop = shape(shop, [(60, 0), (400, 0), (3000, -12), (9000, -30)]) * _arch(length)
+        add(ambience, float(rng.uniform(0, seconds)), shop, db(-rng.uniform(6, 12)))
     host = dialogue(rng, [voice.speaker(rng)], seconds, arousal, turn=(3, 14), gap=3.0, restless=0.15)
     return Scene(ambience, host)
+
+
+def _arch(seconds: float) -> F32:
+    """In over the first third, out over the last."""
+    return curve([(0, -40), (seconds / 3, 0), (2 * seconds / 3, 0), (seconds, -40)], samples(seconds))
 
 
 def _calm_talk(rng: Generator, seconds: float, arousal: Arousal, rt60: float) -> Scene:

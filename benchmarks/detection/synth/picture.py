@@ -150,7 +150,7 @@ class _Camera:
     def step(self, motion: float, shake: float) -> tuple[int, int]:
         if self._rng.random() < 0.02:
             self._heading = float(self._rng.uniform(-1.3, 1.3))
-        extra = max(0.0, motion - 1) * 0.8
+        extra = max(0.0, motion - 1)
         self._x += self._heading * (self._style.pan * motion + extra)
         if not 0 <= self._x <= PAD_X:
             self._heading = -self._heading
