@@ -27,7 +27,7 @@ NAMES = (
     "hand", "slow", "fast", "slow_z", "fast_z", "floor_fast", "record", "high_fast", "high_slow",
     "d_flatness", "pitch", "pitch_fast", "shout", "effort", "d_voiced", "d_ha", "ha", "fill", "stability",
     "d_stability", "d_tonality", "wobble", "d_wobble", "hiss", "d_hiss", "level", "motion_near", "spread",
-    "d_flux", "glide", "cut_near", "common", "attack", "held",
+    "d_flux", "glide", "cut_near", "common", "attack",
 )  # fmt: skip
 """Features that are weighed."""
 

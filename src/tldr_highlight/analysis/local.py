@@ -57,9 +57,6 @@ def features(signals: Signals) -> Features:
     out["fast"] = np.sort(fast, axis=0)[1]
     out["excess"] = np.sort(np.array([_excess(c[b]) for b in BANDS]), axis=0)[1]
     out["attack"] = np.sort(np.array([_attack(c[b]) for b in BANDS]), axis=0)[1]
-    out["held"] = mean(
-        c["voiced"] * sigmoid(-c["wobble"], -3.0, 0.7), 3.0
-    )  # sirens: a voice without syllables
     out["spread"] = slow.max(axis=0) - out["slow"]
     wide = np.array([contrast(c[b], 6.0, 24.0, 9.0) for b in BANDS])
     out["wide"] = np.sort(wide, axis=0)[1]
