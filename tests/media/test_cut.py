@@ -16,7 +16,7 @@ import numpy as np
 import pytest
 
 from tests.media.conftest import Made, Maker
-from tests.media_maker import Recipe, damage, gray_of, join_bytes, lag, make, number_of, read
+from tests.media_maker import Recipe, damage, gray_of, join_bytes, lag, make, number_of, read, sound
 from tests.peers import need
 from tldr_highlight.errors import CutError, DiskFullError, OutputError, RangeError
 from tldr_highlight.media.cut import cut
@@ -197,11 +197,14 @@ def test_a_still_is_cut_at_the_very_time(media: Maker, tmp_path: Path) -> None:
 
 def test_sound_alone(media: Maker, tmp_path: Path) -> None:
     made = media("m4a", codec=None)
-    result = clip_of(made, tmp_path, 1.25, 2.5)
+    start = 58 * 1024 / 48_000  # where a packet begins, whose sound is nothing without the one before
+    result = clip_of(made, tmp_path, start, 2.5)
     with av.open(result.spec.path) as container:
         assert [s.codec_context.name for s in container.streams] == ["aac"]
-        assert container.streams.audio[0].duration == 60_000
-    assert made.added_lag(read(result.spec.path).samples, 1.25) == 0
+        assert container.streams.audio[0].duration == 120_000 - 58 * 1024
+    samples = read(result.spec.path).samples
+    assert made.added_lag(samples, start) == 0
+    assert np.corrcoef(samples[:300], sound(58 * 1024, 300, 48_000))[0, 1] > 0.95
     assert (result.frames, result.actual_end) == (0, pytest.approx(2.5))
 
 
@@ -267,7 +270,22 @@ def test_full_range_becomes_limited(media: Maker, tmp_path: Path) -> None:
     _, after = stream_of(clip_of(made, tmp_path, 0, 0.2).spec.path)
     assert after.color_range != 2
     assert np.abs(gray_of(before).astype(int) - gray_of(after)).mean() < 3
-    assert after.to_ndarray()[:192].min() >= 12
+    assert after.to_ndarray()[:192].min() >= 26
+
+
+def test_full_range_that_only_a_flag_tells(media: Maker, tmp_path: Path) -> None:
+    made = media("webm", codec="libvpx-vp9", audio="libopus", full_range=True)
+    _, before = stream_of(made.path)
+    _, after = stream_of(clip_of(made, tmp_path, 0, 0.2).spec.path)
+    assert (before.color_range, before.format.name) == (2, "yuv420p")
+    assert before.to_ndarray()[:192].min() <= 17
+    assert after.to_ndarray()[:192].min() >= 26
+
+
+def test_kinds_of_pictures_are_chosen_anew(media: Maker, tmp_path: Path) -> None:
+    result = clip_of(media("mp4", bframes=0, gop=1), tmp_path, 1.0, 2.0)
+    with av.open(result.spec.path) as container:
+        assert sum(p.is_keyframe for p in container.demux(video=0)) == 1
 
 
 def test_rgb_becomes_bt709(tmp_path: Path) -> None:
@@ -334,6 +352,38 @@ def test_damage_inside_costs_only_its_place(tmp_path: Path) -> None:
     assert abs(whole.added_lag(clip[5 * 48_000 :], result.actual_start + 5.0)) <= 1
 
 
+def overwritten(made: Made, path: Path, kind: str, which: slice) -> MediaInfo:
+    """A copy with some packets of one kind replaced by ones."""
+    data = bytearray(made.path.read_bytes())
+    with av.open(made.path) as container:
+        packets = [bytes(p) for p in container.demux(**{kind: 0}) if p.size][which]
+    for packet in packets:
+        place = data.index(packet)
+        data[place : place + len(packet)] = b"\xff" * len(packet)
+    path.write_bytes(data)
+    return probe(path)
+
+
+def test_damaged_pictures_cost_only_their_place(media: Maker, tmp_path: Path) -> None:
+    made = media("webm", codec="libvpx-vp9", audio="libopus", seconds=6.0)
+    info = overwritten(made, tmp_path / "damaged.webm", "video", slice(73, 76))
+    result = next(iter(cut(info, [ClipSpec(1.0, 5.0, tmp_path / "clip.mp4")])))
+    assert isinstance(result, ClipResult)
+    shown = {n: t for n, t in readable(result.spec.path) if n is not None}
+    spoilt = set(range(72, 84))  # their GOP
+    assert set(made.numbers(1.0, 5.0)) - set(shown) <= spoilt
+    assert all(shown[n] == pytest.approx((n - 25) / 25) for n in set(shown) - spoilt)
+    assert made.added_lag(sound_of(result.spec.path), 1.0) == 0
+
+
+def test_damaged_sound_costs_only_its_place(media: Maker, tmp_path: Path) -> None:
+    made = media("mkv", seconds=6.0)
+    info = overwritten(made, tmp_path / "damaged.mkv", "audio", slice(140, 150))
+    result = next(iter(cut(info, [ClipSpec(1.0, 5.0, tmp_path / "clip.mp4")])))
+    samples = made.assert_exact(result, 1.0, 5.0).samples
+    assert made.added_lag(samples[3 * 48_000 :], 4.0) == 0
+
+
 def readable(path: Path) -> list[tuple[Any, float]]:
     """Number, None where it cannot be read, and time of every picture."""
     shown: list[tuple[Any, float]] = []
@@ -379,6 +429,12 @@ def test_clock_that_starts_again(tmp_path: Path) -> None:
     assert clip.numbers == list(range(clip.numbers[0], clip.numbers[0] + 50))
     assert 22 <= clip.numbers[0] <= 27
     assert abs(lag(clip.samples[:48_000], clip.numbers[0] * 1920, 48_000)) < 3000
+
+
+def test_decoding_begins_near_the_range_behind_a_jump(tmp_path: Path) -> None:
+    with Source(restarted(tmp_path), jumped=True) as source:
+        assert 5.0 < next(source.pictures(6.0)).at <= 6.0
+        assert 5.0 < next(source.sounds(6.0)).at <= 5.7
 
 
 def test_clip_across_a_jump(tmp_path: Path) -> None:

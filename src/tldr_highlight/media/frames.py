@@ -313,14 +313,9 @@ def _decode_pictures(
 ) -> Iterator[Picture]:
     """Pictures from the first key picture on, in order; without one when `from_key` is false."""
     packets = itertools.dropwhile(lambda p: from_key and not p.packet.is_keyframe, packets)
-    first = next(packets, None)
-    if first is None:
-        return
     last: int | None = None
-    # Pictures shown before the first key picture refer to ones that were not decoded.
-    origin = first.at if from_key else -float("inf")
-    for picture in _decoded(stream, itertools.chain([first], packets), start):
-        if picture.at >= origin - 1e-6 and (last is None or picture.ticks > last):
+    for picture in _decoded(stream, packets, start):
+        if last is None or picture.ticks > last:
             last = picture.ticks
             yield picture
 

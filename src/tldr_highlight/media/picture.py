@@ -56,21 +56,15 @@ def thumbnails(
 
 
 def _shown_at(pictures: Iterable[Picture], at: float) -> Picture | None:
-    """The last picture that begins at or before `at`, else the first there is; whole ones first."""
-    best: Picture | None = None
+    """The last picture that begins at or before `at`, else the first there is."""
+    shown: Picture | None = None
     for picture in pictures:
         late = picture.at > at + slack(picture.tick)
-        if best is None or best.frame.is_corrupt or not (late or picture.frame.is_corrupt):
-            best = picture
-        if late and not best.frame.is_corrupt:
+        if not late or shown is None:
+            shown = picture
+        if late:
             break
-        if picture.at > at + DAMAGE_SECONDS:
-            break
-    return best
-
-
-DAMAGE_SECONDS = 10.0
-"""How far behind a damaged place a whole picture is looked for."""
+    return shown
 
 
 def _image(picture: Picture, video: VideoInfo) -> Image.Image:

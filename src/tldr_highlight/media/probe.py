@@ -366,7 +366,7 @@ class _Look:
     times: list[float] = field(default_factory=list[float])  # pts of pictures, in order of decoding
     keys: list[float] = field(default_factory=list[float])
     key_packet: AnyPacket | None = None
-    first_sound: float | None = None  # of the first sample that is to be heard
+    first_sound: float | None = None
     last: float = 0.0
     count: int = 0
     position: int = 0  # byte in the file that was reached
@@ -401,19 +401,12 @@ def _note(look: _Look, packet: AnyPacket, audio: AudioStream | None) -> None:
     look.position = max(look.position, packet.pos or 0)
     if audio and packet.stream_index == audio.index:
         if look.first_sound is None:
-            look.first_sound = at + _primed(packet) / audio.sample_rate
+            look.first_sound = at
         return
     look.times.append(at)
     if packet.is_keyframe:
         look.keys.append(at)
         look.key_packet = look.key_packet or packet
-
-
-def _primed(packet: AnyPacket) -> int:
-    """Samples at the start of a packet that only prime the decoder and are not heard."""
-    if not packet.has_sidedata("skip_samples"):
-        return 0
-    return int.from_bytes(bytes(packet.get_sidedata("skip_samples"))[:4], "little")
 
 
 def _start_time(
@@ -424,8 +417,7 @@ def _start_time(
     if video and (video.start_time is not None or look.times):
         starts.append(_seconds(video, video.start_time) if video.start_time is not None else min(look.times))
     if audio and audio.start_time is not None:
-        start = _seconds(audio, audio.start_time)
-        starts.append(start if look.first_sound is None else max(start, look.first_sound))
+        starts.append(_seconds(audio, audio.start_time))  # without the samples that only prime the decoder
     elif audio and look.first_sound is not None:
         starts.append(look.first_sound)
     return min(starts) if starts else (container.start_time or 0) / av.time_base

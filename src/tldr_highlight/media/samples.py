@@ -23,9 +23,6 @@ OFF_PLACE = 0.012
 """Seconds that a block may be off the end of the one before and still follow it: milliseconds of rounding
 and jitter do, one lost packet (AAC 21 ms, Opus 20 ms, MP3 24 ms) does not."""
 
-GUESSED_LAYOUTS = {1: "mono", 2: "stereo", 3: "2.1", 4: "4.0", 5: "5.0", 6: "5.1", 7: "6.1", 8: "7.1"}
-"""What channels are taken for in files that only count them."""
-
 
 class Samples:
     """Cuts blocks of decoded sound into runs of exact samples, with silence where there is none."""
@@ -121,24 +118,9 @@ def _converted(run: Iterator[Sound], rate: int, layout: str) -> Iterator[tuple[i
     for sound in itertools.chain(run, [None]):
         if sound and place is None:
             place = round(sound.at * rate)
-        for frame in resampler.resample(_named(sound.frame) if sound else None):
+        for frame in resampler.resample(sound.frame if sound else None):
             if frame is None or place is None:  # pyright: ignore[reportUnnecessaryComparison]
                 continue
             block = cast("Block", frame.to_ndarray())
             yield place, block if np.isfinite(block).all() else np.nan_to_num(block, posinf=0, neginf=0)
             place += frame.samples
-
-
-def _named(frame: AudioFrame) -> AudioFrame:
-    """The frame with channels that have names; too many nameless ones are mixed to one."""
-    count = frame.layout.nb_channels
-    if not frame.layout.name.endswith("channels"):
-        return frame
-    samples = frame.to_ndarray()
-    if count not in GUESSED_LAYOUTS:
-        planar = samples if frame.format.is_planar else samples.reshape(-1, count).T
-        samples = planar.mean(axis=0, keepdims=True).astype(samples.dtype)
-        count = 1
-    named = AudioFrame.from_ndarray(samples, frame.format.name, GUESSED_LAYOUTS[count])
-    named.sample_rate = frame.sample_rate
-    return named

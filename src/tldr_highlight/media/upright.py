@@ -41,7 +41,6 @@ class Upright:
 
     def _flat(self, frame: VideoFrame) -> VideoFrame:
         """The right size and pixel format, not turned."""
-        rgb_out = self._format.startswith("rgb")
         full = is_full_range(frame)
         if (frame.width, frame.height) == self._lying and frame.format.name == self._format and not full:
             return frame
@@ -53,9 +52,9 @@ class Upright:
             dst_colorspace=Colorspace.ITU709 if frame.format.is_rgb else _matrix(frame),
             interpolation="BICUBIC",
             src_color_range=ColorRange.JPEG if full else ColorRange.MPEG,
-            dst_color_range=ColorRange.JPEG if rgb_out else ColorRange.MPEG,
+            dst_color_range=ColorRange.MPEG,  # of YUV; RGB is always full
         )
-        if not rgb_out:
+        if not flat.format.is_rgb:
             _copy_colours(frame, flat)
             flat.color_range = ColorRange.MPEG
         return flat
