@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import os
 import shutil
+import subprocess
 import time
 from fractions import Fraction
 from pathlib import Path
@@ -17,6 +18,7 @@ from PIL import Image
 
 from tests.media.conftest import Maker
 from tests.media_maker import Recipe, make
+from tests.peers import need
 from tldr_highlight.errors import (
     MediaError,
     MediaLimitError,
@@ -110,6 +112,23 @@ def test_start_that_is_not_zero(suffix: str, start: float, media: Maker) -> None
     assert info.start_time == pytest.approx(start, abs=0.03)  # AAC's priming comes before
     assert info.duration == pytest.approx(4.0, abs=0.05)
     assert any("timestamps start at" in w for w in info.warnings)
+
+
+def test_start_where_no_picture_has_a_decoding_time(media: Maker) -> None:
+    info = probe(media("mkv", fps=Fraction(1), seconds=40, bframes=0, audio=None).path)
+    assert (info.start_time, info.duration) == (0.0, pytest.approx(40.0))
+
+
+def test_pictures_that_an_edit_list_hides_do_not_count(media: Maker, tmp_path: Path) -> None:
+    made = media("mp4", gop=50)
+    path = tmp_path / "edited.mp4"
+    command = [need("ffmpeg"), "-v", "error", "-ss", "1.2", "-i", str(made.path), "-c", "copy", str(path)]
+    subprocess.run(command, check=True)
+    info = probe(path)
+    with av.open(path) as container:
+        first = next(container.decode(video=0))
+    assert info.start_time == pytest.approx(0.0, abs=0.03)
+    assert first.time == pytest.approx(0.0, abs=0.03)
 
 
 def test_several_tracks(media: Maker) -> None:

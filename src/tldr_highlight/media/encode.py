@@ -34,6 +34,9 @@ differs by a few bits from the others.)"""
 GOP_SECONDS = 2.0
 """So that players seek quickly in a clip, and so that checking its end decodes little."""
 
+LARGE_PIXELS = 4096 * 2304
+"""Pixels of a picture above which x264 looks less far ahead: 8K then takes 1.8 GB instead of 2.7."""
+
 FINEST_TICK = 10_000_000
 """Ticks per second above which timebases are rounded; MP4's and x264's counters are 32 bits wide."""
 
@@ -114,7 +117,7 @@ class Writer:
 
     def _add_video(self, video: VideoInfo, upright: VideoFrame, size: tuple[int, int]) -> VideoStream:
         stream = self._container.add_stream(
-            "libx264", rate=video.frame_rate, options=_encoding(self._options)
+            "libx264", rate=video.frame_rate, options=_encoding(self._options, size)
         )
         context = stream.codec_context
         context.width, context.height = size
@@ -156,12 +159,14 @@ def _muxing(rate: int) -> dict[str, str]:
     return {"movflags": "+faststart", "fflags": "+bitexact", "movie_timescale": str(rate or 90_000)}
 
 
-def _encoding(options: EncodeOptions) -> dict[str, str]:
+def _encoding(options: EncodeOptions, size: tuple[int, int]) -> dict[str, str]:
+    large = {"rc-lookahead": "3", "bf": "0"} if size[0] * size[1] > LARGE_PIXELS else {}
     return {
         "preset": options.preset,
         "crf": str(options.crf),
         "profile": "high",
         "a53cc": "0",  # captions are the source's metadata, and may lie
+        **large,
         **options.extra,
     }
 

@@ -363,7 +363,7 @@ MOST_OF_IT = 0.8
 class _Look:
     """What the first packets showed. Times are raw seconds."""
 
-    times: list[float] = field(default_factory=list[float])  # pts of pictures, in order of decoding
+    times: list[float] = field(default_factory=list[float])  # pts of pictures shown, in order of decoding
     keys: list[float] = field(default_factory=list[float])
     key_packet: AnyPacket | None = None
     first_sound: float | None = None
@@ -403,7 +403,8 @@ def _note(look: _Look, packet: AnyPacket, audio: AudioStream | None) -> None:
         if look.first_sound is None:
             look.first_sound = at
         return
-    look.times.append(at)
+    if not packet.is_discard:
+        look.times.append(at)
     if packet.is_keyframe:
         look.keys.append(at)
         look.key_packet = look.key_packet or packet
@@ -414,8 +415,10 @@ def _start_time(
 ) -> float:
     """Raw seconds of the first picture or sample that is presented."""
     starts: list[float] = []
-    if video and (video.start_time is not None or look.times):
-        starts.append(_seconds(video, video.start_time) if video.start_time is not None else min(look.times))
+    if look.times:  # libav's own guess is the first picture with a decoding time, which may be the seventh
+        starts.append(min(look.times))
+    elif video and video.start_time is not None:
+        starts.append(_seconds(video, video.start_time))
     if audio and audio.start_time is not None:
         starts.append(_seconds(audio, audio.start_time))  # without the samples that only prime the decoder
     elif audio and look.first_sound is not None:
@@ -446,7 +449,7 @@ def _duration(
         # Some writers state how long the file is, others when it ends.
         return _estimate(container, used, look, start), False
     if len(ends) < len(used) and container.duration and not look.complete:
-        ends.append(((container.start_time or 0) + container.duration) / av.time_base)
+        ends.append(start + container.duration / av.time_base)
     if ends and max(ends) > start:
         return max(ends) - start, False
     if look.complete:
