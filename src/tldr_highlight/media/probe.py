@@ -240,8 +240,10 @@ def _described(path: Path, container: InputContainer, limits: Limits) -> MediaIn
     audio = None if audio and audio.index in look.encrypted else audio
     if video is None and audio is None:
         raise NoStreamsError(f"{shown(path)} is encrypted: name a copy without protection")
-    start = _start_time(container, video, audio, look)
-    duration, estimated = _duration(container, video, audio, look, start)
+    starts = _starts(video, audio, look)
+    start = min(starts.values(), default=(container.start_time or 0) / av.time_base)
+    used = [s for s in (video, audio) if s]
+    duration, estimated = _duration(container, used, look, starts, start)
     _check_duration(path, duration, limits)
     picture = _video_info(video, look) if video else None
     return MediaInfo(
@@ -410,20 +412,18 @@ def _note(look: _Look, packet: AnyPacket, audio: AudioStream | None) -> None:
         look.key_packet = look.key_packet or packet
 
 
-def _start_time(
-    container: InputContainer, video: VideoStream | None, audio: AudioStream | None, look: _Look
-) -> float:
-    """Raw seconds of the first picture or sample that is presented."""
-    starts: list[float] = []
-    if look.times:  # libav's own guess is the first picture with a decoding time, which may be the seventh
-        starts.append(min(look.times))
+def _starts(video: VideoStream | None, audio: AudioStream | None, look: _Look) -> dict[int, float]:
+    """Raw seconds at which each stream's first picture or sample is presented, by stream index."""
+    starts: dict[int, float] = {}
+    if video and look.times:  # libav's own guess is the first one with a decoding time: maybe the seventh
+        starts[video.index] = min(look.times)
     elif video and video.start_time is not None:
-        starts.append(_seconds(video, video.start_time))
+        starts[video.index] = _seconds(video, video.start_time)
     if audio and audio.start_time is not None:
-        starts.append(_seconds(audio, audio.start_time))  # without the samples that only prime the decoder
+        starts[audio.index] = _seconds(audio, audio.start_time)  # behind what only primes the decoder
     elif audio and look.first_sound is not None:
-        starts.append(look.first_sound)
-    return min(starts) if starts else (container.start_time or 0) / av.time_base
+        starts[audio.index] = look.first_sound
+    return starts
 
 
 def _seconds(stream: Stream, ticks: int) -> float:
@@ -436,15 +436,10 @@ TAIL_BYTES = 4_000_000
 
 
 def _duration(
-    container: InputContainer,
-    video: VideoStream | None,
-    audio: AudioStream | None,
-    look: _Look,
-    start: float,
+    container: InputContainer, used: Sequence[Stream], look: _Look, starts: Mapping[int, float], start: float
 ) -> tuple[float, bool]:
     """Seconds of media time, and whether they are an estimate."""
-    used = [s for s in (video, audio) if s]
-    ends = [_seconds(s, (s.start_time or 0) + s.duration) for s in used if s.duration]
+    ends = [starts.get(s.index, start) + _seconds(s, s.duration) for s in used if s.duration]
     if "matroska" in container.format.name and start > 0.5 and not look.complete:
         # Some writers state how long the file is, others when it ends.
         return _estimate(container, used, look, start), False
