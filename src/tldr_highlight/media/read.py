@@ -29,7 +29,7 @@ from numpy.typing import NDArray
 
 from tldr_highlight.errors import MediaLimitError
 from tldr_highlight.media.frames import believable
-from tldr_highlight.media.probe import Limits, open_media, shown
+from tldr_highlight.media.probe import Limits, open_media, packets, shown
 from tldr_highlight.media.timeline import FORWARD, Timeline
 from tldr_highlight.media.types import AudioBlock, FloatArray, MediaInfo, Pictures, Segment
 
@@ -58,9 +58,6 @@ SOUND_GAP = 0.05
 
 LONGEST = Limits().seconds
 """Media seconds after which a source is given up."""
-
-MOST_ERRORS = 100
-"""Damaged reads in a row before the rest of a file is given up."""
 
 
 class Sampling(Enum):
@@ -110,7 +107,7 @@ class Reader:
             container.seek(int((self.start + self.info.start_time) * av.time_base), backward=True)
         timeline = Timeline()
         bases = {s.index: float(s.time_base or 0) for s in (video, audio) if s}
-        for packet in self._packets(container, [s for s in (video, audio) if s]):
+        for packet in packets(container, [s for s in (video, audio) if s]):
             stamp = packet.dts if packet.dts is not None else packet.pts
             if stamp is None:
                 continue
@@ -124,6 +121,7 @@ class Reader:
             shift = timeline.offset(index, stamp * base - self.info.start_time, length) - self.info.start_time
             at = (packet.pts if packet.pts is not None else stamp) * base + shift
             self.end = max(self.end, at + length)
+            self.jumped = timeline.jumped
             self._check_length()
             try:
                 if pictures and video and index == video.index:
@@ -137,7 +135,6 @@ class Reader:
             segments.pictures(pictures.finish())
         if sound:
             yield from segments.sound(sound.finish())
-        self.jumped = timeline.jumped
         yield from segments.finish(self.end)
 
     def _check_length(self) -> None:
@@ -147,18 +144,6 @@ class Reader:
                 f"{shown(self.info.path)} goes on for more than {LONGEST / 3600:.0f} hours:"
                 " its timestamps are wrong, or split it first"
             )
-
-    def _packets(
-        self, container: InputContainer, streams: Sequence[VideoStream | AudioStream]
-    ) -> Iterator[AnyPacket]:
-        """Every packet with a time; reading goes on behind damage as long as there is something to read."""
-        for _ in range(MOST_ERRORS):
-            try:
-                yield from (p for p in container.demux(*streams) if p.size)
-            except FFmpegError:
-                self.damaged += 1
-            else:
-                return
 
 
 def pictures_between(
@@ -181,8 +166,8 @@ def _window(
     sampler = _PictureSampler(video, Sampling.ALL, spacing)
     kept: list[tuple[float, Gray]] = []
     container.seek(int((window[0] + info.start_time) * av.time_base), backward=True)
-    for packet in container.demux(video):
-        if packet.pts is None or not packet.size:
+    for packet in packets(container, [video]):
+        if packet.pts is None:
             continue
         at = float(packet.pts * packet.time_base) - info.start_time
         try:
