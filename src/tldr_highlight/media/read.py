@@ -207,6 +207,7 @@ class _PictureSampler:
 
     def __init__(self, stream: VideoStream, sampling: Sampling, spacing: float | None = None) -> None:
         self._stream = stream
+        self._base = float(stream.time_base or 0)  # pictures drained from a decoder know no time base
         self._keys = sampling is Sampling.KEYS
         self._spacing = spacing or (KEY_SPACING if self._keys else DENSE_SPACING)
         self._last_fed = self._last_kept = -np.inf
@@ -240,7 +241,7 @@ class _PictureSampler:
             assert isinstance(frame, VideoFrame)
             if frame.pts is None:
                 continue
-            at = frame.time + (self._shift or 0.0)
+            at = frame.pts * self._base + (self._shift or 0.0)
             if 0 <= at - self._last_kept < self._spacing:
                 continue
             self._last_kept = at
