@@ -166,14 +166,6 @@ def test_fragmented(media: Maker) -> None:
     assert probe(media("mp4", mux=flags).path).duration == pytest.approx(4.0, abs=0.1)
 
 
-@pytest.mark.skipif(not Path("hour.mp4").exists(), reason="an hour of 1080p is not there")
-def test_an_hour_is_probed_at_once() -> None:
-    began = time.process_time()
-    info = probe(Path("hour.mp4"))
-    assert time.process_time() - began < 0.4
-    assert info.duration == pytest.approx(3600.63, abs=0.01)
-
-
 # --- names ---------------------------------------------------------------------------------------------
 
 NAMES = ["-dash.mp4", "two words.mp4", "quo'te\".mp4", "per%d%s.mp4", "co:lon.mp4", "http:\\x.mp4",
