@@ -22,7 +22,7 @@ from tldr_highlight.errors import CutError, DiskFullError, OutputError, RangeErr
 from tldr_highlight.media.cut import cut
 from tldr_highlight.media.frames import Source
 from tldr_highlight.media.probe import probe
-from tldr_highlight.media.types import ClipResult, ClipSpec, EncodeOptions, MediaInfo
+from tldr_highlight.media.types import ClipResult, ClipSpec, CutOptions, MediaInfo
 
 OPEN_GOP = (("x264-params", "open-gop=1:keyint=20:min-keyint=20:scenecut=0:bframes=3:b-adapt=0"),)
 REFRESH = (("x264-params", "intra-refresh=1:keyint=30"),)
@@ -249,7 +249,7 @@ def test_shape_of_pixels_is_kept_and_turned(media: Maker, tmp_path: Path) -> Non
 def test_scaled_down_but_never_up(media: Maker, tmp_path: Path) -> None:
     made = media("mp4")
     for height, size in ((96, (160, 96)), (101, (168, 100)), (500, (320, 192))):
-        result = clip_of(made, tmp_path, 1.0, 1.3, options=EncodeOptions(max_height=height))
+        result = clip_of(made, tmp_path, 1.0, 1.3, options=CutOptions(max_height=height))
         assert made.assert_exact(result, 1.0, 1.3).sizes == {size}
 
 
@@ -500,7 +500,7 @@ def test_the_source_is_not_overwritten(media: Maker) -> None:
 
 
 def test_an_encoder_that_refuses_is_one_clip_s_problem(media: Maker, tmp_path: Path) -> None:
-    options = EncodeOptions(extra={"profile": "nonsense"})
+    options = CutOptions(extra={"profile": "nonsense"})
     outcome = clips_of(media("mp4"), tmp_path, (0.0, 1.0), options=options)[0]
     assert isinstance(outcome, CutError)
     assert list(tmp_path.iterdir()) == []

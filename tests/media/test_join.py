@@ -12,7 +12,7 @@ from tests.media.conftest import Made, Maker
 from tests.media_maker import lag, read
 from tldr_highlight.errors import RangeError
 from tldr_highlight.media.join import reel
-from tldr_highlight.media.types import EncodeOptions
+from tldr_highlight.media.types import CutOptions
 
 MANY = [(0.1 + 0.15 * i, 0.2 + 0.151 * i) for i in range(20)]
 
@@ -125,7 +125,7 @@ def test_progress_and_size(media: Maker, tmp_path: Path) -> None:
         media("mp4").info,
         [(0.0, 1.0), (2.0, 3.0)],
         tmp_path / "reel.mp4",
-        EncodeOptions(max_height=96),
+        CutOptions(max_height=96),
         on_progress=told.append,
     )
     assert all(a <= b for a, b in pairwise(told))

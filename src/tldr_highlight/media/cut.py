@@ -22,13 +22,13 @@ from tldr_highlight.errors import CutError, RangeError
 from tldr_highlight.media.encode import Writer
 from tldr_highlight.media.frames import Picture, Source
 from tldr_highlight.media.samples import Samples
-from tldr_highlight.media.types import ClipResult, ClipSpec, EncodeOptions, MediaInfo
+from tldr_highlight.media.types import ClipResult, ClipSpec, CutOptions, MediaInfo
 from tldr_highlight.media.verify import Expected, verify
 
 HELD = 0.5
 """Seconds from which a picture that stays is held, so that times no longer snap to pictures."""
 
-DEFAULTS = EncodeOptions()
+DEFAULTS = CutOptions()
 
 Progress = Callable[[float], None]
 """Called with the media seconds of the clip that are done."""
@@ -38,7 +38,7 @@ def cut(
     info: MediaInfo,
     specs: Sequence[ClipSpec],
     *,
-    options: EncodeOptions = DEFAULTS,
+    options: CutOptions = DEFAULTS,
     jumped: bool = False,
     on_progress: Callable[[int, float], None] | None = None,
 ) -> Iterator[ClipResult | CutError]:
@@ -65,7 +65,7 @@ def cut(
             yield outcome
 
 
-def _attempt(source: Source, spec: ClipSpec, options: EncodeOptions, tell: Progress) -> ClipResult | CutError:
+def _attempt(source: Source, spec: ClipSpec, options: CutOptions, tell: Progress) -> ClipResult | CutError:
     try:
         return make(source, [(spec.start, spec.end)], spec, options, tell)[0]
     except CutError as error:
@@ -76,7 +76,7 @@ def make(
     source: Source,
     ranges: Sequence[tuple[float, float]],
     spec: ClipSpec,
-    options: EncodeOptions,
+    options: CutOptions,
     tell: Progress,
 ) -> tuple[ClipResult, float]:
     """Write `ranges` of a source one after another into `spec.path`, which appears complete and verified.
@@ -109,6 +109,7 @@ def make(
         actual_end=written.end,
         frames=len(written.expected.pts),
         method="encode",
+        reason="asked for",
         sync_ms=1000 * offset,
         bytes=size,
         sha256=digest,
@@ -153,7 +154,7 @@ def _write(
     source: Source,
     ranges: Sequence[tuple[float, float]],
     draft: Path,
-    options: EncodeOptions,
+    options: CutOptions,
     tell: Progress,
 ) -> _Written:
     tick = source.picture_tick if source.info.video else Fraction(1, 90_000)

@@ -24,7 +24,7 @@ from av.video.stream import VideoStream
 
 from tldr_highlight.media.probe import AnyPacket
 from tldr_highlight.media.samples import Block, aac_rate
-from tldr_highlight.media.types import EncodeOptions, MediaInfo, VideoInfo
+from tldr_highlight.media.types import CutOptions, MediaInfo, VideoInfo
 from tldr_highlight.media.upright import Upright
 
 THREADS = 4
@@ -49,7 +49,7 @@ class Writer:
         FFmpegError: an encoder refused.
     """
 
-    def __init__(self, path: Path, info: MediaInfo, options: EncodeOptions, tick: Fraction) -> None:
+    def __init__(self, path: Path, info: MediaInfo, options: CutOptions, tick: Fraction) -> None:
         """Write to `path`, which holds what a clip of `info` holds; pictures are timed in `tick` seconds."""
         self.pts: list[int] = []  # of the pictures written, in `self.tick`
         self.samples = 0  # written so far
@@ -159,11 +159,11 @@ def _muxing(rate: int) -> dict[str, str]:
     return {"movflags": "+faststart", "fflags": "+bitexact", "movie_timescale": str(rate or 90_000)}
 
 
-def _encoding(options: EncodeOptions, size: tuple[int, int]) -> dict[str, str]:
+def _encoding(options: CutOptions, size: tuple[int, int]) -> dict[str, str]:
     large = {"rc-lookahead": "3", "bf": "0"} if size[0] * size[1] > LARGE_PIXELS else {}
     return {
         "preset": options.preset,
-        "crf": str(options.crf),
+        "crf": str(20 if options.crf is None else options.crf),
         "profile": "high",
         "a53cc": "0",  # captions are the source's metadata, and may lie
         **large,

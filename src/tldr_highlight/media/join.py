@@ -9,14 +9,14 @@ from pathlib import Path
 from tldr_highlight.errors import RangeError
 from tldr_highlight.media.cut import DEFAULTS, make
 from tldr_highlight.media.frames import Source
-from tldr_highlight.media.types import ClipResult, ClipSpec, EncodeOptions, MediaInfo
+from tldr_highlight.media.types import ClipResult, ClipSpec, CutOptions, MediaInfo
 
 
 def reel(
     info: MediaInfo,
     ranges: Sequence[tuple[float, float]],
     path: Path,
-    options: EncodeOptions = DEFAULTS,
+    options: CutOptions = DEFAULTS,
     *,
     jumped: bool = False,
     on_progress: Callable[[float], None] | None = None,

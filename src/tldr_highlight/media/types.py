@@ -103,6 +103,21 @@ class ClipSpec:
 
 
 @dataclass(frozen=True, slots=True)
+class ClipPlan:
+    """How one range will be cut, and why so. Times are snapped to the source's pictures."""
+
+    spec: ClipSpec
+    method: CutMethod
+    reason: str  # one clause for people: "starts at a key picture", "HEVC plays not everywhere"
+    start: float  # media seconds of the first picture
+    end: float  # media seconds at which the last picture's time ends
+    frames: int
+    encoded_frames: int  # of them, those that are encoded anew
+    expected_bytes: int
+    expected_seconds: float  # of work on a common machine
+
+
+@dataclass(frozen=True, slots=True)
 class ClipResult:
     """A finished, verified clip."""
 
@@ -111,17 +126,44 @@ class ClipResult:
     actual_end: float
     frames: int
     method: CutMethod
+    reason: str  # why by this method, one clause for people
     sync_ms: float  # audio against video, compared with the source's own offset
     bytes: int
     sha256: str
 
 
-@dataclass(frozen=True, slots=True)
-class EncodeOptions:
-    """How delivered pictures and sound are encoded."""
+Quality: TypeAlias = Literal["source", "high", "medium", "small"]
 
-    crf: int = 20  # x264 constant rate factor
+CutMode: TypeAlias = Literal["auto", "instant", "encode"]
+"""`auto` copies what can be copied; `instant` copies whole GOPs and hides what is too much with an edit
+list; `encode` encodes everything anew."""
+
+Corner: TypeAlias = Literal["top-left", "top-right", "bottom-left", "bottom-right"]
+
+
+@dataclass(frozen=True, slots=True)
+class Watermark:
+    """A picture or a text put on every picture of a clip; exactly one of the two is given."""
+
+    image: Path | None = None
+    text: str | None = None
+    corner: Corner = "bottom-right"
+    margin: float = 0.03  # of the clip's height, to the two edges
+    height: float = 0.08  # of the clip's height
+    opacity: float = 0.8  # 0..1
+
+
+@dataclass(frozen=True, slots=True)
+class CutOptions:
+    """How clips are cut, and how what is encoded is encoded."""
+
+    mode: CutMode = "auto"
+    quality: Quality = "high"
+    watermark: Watermark | None = None
+    loudness: float | None = None  # LUFS that the sound of a clip is brought to; None: as it is
+    clamp: bool = True  # ranges that reach behind the source's end: cut there, or refuse them
+    crf: int | None = None  # x264 constant rate factor; None: the quality's
     preset: str = "veryfast"
-    max_height: int | None = None  # scale down to this, never up
+    max_height: int | None = None  # scale down to this, never up; None: the quality's
     audio_bit_rate: int = 160_000
     extra: dict[str, str] = field(default_factory=dict[str, str])

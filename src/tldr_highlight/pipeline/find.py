@@ -28,7 +28,7 @@ from tldr_highlight.media.join import reel
 from tldr_highlight.media.picture import thumbnails
 from tldr_highlight.media.probe import probe
 from tldr_highlight.media.read import Reader, Sampling, keys_show_motion, pictures_between, sampling_for
-from tldr_highlight.media.types import ClipResult, ClipSpec, EncodeOptions, MediaInfo
+from tldr_highlight.media.types import ClipResult, ClipSpec, CutOptions, MediaInfo
 from tldr_highlight.pipeline.report import ReportCurves, render
 from tldr_highlight.pipeline.workspace import DOCUMENT, Workspace, opened
 
@@ -50,7 +50,7 @@ class FindOptions:
     dimension_set: DimensionSet = field(default_factory=lambda: preset("general"))
     moments: MomentOptions = field(default_factory=MomentOptions)
     sampling: Sampling | None = None  # None: what the source's size allows
-    encode: EncodeOptions = field(default_factory=EncodeOptions)
+    encode: CutOptions = field(default_factory=CutOptions)
     clips: bool = True
     reel_seconds: float | None = None
     exports: tuple[str, ...] = ()
