@@ -83,11 +83,12 @@ class Placed:
     packet: AnyPacket
     at: float  # media seconds of its presentation
     shift: float
+    length: float  # seconds
 
     @property
     def end(self) -> float:
         """When it ends, in media seconds."""
-        return self.at + float((self.packet.duration or 0) * self.packet.time_base)
+        return self.at + self.length
 
 
 Timed = TypeVar("Timed", Picture, Sound, Placed)
@@ -286,23 +287,24 @@ class Source:
         """The stream's packets with their media times, as the reader places them."""
         timeline = Timeline() if self.jumped else None
         origin = self.info.start_time
-        for packet in packets(_container(stream), self._listened(stream)):
+        listened = self._listened(stream)
+        ticks = {s.index: float(s.time_base or 0) for s in listened}  # a Fraction costs 5 us a packet
+        for packet in packets(_container(stream), listened):
+            tick = ticks[packet.stream_index]
             stamp = packet.dts if packet.dts is not None else packet.pts
-            if stamp is None or _absurd(packet, stamp):
+            if stamp is None or (packet.pts is not None and _absurd(packet.pts, stamp, tick)):
                 continue
-            shift = -origin
+            shift, length = -origin, (packet.duration or 0) * tick
             if timeline:
-                length = float((packet.duration or 0) * packet.time_base)
-                raw = float(stamp * packet.time_base)
-                shift += timeline.offset(packet.stream_index, raw - origin, length)
+                shift += timeline.offset(packet.stream_index, stamp * tick - origin, length)
             if packet.stream_index == stream.index:
                 at = packet.pts if packet.pts is not None else stamp
-                yield Placed(packet, float(at * packet.time_base) + shift, shift)
+                yield Placed(packet, at * tick + shift, shift, length)
 
 
-def _absurd(packet: AnyPacket, stamp: int) -> bool:
+def _absurd(pts: int, dts: int, tick: float) -> bool:
     """Whether decoding and presentation are further apart than any reordering: the reader skips these too."""
-    return packet.pts is not None and abs(packet.pts - stamp) * packet.time_base > FORWARD
+    return abs(pts - dts) * tick > FORWARD
 
 
 def _reopened(stream: Stream | None, info: MediaInfo, index: int) -> Stream:
