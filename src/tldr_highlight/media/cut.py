@@ -25,7 +25,7 @@ from tldr_highlight.media.plan import (
     HELD,
     NotCopyableError,
     check_range,
-    copyable,
+    chosen,
     range_text,
     reason_of,
 )
@@ -72,6 +72,8 @@ def _attempt(source: Source, spec: ClipSpec, options: CutOptions, tell: Progress
         try:
             return _copied(source, spec, options, tell)
         except NotCopyableError as reason:
+            if options.mode == "instant":
+                raise
             return make(source, [(spec.start, spec.end)], spec, options, tell, str(reason))[0]
     except CutError as error:
         return error
@@ -83,7 +85,7 @@ def _copied(source: Source, spec: ClipSpec, options: CutOptions, tell: Progress)
     Raises:
         NotCopyableError: it has to be encoded; also where what was copied did not turn out right.
     """
-    found = copyable(source, spec.start, spec.end, options)
+    found = chosen(source, spec, options)
     _not_onto_itself(source, spec)
     start, end = (t * float(source.picture_tick) - source.info.start_time for t in (found.first, found.end))
 
