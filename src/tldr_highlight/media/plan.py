@@ -245,8 +245,6 @@ def _check_options(source: Source, options: CutOptions) -> None:
         raise NotCopyableError(f"{video.codec} does not play everywhere")
     if video.pixel_format not in {"yuv420p", "yuvj420p"}:
         raise NotCopyableError(f"{video.pixel_format} does not play everywhere")
-    if video.rotation or video.flipped:
-        raise NotCopyableError("the pictures have to be turned")
 
 
 def _parameter_sets(source: Source) -> h264.ParameterSets:

@@ -159,6 +159,7 @@ class _Clip:
 
     def finish(self) -> Expected:
         """Complete the sound."""
+        assert self._source.info.video
         length = self._clip_seconds(self._found.end)
         if self._copied:
             self._copied.finish()
@@ -178,6 +179,7 @@ class _Clip:
             copied=self._sums,
             copied_sound=self._copied.sums if self._copied else (),
             shown=self._shown,
+            turned=(self._source.info.video.rotation, self._source.info.video.flipped),
         )
 
     def _encoder(self) -> _EdgeEncoder:
