@@ -108,7 +108,7 @@ def _copied(source: Source, spec: ClipSpec, options: CutOptions, tell: Progress)
 
 
 def _not_onto_itself(source: Source, spec: ClipSpec) -> None:
-    if spec.path.exists() and spec.path.samefile(source.info.path):
+    if any(spec.path.exists() and spec.path.samefile(path) for path in source.files):
         raise CutError(f"{spec.path.name} is the source itself: choose another name")
 
 
