@@ -23,6 +23,7 @@ from av.video.frame import PictureType, VideoFrame
 from av.video.stream import VideoStream
 
 from tldr_highlight.media.probe import AnyPacket
+from tldr_highlight.media.quality import clip_size, rung
 from tldr_highlight.media.samples import Block, aac_rate
 from tldr_highlight.media.types import CutOptions, MediaInfo, VideoInfo
 from tldr_highlight.media.upright import Upright
@@ -58,6 +59,7 @@ class Writer:
         self.tick = Fraction(1, tick.denominator if tick.denominator <= FINEST_TICK else 1_000_000)
         self._info = info
         self._options = options
+        self._size = clip_size(info.video, options) if info.video else (0, 0)
         self._container = av.open(f"file:{path}", "w", format="mp4", options=_muxing(self.rate))
         self._video: VideoStream | None = None
         self._audio: AudioStream | None = None
@@ -108,19 +110,18 @@ class Writer:
         """What turns pictures into the encoder's, made for the first one."""
         if self._upright is None:
             assert self._info.video
-            width, height = _size(self._info.video, self._options.max_height)
-            self._upright = Upright(self._info.video, width, height, "yuv420p")
-            self._video = self._add_video(self._info.video, self._upright(frame), (width, height))
+            self._upright = Upright(self._info.video, *self._size, "yuv420p")
+            self._video = self._add_video(self._info.video, self._upright(frame))
             if self._info.audio:
                 self._audio = self._add_audio()
         return self._upright
 
-    def _add_video(self, video: VideoInfo, upright: VideoFrame, size: tuple[int, int]) -> VideoStream:
+    def _add_video(self, video: VideoInfo, upright: VideoFrame) -> VideoStream:
         stream = self._container.add_stream(
-            "libx264", rate=video.frame_rate, options=_encoding(self._options, size)
+            "libx264", rate=video.frame_rate, options=_encoding(self._options, self._size)
         )
         context = stream.codec_context
-        context.width, context.height = size
+        context.width, context.height = self._size
         context.pix_fmt = "yuv420p"
         context.time_base = self.tick
         context.gop_size = max(1, round(GOP_SECONDS * min(video.frame_rate, Fraction(120))))
@@ -134,7 +135,7 @@ class Writer:
     def _add_audio(self) -> AudioStream:
         stream = self._container.add_stream("aac", rate=self.rate)
         stream.codec_context.layout = self.layout
-        stream.codec_context.bit_rate = self._options.audio_bit_rate
+        stream.codec_context.bit_rate = rung(self._options).audio_bit_rate
         stream.codec_context.flags |= Flags.bitexact  # or it signs the first frame
         return stream
 
@@ -163,22 +164,12 @@ def _encoding(options: CutOptions, size: tuple[int, int]) -> dict[str, str]:
     large = {"rc-lookahead": "3", "bf": "0"} if size[0] * size[1] > LARGE_PIXELS else {}
     return {
         "preset": options.preset,
-        "crf": str(20 if options.crf is None else options.crf),
+        "crf": str(rung(options).crf),
         "profile": "high",
         "a53cc": "0",  # captions are the source's metadata, and may lie
         **large,
         **options.extra,
     }
-
-
-def _size(video: VideoInfo, max_height: int | None) -> tuple[int, int]:
-    """Width and height of the upright clip, both even."""
-    width, height = video.width, video.height
-    if video.rotation in {90, 270}:
-        width, height = height, width
-    if max_height and height > max_height:
-        width, height = round(width * max_height / height), max_height
-    return max(2, width // 2 * 2), max(2, height // 2 * 2)
 
 
 def _aspect(video: VideoInfo) -> Fraction:
