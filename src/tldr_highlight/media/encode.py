@@ -24,9 +24,10 @@ from av.video.stream import VideoStream
 
 from tldr_highlight.media.probe import AnyPacket
 from tldr_highlight.media.quality import clip_size, rung
-from tldr_highlight.media.samples import Block, aac_rate
+from tldr_highlight.media.samples import Block, aac_rate, layout_of
 from tldr_highlight.media.types import CutOptions, MediaInfo, VideoInfo
 from tldr_highlight.media.upright import Upright
+from tldr_highlight.media.watermark import Overlay
 
 THREADS = 4
 """A fixed number, for x264's output depends on it. (Where it uses AVX-512, one run in some dozens still
@@ -51,15 +52,20 @@ class Writer:
     """
 
     def __init__(self, path: Path, info: MediaInfo, options: CutOptions, tick: Fraction) -> None:
-        """Write to `path`, which holds what a clip of `info` holds; pictures are timed in `tick` seconds."""
+        """Write to `path`, which holds what a clip of `info` holds; pictures are timed in `tick` seconds.
+
+        Raises:
+            WatermarkError: the one in `options` cannot be put on.
+        """
         self.pts: list[int] = []  # of the pictures written, in `self.tick`
         self.samples = 0  # written so far
         self.rate = aac_rate(info.audio.sample_rate) if info.audio else 0  # Hz
-        self.layout = "mono" if info.audio and info.audio.channels == 1 else "stereo"
+        self.layout = layout_of(info.audio) if info.audio else "stereo"
         self.tick = Fraction(1, tick.denominator if tick.denominator <= FINEST_TICK else 1_000_000)
         self._info = info
         self._options = options
         self._size = clip_size(info.video, options) if info.video else (0, 0)
+        self._overlay = _overlay(info.video, options)
         self._container = av.open(f"file:{path}", "w", format="mp4", options=_muxing(self.rate))
         self._video: VideoStream | None = None
         self._audio: AudioStream | None = None
@@ -84,6 +90,8 @@ class Writer:
         upright = self._opened(frame)(frame)
         upright.pts, upright.time_base = at, self.tick
         upright.pict_type = PictureType.NONE  # the source's own would be forced on the encoder
+        if self._overlay:
+            self._overlay(upright)
         self.pts.append(at)
         self._encode_held(at)
         self._held = upright
@@ -170,6 +178,12 @@ def _encoding(options: CutOptions, size: tuple[int, int]) -> dict[str, str]:
         **large,
         **options.extra,
     }
+
+
+def _overlay(video: VideoInfo | None, options: CutOptions) -> Overlay | None:
+    if video is None or options.watermark is None:
+        return None
+    return Overlay(options.watermark, clip_size(video, options), _aspect(video))
 
 
 def _aspect(video: VideoInfo) -> Fraction:
