@@ -22,6 +22,7 @@ from tldr_highlight.errors import CutError, RangeError
 from tldr_highlight.media.encode import Writer
 from tldr_highlight.media.frames import Picture, Source
 from tldr_highlight.media.loudness import gain_for
+from tldr_highlight.media.picture import add_poster
 from tldr_highlight.media.samples import Samples, aac_rate, layout_of
 from tldr_highlight.media.types import ClipResult, ClipSpec, CutOptions, MediaInfo
 from tldr_highlight.media.verify import Expected, verify
@@ -68,7 +69,9 @@ def cut(
 
 def _attempt(source: Source, spec: ClipSpec, options: CutOptions, tell: Progress) -> ClipResult | CutError:
     try:
-        return make(source, [(spec.start, spec.end)], spec, options, tell)[0]
+        result = make(source, [(spec.start, spec.end)], spec, options, tell)[0]
+        add_poster(result)
+        return result
     except CutError as error:
         return error
 
