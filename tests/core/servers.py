@@ -38,8 +38,9 @@ Answer = Callable[[Request, "Peer"], object]
 class Peer:
     """A connection, as the server sees it."""
 
-    def __init__(self, sock: socket.socket) -> None:
+    def __init__(self, sock: socket.socket, over: threading.Event) -> None:
         self.sock = sock
+        self.over = over  # set when the test is
         self._came = b""
 
     def request(self) -> Request | None:
@@ -61,21 +62,18 @@ class Peer:
         lines = [f"HTTP/1.1 {status}", f"Content-Length: {len(body)}", *headers, "", ""]
         self.send("\r\n".join(lines), body)
 
-    def wait(self, stop: threading.Event) -> None:
-        """Say nothing until the test is over."""
-        stop.wait(30)
-
 
 class Server:
-    def __init__(self, answer: Answer, *, tls: bool = False) -> None:
+    def __init__(self, answer: Answer, *, tls: bool = False, ip: str = "127.0.0.1") -> None:
         self._answer = answer
         self._context = None
         if tls:
             self._context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
             self._context.load_cert_chain(TLS / "server.pem")
-        self._socket = socket.create_server(("127.0.0.1", 0), backlog=64)
+        self._socket = socket.create_server((ip, 0), backlog=64)
+        self.ip = ip
         self.port: int = self._socket.getsockname()[1]
-        self.url = f"{'https' if tls else 'http'}://127.0.0.1:{self.port}/"
+        self.url = f"{'https' if tls else 'http'}://{ip}:{self.port}/"
         self.connections = 0
         self.requests: list[Request] = []
         self.over = threading.Event()
@@ -93,7 +91,7 @@ class Server:
         with contextlib.suppress(OSError):  # wakes accept() on Linux; elsewhere the connection below does
             self._socket.shutdown(socket.SHUT_RDWR)
         with contextlib.suppress(OSError):
-            socket.create_connection(("127.0.0.1", self.port), 1).close()
+            socket.create_connection((self.ip, self.port), 1).close()
         self._threads[0].join(30)
         self._socket.close()
         for peer in self._peers:
@@ -106,7 +104,7 @@ class Server:
 
     def at(self, host: str) -> str:
         """The same server under a name."""
-        return self.url.replace("127.0.0.1", host)
+        return self.url.replace(self.ip, host)
 
     def _accept(self) -> None:
         while True:
@@ -128,7 +126,7 @@ class Server:
             if self._context:
                 sock = self._context.wrap_socket(sock, server_side=True)
                 self._peers.append(sock)
-            peer = Peer(sock)
+            peer = Peer(sock, self.over)
             while request := peer.request():
                 self.requests.append(request)
                 if self._answer(request, peer) is False:

@@ -618,10 +618,17 @@ class _Line:
     def receive_into(self, buffer: WriteableBuffer) -> int:
         """Bytes received; only time spent waiting for them counts, not what their reader does meanwhile."""
         began = time.monotonic()
-        if began >= self._until:
-            raise SourceSlowError(f"{self.address.host}: not finished in {self.policy.wall_seconds:.0f} s")
-        self.sock.settimeout(min(self.policy.read_timeout, self._until - began))
-        received = self.sock.recv_into(buffer)
+        left = self._until - began
+        try:
+            if left <= 0:
+                raise TimeoutError
+            self.sock.settimeout(min(self.policy.read_timeout, left))
+            received = self.sock.recv_into(buffer)
+        except TimeoutError as error:
+            said = f"not finished in {self.policy.wall_seconds:.0f} s"
+            if left > self.policy.read_timeout:
+                said = f"silent for {self.policy.read_timeout:.0f} s"
+            raise SourceSlowError(f"{self.address.host}: {said}") from error
         self.count(received)
         self.budget -= received
         if self.budget < 0:
