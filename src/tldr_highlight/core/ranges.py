@@ -17,7 +17,7 @@ import io
 import os
 import tempfile
 import threading
-from collections import OrderedDict
+from collections import Counter, OrderedDict
 from collections.abc import Mapping
 from concurrent.futures import CancelledError, Future, ThreadPoolExecutor
 from types import TracebackType
@@ -76,7 +76,7 @@ class Blocks:
         self._version = _Version(0, "", "")
         self._other: SourceChangedError | None = None  # set once another file is in its place
         self._kept: OrderedDict[int, bytes] = OrderedDict()  # longest unused first
-        self._again: set[int] = set()  # of these: used more than once
+        self._uses: Counter[int] = Counter()  # how often each was waited for
         self._coming: dict[int, Future[bytes]] = {}
         self._whole: IO[bytes] | None = None
         self._lock = threading.Lock()
@@ -150,10 +150,10 @@ class Blocks:
             raise ValueError(CLOSED) from None
 
     def _wanted(self, index: int) -> bytes | Future[bytes]:
+        self._uses[index] += 1
         if index not in self._kept:
             return self._ask(index)
         self._kept.move_to_end(index)
-        self._again.add(index)
         return self._kept[index]
 
     def _ask(self, index: int) -> Future[bytes]:
@@ -176,10 +176,9 @@ class Blocks:
         """Keep a block, and what is used again and again (the file's index) longer than what passes by."""
         self._kept[index] = data
         if len(self._kept) > KEPT_BLOCKS:
-            passing = [i for i in self._kept if i not in self._again]
+            passing = [i for i in self._kept if self._uses[i] < 2]
             victim = passing[0] if len(passing) > KEPT_BLOCKS // 2 else next(iter(self._kept))
-            del self._kept[victim]
-            self._again.discard(victim)
+            del self._kept[victim], self._uses[victim]
 
     def _received(self, start: int, end: int) -> bytes:
         """Bytes from `start` to before `end`; what came before a failure is not asked for again."""
