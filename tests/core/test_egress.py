@@ -653,7 +653,8 @@ def test_a_connection_closed_in_answer_to_a_request_is_replaced(egress: Egress) 
         assert server.connections == 2
 
 
-def test_what_nobody_asked_for_is_not_taken_for_an_answer(egress: Egress) -> None:
+@pytest.mark.parametrize("tls", [False, True], ids=["plain", "tls"])
+def test_what_nobody_asked_for_is_not_taken_for_an_answer(tls: bool, egress: Egress) -> None:
     sent = threading.Event()
 
     def chatty(request: Request, peer: Peer) -> None:
@@ -662,7 +663,7 @@ def test_what_nobody_asked_for_is_not_taken_for_an_answer(egress: Egress) -> Non
             peer.send("HTTP/1.1 200 OK\r\nContent-Length: 4\r\n\r\nevil")
         sent.set()
 
-    with Server(chatty) as server:
+    with Server(chatty, tls=tls) as server:
         with egress.open(server.url) as response:
             assert response.read(5) == b"hello"
             sent.wait(5)

@@ -356,6 +356,36 @@ def test_a_file_that_is_always_cut_short_is_an_error(answer: Answer, egress: Egr
         assert len(server.requests) == 3
 
 
+def test_a_server_that_sends_byte_by_byte_is_left(egress: Egress) -> None:
+    def answer(request: Request, peer: Peer) -> None:
+        start, _ = asked_part(request, len(DATA)) or (0, 0)
+        peer.reply(
+            "206 Partial Content",
+            DATA[start : start + 9],
+            f"Content-Range: bytes {start}-{start + 8}/{len(DATA)}",
+        )
+
+    with Server(answer) as server, Blocks(egress, server.url) as blocks:
+        with pytest.raises(IncompleteError, match="9 bytes at a time"):
+            blocks.reader().read(1)
+        assert len(server.requests) == 4
+
+
+def test_a_body_that_goes_on_behind_its_part_is_not_read_on(egress: Egress) -> None:
+    def answer(request: Request, peer: Peer) -> None:
+        start, end = asked_part(request, len(DATA)) or (0, 0)
+        peer.send(
+            f"HTTP/1.1 206 Partial Content\r\nContent-Range: bytes {start}-{end - 1}/{len(DATA)}\r\n"
+            f"Transfer-Encoding: chunked\r\n\r\n{end - start + 5000:x}\r\n",
+            DATA[start:end] + b"x" * 5000,
+            "\r\n0\r\n\r\n",
+        )
+
+    with Server(answer) as server, Blocks(egress, server.url) as blocks:
+        assert blocks.reader().readall() == DATA
+        assert server.connections == len(server.requests) == 6
+
+
 def test_no_file_and_an_empty_file(egress: Egress) -> None:
     with Server(lambda r, p: p.reply("404 Not Found")) as server, pytest.raises(SourceNotFoundError):
         Blocks(egress, server.url)

@@ -48,6 +48,9 @@ AHEAD = ((2, 2), (3, 3), (32, 5))
 """(blocks read in a row, blocks then asked for ahead). With 3, at 100 Mbit/s and 50 ms, the link is never
 idle, and what a clip of 10 s (7.5 MB) does not need of them is a tenth of it."""
 
+LEAST_PART = 16_384
+"""Bytes. A server may send less than was asked for, but byte by byte is slow, and no speed limit sees it."""
+
 RUNS = 8
 """Places a reader may be reading on from at a time: demuxers jump between pictures and sound."""
 
@@ -211,6 +214,10 @@ class Blocks:
             version = _version(response)
             if response.status != 206 or version != self._version:
                 raise self._changed("is another")
+            if (response.length or 0) < min(end - start, LEAST_PART):
+                raise IncompleteError(
+                    f"{response.address}: the server sends {response.length} bytes at a time"
+                )
             self._place = _Place(response.url, response.told)
             while chunk := response.read(BLOCK):
                 data += chunk
