@@ -606,3 +606,29 @@ def test_any_info_will_do(media: Maker, tmp_path: Path) -> None:
     info = MediaInfo(**{f: getattr(made.info, f) for f in MediaInfo.__slots__} | {"duration": 0.1})
     made.assert_exact(next(iter(cut(info, [ClipSpec(1.0, 2.0, tmp_path / "a.mp4")]))), 1.0, 2.0)
     assert os.listdir(tmp_path) == ["a.mp4"]
+
+
+# --- instantly -----------------------------------------------------------------------------------------
+
+INSTANT = CutOptions(mode="instant")
+
+
+def test_an_instant_copy_begins_at_the_picture_asked_for(media: Maker, tmp_path: Path) -> None:
+    made = media("mp4")
+    result = clip_of(made, tmp_path, 1.0, 2.0, options=INSTANT)
+    assert result.method == "copy"
+    assert result.actual_start == 1.0
+    assert 2.0 <= result.actual_end <= 2.2
+    clip = read(result.spec.path)
+    count = round((result.actual_end - result.actual_start) * 25)
+    assert clip.numbers == list(range(25, 25 + count))
+    assert clip.times == [Fraction(i, 25) for i in range(count)]
+    assert clip.sound_start == 0
+    assert abs(lag(clip.samples, 48_000, 48_000)) == 0
+
+
+def test_an_instant_copy_of_what_cannot_be_copied_is_refused(media: Maker, tmp_path: Path) -> None:
+    outcome = clips_of(media("mp4", codec="libx265", bframes=3), tmp_path, (1.0, 2.0), options=INSTANT)[0]
+    assert isinstance(outcome, CutError)
+    assert "hevc" in str(outcome)
+    assert not list(tmp_path.iterdir())

@@ -26,7 +26,7 @@ from tldr_highlight.media.plan import (
     HELD,
     NotCopyableError,
     check_range,
-    copyable,
+    chosen,
     range_text,
     reason_of,
 )
@@ -74,6 +74,8 @@ def _attempt(source: Source, spec: ClipSpec, options: CutOptions, tell: Progress
         try:
             return _copied(source, spec, options, tell)
         except NotCopyableError as reason:
+            if options.mode == "instant":
+                raise
             return make(source, [(spec.start, spec.end)], spec, options, tell, str(reason))[0]
     except CutError as error:
         return error
@@ -85,7 +87,7 @@ def _copied(source: Source, spec: ClipSpec, options: CutOptions, tell: Progress)
     Raises:
         NotCopyableError: it has to be encoded; also where what was copied did not turn out right.
     """
-    found = copyable(source, spec.start, spec.end, options)
+    found = chosen(source, spec, options)
     _not_onto_itself(source, spec)
     start, end = (t * float(source.picture_tick) - source.info.start_time for t in (found.first, found.end))
 
@@ -111,7 +113,7 @@ def _copied(source: Source, spec: ClipSpec, options: CutOptions, tell: Progress)
 
 
 def _not_onto_itself(source: Source, spec: ClipSpec) -> None:
-    if spec.path.exists() and spec.path.samefile(source.info.path):
+    if any(spec.path.exists() and spec.path.samefile(path) for path in source.files):
         raise CutError(f"{spec.path.name} is the source itself: choose another name")
 
 
@@ -217,7 +219,8 @@ def _write(
             base += length
         ticks = round(base / writer.tick)
         writer.finish(ticks)
-    expected = Expected(writer.tick, writer.pts, ticks, writer.sound.rate, writer.sound.samples)
+    sound = writer.sound
+    expected = Expected(writer.tick, writer.pts, ticks, sound.rate, sound.samples, sound.heard.windows())
     return Written(spans[0][0], spans[-1][1], expected)
 
 

@@ -42,6 +42,7 @@ Stamp = tuple[int, int]
 class Copyable:
     """What of a range is copied and what is encoded. Times are ticks of the source."""
 
+    first: int  # the first picture shown; copied ones before it are hidden
     head: tuple[int, ...]  # pictures before the border, in order of presentation
     border: Stamp  # the first copied picture
     last: Stamp  # the last copied packet, in order of decoding
@@ -49,11 +50,6 @@ class Copyable:
     final: int  # the last picture
     end: int  # when its time ends
     sets: h264.ParameterSets  # of the source, as far as they were seen
-
-    @property
-    def first(self) -> int:
-        """The first picture."""
-        return self.head[0] if self.head else self.border[0]
 
     @property
     def encoded(self) -> int:
@@ -90,8 +86,13 @@ def plan(
 def _planned(source: Source, spec: ClipSpec, options: CutOptions) -> ClipPlan:
     info = source.info
     try:
-        found = copyable(source, spec.start, spec.end, options)
+        found = chosen(source, spec, options)
     except NotCopyableError as error:
+        if options.mode == "instant":
+            raise
+        if spec.start >= info.duration:
+            text = range_text(spec.start, spec.end)
+            raise RangeError(f"{text} lies behind the source's end, at {info.duration:.3f} s") from error
         start, end = spec.start, min(spec.end, info.duration)
         rate = float(info.video.frame_rate) if info.video else 0.0
         frames = max(1, round((end - start) * rate)) if info.video else 0
@@ -113,8 +114,15 @@ def _bytes(info: MediaInfo, seconds: float) -> int:
     return round(info.size * seconds / max(info.duration, 1e-3))
 
 
+def chosen(source: Source, spec: ClipSpec, options: CutOptions) -> Copyable:
+    """What is copied of a range in the mode that was asked for. Raises what `copyable` raises."""
+    return (instantly if options.mode == "instant" else copyable)(source, spec.start, spec.end, options)
+
+
 def reason_of(found: Copyable) -> str:
     """Why a range that can be copied is cut as it is."""
+    if found.first > found.border[0]:
+        return "whole groups of pictures, what is too much hidden by an edit list"
     if not found.encoded:
         return "begins at a key picture and ends where nothing behind it is needed"
     parts = [
@@ -164,21 +172,65 @@ def copyable(source: Source, start: float, end: float, options: CutOptions) -> C
     sets = _parameter_sets(source)
     head, border, held = _scan_head(source, start, end, sets)
     last_gop, ended = _scan_tail(source, border, end, sets)
-    first_at = _at(source, head[0] if head else border[0])
-    if held is not None and first_at - start >= HELD:
+    first = head[0] if head else border[0]
+    if held is not None and _at(source, first) - start >= HELD:
         raise NotCopyableError("it begins in a picture that stays for long")
-    tick = float(source.picture_tick)
-    limit = _limit(source, end)
-    last, tail, final, following = _split(last_gop, limit)
+    last, tail, final, following = _split(last_gop, _limit(source, end))
     if following is None:
         assert ended
-        until = final + _duration(source, next(p for p in last_gop if _stamp(p)[0] == final))
-        _check_sound_ends(source, until * tick - source.info.start_time, end)
+        until = _end(source, last_gop, final)
+        _check_sound_ends(source, _at(source, until), end)
     else:
         until = following
         if _at(source, until) - end >= HELD:
             raise NotCopyableError("it ends in a picture that stays for long")
-    return Copyable(tuple(head), border, last, tuple(tail), final, until, sets)
+    return Copyable(first, tuple(head), border, last, tuple(tail), final, until, sets)
+
+
+def instantly(source: Source, start: float, end: float, options: CutOptions) -> Copyable:
+    """What to copy for `[start, end)` without encoding anything: some more pictures on both sides.
+
+    Those before are hidden by an edit list; those behind are shown.
+
+    Raises:
+        NotCopyableError: everything has to be encoded, with the reason.
+        RangeError: the range holds no picture.
+    """
+    _check_options(source, options)
+    sets = _parameter_sets(source)
+    limit = _limit(source, end)
+    border, first = _scan_back(source, start, end, sets)
+    last_gop, _ = _scan_tail(source, border, end, sets)
+    stamps = [_stamp(p) for p in last_gop]
+    place = next(i for i in _clean_places(stamps) if all(pts >= limit for pts, _ in stamps[i + 1 :]))
+    final = max(pts for pts, _ in stamps[: place + 1])
+    following = min((pts for pts, _ in stamps[place + 1 :]), default=None)
+    until = _end(source, last_gop, final) if following is None else following
+    return Copyable(first, (), border, stamps[place], (), final, until, sets)
+
+
+def _scan_back(source: Source, start: float, end: float, sets: h264.ParameterSets) -> tuple[Stamp, int]:
+    """The last IDR picture at or before `start`, and the first picture that is not before `start`."""
+    first = _limit(source, start)
+    at = start
+    while True:
+        packets = source.picture_packets(at)
+        key = next(packets, None)
+        if key is None or _stamp(key)[0] > first:
+            raise NotCopyableError("there is no key picture to begin copying with")
+        if check_packet(key, sets):
+            break
+        at = min(at, key.at) - 2 * slack(float(source.picture_tick)) - 1e-6
+    _check_sequences(sets)
+    shown: list[int] = []
+    for packet in itertools.chain([key], packets):
+        if _stamp(packet)[0] >= first:
+            shown.append(_stamp(packet)[0])
+        if len(shown) >= REORDERED:
+            break
+    if not shown or min(shown) >= _limit(source, end):
+        raise RangeError(f"{range_text(start, end)} holds no picture that could be shown at once")
+    return _stamp(key), min(shown)
 
 
 def _check_options(source: Source, options: CutOptions) -> None:
@@ -195,8 +247,6 @@ def _check_options(source: Source, options: CutOptions) -> None:
         raise NotCopyableError(f"{video.codec} does not play everywhere")
     if video.pixel_format not in {"yuv420p", "yuvj420p"}:
         raise NotCopyableError(f"{video.pixel_format} does not play everywhere")
-    if video.rotation or video.flipped:
-        raise NotCopyableError("the pictures have to be turned")
 
 
 def _parameter_sets(source: Source) -> h264.ParameterSets:
@@ -315,19 +365,32 @@ def _split(packets: Sequence[Placed], limit: int) -> tuple[Stamp, list[int], int
     and before every later one.
     """
     stamps = [_stamp(p) for p in packets]
-    later = math.inf
-    earliest = [later := min(later, pts) for pts, _ in reversed(stamps)][::-1]
-    latest, clean = -math.inf, -1
-    for index, (pts, _) in enumerate(stamps):
-        latest = max(latest, pts)
-        following = earliest[index + 1] if index + 1 < len(stamps) else math.inf
-        if latest < limit and latest < following:
-            clean = index
+    clean = -1
+    for place in _clean_places(stamps):
+        if any(pts >= limit for pts, _ in stamps[clean + 1 : place + 1]):
+            break
+        clean = place
     if clean < 0:
         raise NotCopyableError("there is no place to end copying")
     tail = _ordered([pts for pts, _ in stamps[clean + 1 :] if pts < limit])
     final = max(pts for pts, _ in stamps if pts < limit)
     return stamps[clean], tail, final, min((pts for pts, _ in stamps if pts >= limit), default=None)
+
+
+def _clean_places(stamps: Sequence[Stamp]) -> Iterator[int]:
+    """Places in order of decoding up to which every picture is shown before every later one."""
+    later = math.inf
+    earliest = [later := min(later, pts) for pts, _ in reversed(stamps)][::-1]
+    latest = -math.inf
+    for place, (pts, _) in enumerate(stamps):
+        latest = max(latest, pts)
+        if place + 1 == len(stamps) or latest < earliest[place + 1]:
+            yield place
+
+
+def _end(source: Source, packets: Sequence[Placed], final: int) -> int:
+    """When the picture `final` ends, behind which there is none."""
+    return final + _duration(source, next(p for p in packets if _stamp(p)[0] == final))
 
 
 def _check_sound_ends(source: Source, pictures_end: float, end: float) -> None:
