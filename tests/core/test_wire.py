@@ -6,6 +6,7 @@ import json
 import math
 import pickle
 import socket
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from fractions import Fraction
 from pathlib import Path
@@ -30,7 +31,8 @@ class Outer:
     inner: Inner | None
     many: tuple[Inner, ...] = ()
     pair: tuple[int, str] = (1, "a")
-    words: dict[str, str] = field(default_factory=dict)
+    words: Mapping[str, str] = field(default_factory=dict)
+    more: dict[str, float] = field(default_factory=dict)
     flag: bool = False
     either: Path | Inner = Path()
 
@@ -38,7 +40,9 @@ class Outer:
 ONE = Inner("one", 1.5)
 SHAPES = [
     Outer(Path("a"), Fraction(30000, 1001), None),
-    Outer(Path("caf\udce9"), Fraction(-1, 3), ONE, (ONE, ONE), (-3, "é\n"), {"crf": "20"}, True, ONE),
+    Outer(
+        Path("caf\udce9"), Fraction(-1, 3), ONE, (ONE, ONE), (-3, "é\n"), {"crf": "20"}, {"a": 1.0}, True, ONE
+    ),
     Inner("two", math.inf),
 ]
 

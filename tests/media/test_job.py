@@ -26,7 +26,8 @@ from tldr_highlight.errors import (
     RangeError,
 )
 from tldr_highlight.media.cut import cut
-from tldr_highlight.media.job import cut_apart, inspect
+from tldr_highlight.media.job import cut_apart, inspect, plan_apart
+from tldr_highlight.media.plan import plan
 from tldr_highlight.media.probe import probe
 from tldr_highlight.media.sandbox import ProcessLimits
 from tldr_highlight.media.types import ClipResult, ClipSpec, CutOptions
@@ -64,7 +65,7 @@ def test_names_that_are_no_text(source: Made, tmp_path: Path) -> None:
     path = tmp_path / os.fsdecode(b"caf\xe9\n.mp4")
     path.hardlink_to(source.path)
     info = inspect(path)
-    assert info.path == path
+    assert info.origin == path
     (clip,) = cut_apart(info, [ClipSpec(1, 2, tmp_path / os.fsdecode(b"\xe9.mp4"))])
     assert isinstance(clip, ClipResult)
     assert clip.spec.path.exists()
@@ -89,6 +90,25 @@ def test_a_source_that_kills_whoever_looks(source: Made) -> None:
 def test_a_look_that_makes_no_sense(source: Made, answer: Any, monkeypatch: pytest.MonkeyPatch) -> None:
     with pytest.raises(errors.MediaCrashError, match="not asked for"):
         inspect(source.path, target=HERE + f"look_{len(answer) and type(answer[0]).__name__}")
+
+
+# --- planning ------------------------------------------------------------------------------------------
+
+
+def test_plans_are_the_same_as_here(source: Made, tmp_path: Path) -> None:
+    specs = [spec(tmp_path, *r) for r in [(1.0, 3.0), (5.0, 4.0), (2.2, 9.0)]]
+    here, apart = plan(source.info, specs), plan_apart(source.path, specs)
+    assert apart[0] == here[0]
+    assert apart[2] == here[2]
+    assert isinstance(apart[1], RangeError)
+    assert (str(apart[1]), apart[1].index) == (str(here[1]), 1)
+
+
+def test_planning_has_its_limit(source: Made, tmp_path: Path) -> None:
+    with pytest.raises(errors.MediaTimeoutError):
+        plan_apart(
+            source.info, [spec(tmp_path, 1, 2)], limits=ProcessLimits(seconds=0.3), target=HERE + "stubborn"
+        )
 
 
 # --- cutting -------------------------------------------------------------------------------------------

@@ -14,7 +14,7 @@ import re
 import socket
 import struct
 import types
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from fractions import Fraction
 from pathlib import Path
 from typing import Any, Literal, TypeAlias, TypeVar, Union, cast, get_args, get_origin, get_type_hints
@@ -49,8 +49,8 @@ def pack(value: object) -> Json:
         return {f.name: pack(getattr(value, f.name)) for f in dataclasses.fields(value)}
     if isinstance(value, tuple | list):
         return [pack(item) for item in cast("tuple[object, ...]", value)]
-    if isinstance(value, dict):
-        return {str(key): pack(item) for key, item in cast("dict[object, object]", value).items()}
+    if isinstance(value, Mapping):
+        return {str(key): pack(item) for key, item in cast("Mapping[object, object]", value).items()}
     raise TypeError(f"{type(value).__name__} has no form on the wire")
 
 
@@ -106,7 +106,7 @@ def _composed(origin: Any, inner: tuple[Any, ...], data: Json) -> Any:
         items = cast("list[Json]", data)
         each = inner[:1] * len(items) if inner[1:] == (...,) else inner
         return tuple(_unpacked(hint, item) for hint, item in zip(each, items, strict=True))
-    elif origin is dict and isinstance(data, dict):
+    elif origin in {dict, Mapping} and isinstance(data, dict):
         pairs = cast("dict[str, Json]", data)
         return {key: _unpacked(inner[1], item) for key, item in pairs.items()}
     raise ValueError(f"{type(data).__name__} does not fit")

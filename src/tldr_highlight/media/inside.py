@@ -7,13 +7,13 @@ from __future__ import annotations
 
 import time
 from collections.abc import Iterator
-from pathlib import Path
 
 from tldr_highlight.core.wire import Json, Refusal, pack, unpack
 from tldr_highlight.errors import CutError
 from tldr_highlight.media.cut import cut
-from tldr_highlight.media.job import Work
+from tldr_highlight.media.job import Look, Work
 from tldr_highlight.media.keeper import Tell
+from tldr_highlight.media.plan import plan
 from tldr_highlight.media.probe import probe
 
 NOTES_APART = 0.1
@@ -21,9 +21,17 @@ NOTES_APART = 0.1
 
 
 def look(arguments: Json, tell: Tell) -> Iterator[Json]:
-    """One item: the `MediaInfo` of a source."""
+    """One item: the `MediaInfo` of a `Look`."""
     del tell
-    yield pack(probe(Path(arguments)))
+    wanted = unpack(Look, arguments)
+    yield pack(probe(wanted.origin, sound=wanted.sound))
+
+
+def plans(arguments: Json, tell: Tell) -> Iterator[Json]:
+    """An item for each clip of a `Work`: `ClipPlan` or `Refusal`; all of them are made in the first step."""
+    del tell
+    work = unpack(Work, arguments)
+    yield from map(_packed, plan(work.info, work.specs, options=work.options, jumped=work.jumped))
 
 
 def clips(arguments: Json, tell: Tell) -> Iterator[Json]:
@@ -38,4 +46,8 @@ def clips(arguments: Json, tell: Tell) -> Iterator[Json]:
             tell([index, share])
 
     outcomes = cut(work.info, work.specs, options=work.options, jumped=work.jumped, on_progress=on_progress)
-    yield from (pack(Refusal.of(o) if isinstance(o, CutError) else o) for o in outcomes)
+    yield from map(_packed, outcomes)
+
+
+def _packed(outcome: object) -> Json:
+    return pack(Refusal.of(outcome) if isinstance(outcome, CutError) else outcome)

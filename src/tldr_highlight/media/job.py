@@ -10,7 +10,7 @@ import contextlib
 import dataclasses
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
-from typing import TypeVar
+from typing import TypeAlias, TypeVar
 
 from tldr_highlight.core.wire import Json, Refusal, pack, unpack
 from tldr_highlight.errors import (
@@ -27,7 +27,15 @@ from tldr_highlight.errors import (
 )
 from tldr_highlight.media import sandbox
 from tldr_highlight.media.sandbox import ProcessLimits
-from tldr_highlight.media.types import ClipResult, ClipSpec, CutOptions, MediaInfo
+from tldr_highlight.media.types import (
+    DEFAULTS,
+    ClipPlan,
+    ClipResult,
+    ClipSpec,
+    CutOptions,
+    MediaInfo,
+    Origin,
+)
 
 LOOKING = ProcessLimits(seconds=120.0)
 """For a look at a source, whose own patience is a minute."""
@@ -50,12 +58,19 @@ _KILLED: dict[type[MediaError], type[CutError]] = {
 
 
 LOOK = "tldr_highlight.media.inside:look"
+PLANS = "tldr_highlight.media.inside:plans"
 CLIPS = "tldr_highlight.media.inside:clips"
 """What runs in the process."""
 
 _Shape = TypeVar("_Shape")
 
-DEFAULTS = CutOptions()
+
+@dataclasses.dataclass(frozen=True, slots=True)
+class Look:
+    """A source that a process is to look at; `sound`, where it has an address of its own."""
+
+    origin: Origin
+    sound: Origin | None
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
@@ -68,19 +83,43 @@ class Work:
     jumped: bool
 
 
-def inspect(origin: Path, *, limits: ProcessLimits = LOOKING, target: str = LOOK) -> MediaInfo:
+def inspect(
+    origin: Origin, *, sound: Origin | None = None, limits: ProcessLimits = LOOKING, target: str = LOOK
+) -> MediaInfo:
     """`probe` a source in a process of its own.
 
     Raises:
         MediaTimeoutError, MediaMemoryError, MediaCrashError: the process had to be ended, or died.
         TldrError: what `probe` raises.
     """
-    with contextlib.closing(sandbox.run(target, pack(origin), limits=limits)) as items:
-        return dataclasses.replace(_read(MediaInfo, next(items, None)), path=origin)
+    with contextlib.closing(sandbox.run(target, pack(Look(origin, sound)), limits=limits)) as items:
+        seen = _read(MediaInfo, next(items, None))
+    return dataclasses.replace(seen, origin=origin, sound_origin=sound)
+
+
+def plan_apart(
+    source: Origin | MediaInfo,
+    specs: Sequence[ClipSpec],
+    *,
+    options: CutOptions = DEFAULTS,
+    jumped: bool = False,
+    limits: ProcessLimits = CUTTING,
+    target: str = PLANS,
+) -> list[ClipPlan | CutError]:
+    """As `plan`, in a process of its own, which has `limits.seconds` for all of `specs`.
+
+    Raises:
+        MediaTimeoutError, MediaMemoryError, MediaCrashError: the process had to be ended, or died.
+        TldrError: the source cannot be opened any more; what `inspect` raises, where it is not looked at yet.
+    """
+    info = source if isinstance(source, MediaInfo) else inspect(source, limits=limits)
+    work = Work(info, tuple(specs), options, jumped)
+    with contextlib.closing(sandbox.run(target, pack(work), limits=limits)) as items:
+        return [_outcome(ClipPlan, next(items, None), spec, i) for i, spec in enumerate(work.specs)]
 
 
 def cut_apart(
-    source: Path | MediaInfo,
+    source: Origin | MediaInfo,
     specs: Sequence[ClipSpec],
     *,
     options: CutOptions = DEFAULTS,
@@ -121,7 +160,7 @@ class _Job:
     target: str
     on_progress: Progress | None
     done: int = 0  # clips
-    before: tuple[int, int] | None = None  # what had the name of the current clip when it began
+    before: tuple[_Identity, ...] = ()  # of the current clip's files when it began
     heard: bool = False  # anything from the current process
     silent: int = 0  # processes in a row that died unheard
 
@@ -136,28 +175,29 @@ class _Job:
                 self.on_progress(self.done, min(1.0, max(0.0, share)))
 
         self.heard = False
-        self.before = _identity(specs[0].path)
+        self.before = _identities(specs[0])
         items = sandbox.run(
             self.target,
             pack(dataclasses.replace(self.work, specs=specs)),
             limits=self.limits,
             on_note=on_note,
-            drafts_in={spec.path.parent for spec in specs},
+            drafts_in={path.parent for spec in specs for path in _files(spec)},
         )
         with contextlib.closing(items):
             for spec in specs:
-                outcome = _outcome(next(items, None), spec, self.done)
+                outcome = _outcome(ClipResult, next(items, None), spec, self.done)
                 self.heard = True
                 self.done += 1
                 yield outcome
                 if self.done < len(self.work.specs):
-                    self.before = _identity(self.work.specs[self.done].path)
+                    self.before = _identities(self.work.specs[self.done])
 
     def losses(self, death: MediaError) -> Iterator[CutError]:
         """Outcomes of the clip at which a process died, and of all others once it is the source's fault."""
-        path = self.work.specs[self.done].path
-        if _identity(path) != self.before:
-            path.unlink(missing_ok=True)  # finished, but not told: nobody will ask for it
+        current = self.work.specs[self.done]
+        for path, before, after in zip(_files(current), self.before, _identities(current), strict=True):
+            if before != after:
+                path.unlink(missing_ok=True)  # finished, but nobody was told: nobody will ask for it
         self.silent = 0 if self.heard else self.silent + 1
         many = len(self.work.specs) - self.done if self.silent == SILENT_DEATHS else 1
         for spec in self.work.specs[self.done :][:many]:
@@ -175,9 +215,12 @@ class _Job:
         return outcome
 
 
-def _outcome(item: Json, spec: ClipSpec, index: int) -> ClipResult | CutError:
+_Outcome = TypeVar("_Outcome", ClipPlan, ClipResult)
+
+
+def _outcome(shape: type[_Outcome], item: Json, spec: ClipSpec, index: int) -> _Outcome | CutError:
     if not isinstance(item, dict) or "code" not in item:
-        return dataclasses.replace(_read(ClipResult, item), spec=spec)
+        return dataclasses.replace(_read(shape, item), spec=spec)
     error = _read(Refusal, item).error()
     if not isinstance(error, CutError):
         raise MediaCrashError(f"its process gave an error of no clip: {error}")
@@ -185,8 +228,19 @@ def _outcome(item: Json, spec: ClipSpec, index: int) -> ClipResult | CutError:
     return error
 
 
-def _identity(path: Path) -> tuple[int, int] | None:
-    """What tells a file from another one that takes its name."""
+_Identity: TypeAlias = tuple[int, int] | None
+"""What tells a file from another one that takes its name: inode, time of the last change in ns."""
+
+
+def _files(spec: ClipSpec) -> tuple[Path, ...]:
+    return (spec.path, spec.poster) if spec.poster else (spec.path,)
+
+
+def _identities(spec: ClipSpec) -> tuple[_Identity, ...]:
+    return tuple(map(_identity, _files(spec)))
+
+
+def _identity(path: Path) -> _Identity:
     try:
         status = path.stat()
     except (OSError, ValueError):

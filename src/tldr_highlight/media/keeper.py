@@ -30,7 +30,7 @@ import sys
 import tempfile
 import time
 import traceback
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import NoReturn, TypeAlias
@@ -76,6 +76,7 @@ class Order:
     temporary: str  # folder for temporary files
     tag: str  # what the names of temporary files begin with, wherever they are
     path: tuple[str, ...]  # where Python looks for modules
+    environment: Mapping[str, str]
     seconds: float  # of one step
     file_bytes: int  # of one file
     open_files: int
@@ -273,6 +274,8 @@ def _answer(items: Iterator[Json]) -> Json:
 
 def _confine(order: Order) -> None:
     sys.path[:] = order.path
+    os.environ.clear()
+    os.environ.update(order.environment)
     with contextlib.suppress(OSError):  # it may be gone; paths that matter are absolute
         os.chdir(order.folder)
     tempfile.tempdir, tempfile.template = order.temporary, order.tag

@@ -81,7 +81,7 @@ def run(
     """
     with _traceless(drafts_in) as (temporary, tag):
         order = Order(
-            target, arguments, os.getcwd(), str(temporary), tag, tuple(sys.path),
+            target, arguments, os.getcwd(), str(temporary), tag, tuple(sys.path), os.environ,
             limits.seconds, limits.file_bytes, limits.open_files,
         )  # fmt: skip
         with _Child(order, limits) as child:
