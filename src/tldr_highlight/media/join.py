@@ -30,7 +30,7 @@ from tldr_highlight.media.encode import FINEST_TICK, SoundTrack, Writer, new_mp4
 from tldr_highlight.media.frames import Source
 from tldr_highlight.media.loudness import measure
 from tldr_highlight.media.plan import Copyable, NotCopyableError, copyable
-from tldr_highlight.media.probe import AnyPacket, open_media, probe
+from tldr_highlight.media.probe import AnyPacket, open_media, probe, shown
 from tldr_highlight.media.quality import changed, upright_aspect, upright_size
 from tldr_highlight.media.samples import Block, Samples, aac_rate
 from tldr_highlight.media.smart import EdgeEncoder, for_mp4
@@ -306,7 +306,7 @@ def _blended(
     others = _frames(following, following.clip.first, following.clip.end)
     under, ahead = next(others, None), next(others, None)
     if under is None:
-        raise CutError(f"no picture of {following.clip.info.path.name} can be decoded")
+        raise CutError(f"no picture of {shown(following.clip.info.origin)} can be decoded")
     for index, (frame, at) in enumerate(_frames(part, start, part.clip.end)):
         while ahead and ahead[1] <= at:
             under, ahead = ahead, next(others, None)
@@ -341,7 +341,7 @@ def _agreed(parts: Sequence[_Part], options: CutOptions) -> h264.ParameterSets:
     for part in parts:
         if part.clip.tick != first.tick or _look_of(part.clip.info) != _look_of(first.info):
             raise NotCopyableError("the clips do not look alike")
-        with open_media(part.clip.info.path) as container:
+        with open_media(part.clip.info.origin) as container:
             try:
                 sets = h264.ParameterSets.of(container.streams.video[0].codec_context.extradata)
                 units = [memoryview(s) for s in (*sets.sps.values(), *sets.pps.values())]
