@@ -245,7 +245,7 @@ def be_child() -> NoReturn:
 
 
 def _serve(control: socket.socket) -> None:
-    messages = received(control, LARGEST_ORDER)
+    messages = received(control.recv, LARGEST_ORDER)
     order = unpack(Order, next(messages))
     _confine(order)
 
