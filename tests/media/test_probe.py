@@ -29,6 +29,7 @@ from tldr_highlight.errors import (
     UsageError,
 )
 from tldr_highlight.media.probe import CONTAINERS, Limits, open_media, probe, shown
+from tldr_highlight.media.types import Remote
 
 # --- what is told --------------------------------------------------------------------------------------
 
@@ -190,6 +191,12 @@ def test_a_name_that_is_no_text(media: Maker, tmp_path: Path) -> None:
 
 def test_controls_in_names_are_shown_as_escapes() -> None:
     assert shown(Path("/a/b\n\x1b[31m.mp4")) == "'b\\n\\x1b[31m.mp4'"
+
+
+def test_keys_in_addresses_are_not_shown() -> None:
+    remote = Remote("https://me:KEY@host:81/a/b.mp4?key=KEY#KEY", {"authorization": "KEY"})
+    assert shown(remote) == "'host:81/a/b.mp4'"
+    assert "KEY" not in repr(remote)
 
 
 # --- what is refused -----------------------------------------------------------------------------------

@@ -90,7 +90,7 @@ def make(
     """
     for index, (start, end) in enumerate(ranges):
         _check_range(index, start, end)
-    if spec.path.exists() and spec.path.samefile(source.info.path):
+    if any(spec.path.exists() and spec.path.samefile(path) for path in source.files):
         raise CutError(f"{spec.path.name} is the source itself: choose another name")
     with replacing(spec.path) as draft:
         try:

@@ -39,7 +39,7 @@ from tldr_highlight.errors import (
     TldrError,
     UsageError,
 )
-from tldr_highlight.media.types import AudioInfo, MediaInfo, VideoInfo
+from tldr_highlight.media.types import AudioInfo, MediaInfo, Origin, Remote, VideoInfo
 
 AnyPacket: TypeAlias = "Packet[Stream]"
 AnyStream = TypeVar("AnyStream", VideoStream, AudioStream)
@@ -89,8 +89,8 @@ class Limits:
 # --- opening -------------------------------------------------------------------------------------------
 
 
-def open_media(path: Path) -> InputContainer:
-    """Open a media file to read from; use it as a context manager.
+def open_media(origin: Origin) -> InputContainer:
+    """Open a source to read from; use it as a context manager.
 
     Raises:
         NotFoundError: nothing has this name.
@@ -99,18 +99,28 @@ def open_media(path: Path) -> InputContainer:
         MediaError: media that is damaged beyond opening, or that may not be read.
         MediaLimitError: more streams than anyone needs.
     """
-    head = _head(path)
+    if isinstance(origin, Remote):
+        raise UsageError(f"{shown(origin)} is an address: name a file")
+    head = _head(origin)
     try:
         # After the `file:` prefix libav takes a name as it is: dashes, colons, percent signs, newlines.
         # A Python file object does the same and costs 6 ms more for 900 packets.
-        return av.open(f"file:{path}", "r", options=OPTIONS, metadata_errors="replace", timeout=PATIENCE)
+        return av.open(f"file:{origin}", "r", options=OPTIONS, metadata_errors="replace", timeout=PATIENCE)
     except FFmpegError as error:
-        raise _refusal(path, head, error) from error
+        raise _refusal(origin, head, error) from error
 
 
-def shown(path: Path) -> str:
-    """The file's name as messages show it: in quotes, line breaks and other controls as escapes."""
-    return "'" + "".join(c if c.isprintable() else ascii(c)[1:-1] for c in path.name) + "'"
+def shown(origin: Origin) -> str:
+    """The source's name as messages show it: in quotes, line breaks and other controls as escapes.
+
+    Of an address host and path only: the rest may hold keys.
+    """
+    name = origin.name if isinstance(origin, Path) else _without_keys(origin.url)
+    return "'" + "".join(c if c.isprintable() else ascii(c)[1:-1] for c in name) + "'"
+
+
+def _without_keys(url: str) -> str:
+    return url.partition("://")[2].partition("?")[0].partition("#")[0].rpartition("@")[2]
 
 
 def _head(path: Path) -> bytes:
@@ -247,7 +257,7 @@ def _described(path: Path, container: InputContainer, limits: Limits) -> MediaIn
     _check_duration(path, duration, limits)
     picture = _video_info(video, look) if video else None
     return MediaInfo(
-        path=path,
+        origin=path,
         container=container.format.name,
         duration=duration,
         start_time=start,

@@ -95,7 +95,7 @@ class Reader:
     jumped: bool = field(default=False, init=False)  # timestamps leapt, see `Timeline`
 
     def __iter__(self) -> Iterator[Segment]:
-        with open_media(self.info.path) as container:
+        with open_media(self.info.origin) as container:
             yield from self._segments(container)
 
     def _segments(self, container: InputContainer) -> Iterator[Segment]:
@@ -141,7 +141,7 @@ class Reader:
         """A few kilobytes of timestamps an hour apart are weeks of curves, whatever the header promised."""
         if self.end > LONGEST:
             raise MediaLimitError(
-                f"{shown(self.info.path)} goes on for more than {LONGEST / 3600:.0f} hours:"
+                f"{shown(self.info.origin)} goes on for more than {LONGEST / 3600:.0f} hours:"
                 " its timestamps are wrong, or split it first"
             )
 
@@ -150,7 +150,7 @@ def pictures_between(
     info: MediaInfo, windows: Iterable[tuple[float, float]], spacing: float = DENSE_SPACING
 ) -> Iterator[Pictures]:
     """The pictures of each window of media time, all decoded, about `spacing` seconds apart."""
-    with open_media(info.path) as container:
+    with open_media(info.origin) as container:
         video, _ = _streams(container, info, Sampling.ALL)
         for start, end in windows:
             yield _window(container, video, info, (start, end), spacing) if video else _stack([])
