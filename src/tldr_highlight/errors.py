@@ -2,7 +2,8 @@
 
     TldrError                    code                  exit  fate
     ├── UsageError               usage                    2  permanent   asked for wrongly
-    │   └── DimensionSetError    dimension_set_invalid    2  permanent   with the line it is on
+    │   ├── DimensionSetError    dimension_set_invalid    2  permanent   with the line it is on
+    │   └── WatermarkError       watermark_invalid        2  permanent   no picture, no such letters
     ├── NotFoundError            not_found                5  permanent
     ├── MediaError               media_unreadable         4  permanent   damaged or not media
     │   ├── NotMediaError        not_media                4  permanent   text, a picture, an empty file
@@ -52,6 +53,12 @@ class DimensionSetError(UsageError):
     """A dimension set that cannot be used; the message names file and line."""
 
     code = "dimension_set_invalid"
+
+
+class WatermarkError(UsageError):
+    """A watermark that cannot be put on: no picture, too large a one, a text no font can draw."""
+
+    code = "watermark_invalid"
 
 
 class NotFoundError(TldrError):

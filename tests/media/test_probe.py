@@ -394,3 +394,35 @@ def test_streams_that_appear_late(media: Maker, tmp_path: Path) -> None:
     (tmp_path / "x.flv").write_bytes(data)
     info = probe(tmp_path / "x.flv")
     assert info.video is not None
+
+
+# --- pairs ---------------------------------------------------------------------------------------------
+
+
+def test_a_pair_has_the_pictures_of_one_and_the_sound_of_the_other(media: Maker) -> None:
+    seen, heard = media("mp4", tracks=2), media("m4a", codec=None, rate=44_100, seconds=5)
+    info = probe(seen.path, sound=heard.path)
+    assert (info.origin, info.sound_origin) == (seen.path, heard.path)
+    assert info.video == seen.info.video
+    assert info.audio == heard.info.audio
+    assert (info.start_time, info.duration, info.audio_tracks) == (0, pytest.approx(5, abs=0.05), 1)
+    assert info.size == seen.path.stat().st_size + heard.path.stat().st_size
+    assert info.warnings == ()
+
+
+@pytest.mark.parametrize(("seen", "heard"), [(5.0, 7.0), (7.0, 5.0)])
+def test_a_pair_shares_its_clock(seen: float, heard: float, media: Maker) -> None:
+    picture = media("ts", start=seen, audio=None)
+    sound = media("ts", start=heard, codec=None)
+    info = probe(picture.path, sound=sound.path)
+    offset = picture.info.start_time - seen  # of MPEG-TS
+    assert info.start_time == pytest.approx(offset + 5.0, abs=0.03)
+    assert info.duration == pytest.approx(6.0, abs=0.1)
+
+
+def test_a_pair_of_which_one_is_missing(media: Maker) -> None:
+    silent, dark = media("mp4", audio=None), media("m4a", codec=None)
+    with pytest.raises(NoStreamsError, match=r"holds no audio"):
+        probe(silent.path, sound=silent.path)
+    with pytest.raises(NoStreamsError, match=r"holds no video"):
+        probe(dark.path, sound=dark.path)

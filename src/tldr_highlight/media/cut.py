@@ -21,7 +21,9 @@ from tldr_highlight.core.files import replacing
 from tldr_highlight.errors import CutError, RangeError
 from tldr_highlight.media.encode import Writer
 from tldr_highlight.media.frames import Picture, Source
-from tldr_highlight.media.samples import Samples
+from tldr_highlight.media.loudness import gain_for
+from tldr_highlight.media.picture import add_poster
+from tldr_highlight.media.samples import Samples, aac_rate, layout_of
 from tldr_highlight.media.types import ClipResult, ClipSpec, CutOptions, MediaInfo
 from tldr_highlight.media.verify import Expected, verify
 
@@ -67,7 +69,9 @@ def cut(
 
 def _attempt(source: Source, spec: ClipSpec, options: CutOptions, tell: Progress) -> ClipResult | CutError:
     try:
-        return make(source, [(spec.start, spec.end)], spec, options, tell)[0]
+        result = make(source, [(spec.start, spec.end)], spec, options, tell)[0]
+        add_poster(result)
+        return result
     except CutError as error:
         return error
 
@@ -161,10 +165,11 @@ def _write(
     append = _append_pictures if source.info.video else _append_sound
     spans: list[tuple[float, float]] = []
     base = Fraction(0)
+    gain = _gain(source, ranges, options)
     with Writer(draft, source.info, options, tick) as writer:
         for index, wanted in enumerate(ranges):
             try:
-                begin, length = append(source, writer, wanted, base, tell)
+                begin, length = append(source, writer, wanted, base, gain, tell)
             except RangeError as error:
                 error.index = index
                 raise
@@ -176,13 +181,26 @@ def _write(
     return _Written(spans[0][0], spans[-1][1], expected)
 
 
+def _gain(source: Source, ranges: Sequence[tuple[float, float]], options: CutOptions) -> float:
+    """The factor that brings the clip's sound to the loudness asked for."""
+    audio = source.info.audio
+    if audio is None or options.loudness is None:
+        return 1.0
+    return gain_for(source, ranges, aac_rate(audio.sample_rate), layout_of(audio), options.loudness)
+
+
 def _append_pictures(
-    source: Source, writer: Writer, wanted: tuple[float, float], base: Fraction, tell: Progress
+    source: Source,
+    writer: Writer,
+    wanted: tuple[float, float],
+    base: Fraction,
+    gain: float,
+    tell: Progress,
 ) -> tuple[float, Fraction]:
     """Append a range at `base` seconds of the clip; return its true start and its length in seconds."""
     tick = source.picture_tick
     first = shown = None
-    sound = _Sound(source, writer, base)
+    sound = _Sound(source, writer, base, gain)
     for shown in _selected(source.pictures(wanted[0]), *wanted, source.info):
         if first is None:
             first = shown
@@ -206,10 +224,15 @@ def _append_pictures(
 
 
 def _append_sound(
-    source: Source, writer: Writer, wanted: tuple[float, float], base: Fraction, tell: Progress
+    source: Source,
+    writer: Writer,
+    wanted: tuple[float, float],
+    base: Fraction,
+    gain: float,
+    tell: Progress,
 ) -> tuple[float, Fraction]:
     """As `_append_pictures`, of a source without pictures."""
-    sound = _Sound(source, writer, base)
+    sound = _Sound(source, writer, base, gain)
     start = sound.begin(wanted[0])
     length = sound.rest(base, base + Fraction(wanted[1] - start), tell) - base
     if not length:
@@ -223,10 +246,11 @@ class _Sound:
     Times are seconds of the clip, in which the range begins at `base`.
     """
 
-    def __init__(self, source: Source, writer: Writer, base: Fraction) -> None:
+    def __init__(self, source: Source, writer: Writer, base: Fraction, gain: float) -> None:
         self._source = source
         self._writer = writer
         self._base = base
+        self._gain = gain
         self._samples: Samples | None = None
 
     def begin(self, at: float) -> float:
@@ -235,7 +259,8 @@ class _Sound:
             return at
         rate = self._writer.rate
         start = round(at * rate)
-        self._samples = Samples(self._source.sounds(at), rate, self._writer.layout, start)
+        sounds = self._source.sounds(at)
+        self._samples = Samples(sounds, rate, self._writer.layout, start, self._gain)
         return start / rate
 
     def fill(self, until: Fraction) -> None:

@@ -247,7 +247,7 @@ class Source:
 
     def _listened(self, stream: Stream) -> list[Stream]:
         """Streams to demux for `stream`: with a `Timeline` both, since they share its jumps."""
-        if not self.jumped or self.info.sound_origin:
+        if not self.jumped:
             return [stream]
         indexes = {s.index for s in (self.info.video, self.info.audio) if s}
         return [s for s in stream.container.streams if s.index in indexes]

@@ -114,6 +114,8 @@ class ClipSpec:
     start: float
     end: float
     path: Path  # the finished MP4; appears only when it is complete and verified
+    poster: Path | None = None  # JPEG of the clip's picture at `peak`, if wanted
+    peak: float | None = None  # media seconds; None: the middle
 
 
 @dataclass(frozen=True, slots=True)
@@ -179,5 +181,5 @@ class CutOptions:
     crf: int | None = None  # x264 constant rate factor; None: the quality's
     preset: str = "veryfast"
     max_height: int | None = None  # scale down to this, never up; None: the quality's
-    audio_bit_rate: int = 160_000
+    audio_bit_rate: int | None = None  # bit/s; None: the quality's
     extra: dict[str, str] = field(default_factory=dict[str, str])

@@ -48,8 +48,8 @@ class Upright:
             frame,
             *self._lying,
             self._format,
-            src_colorspace=_matrix(frame),
-            dst_colorspace=Colorspace.ITU709 if frame.format.is_rgb else _matrix(frame),
+            src_colorspace=matrix_of(frame),
+            dst_colorspace=Colorspace.ITU709 if frame.format.is_rgb else matrix_of(frame),
             interpolation="BICUBIC",
             src_color_range=ColorRange.JPEG if full else ColorRange.MPEG,
             dst_color_range=ColorRange.MPEG,  # of YUV; RGB is always full
@@ -65,7 +65,8 @@ def is_full_range(frame: VideoFrame) -> bool:
     return frame.color_range == ColorRange.JPEG or frame.format.is_rgb or frame.format.name.startswith("yuvj")
 
 
-def _matrix(frame: VideoFrame) -> int:
+def matrix_of(frame: VideoFrame) -> int:
+    """libav's number of the matrix that its colours are in, as players take it."""
     if frame.colorspace == UNSPECIFIED and frame.height >= HD_HEIGHT:
         return Colorspace.ITU709
     return frame.colorspace
@@ -74,7 +75,8 @@ def _matrix(frame: VideoFrame) -> int:
 def _copy_colours(source: VideoFrame, target: VideoFrame) -> None:
     target.color_primaries = source.color_primaries
     target.color_trc = source.color_trc
-    target.colorspace = Colorspace.ITU709 if source.format.is_rgb else source.colorspace
+    # named where it was understood: of fewer lines, the same colours would be taken for bt601
+    target.colorspace = Colorspace.ITU709 if source.format.is_rgb else matrix_of(source)
     target.color_range = source.color_range
 
 
