@@ -225,6 +225,7 @@ def test_titles_and_names_of_json() -> None:
     )
     text = f"[{one}, {two}]"
     assert read_json(text) == [NamedRange(1, 2, "a b", "one"), NamedRange(1, 2)]
+    assert read_json('[{"start": 1, "end": 4, "peak": 2.5}]') == [NamedRange(1, 4, peak=2.5)]
     assert read_json("[]") == []
 
 

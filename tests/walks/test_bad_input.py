@@ -432,7 +432,7 @@ def _interrupt(process: subprocess.Popen[str], number: signal.Signals) -> Run:
     process.send_signal(number)
     run = ended(process)
     assert (run.code, run.out) == (130, ""), run
-    assert "interrupted; run the same command again to go on from here" in run.err
+    assert "interrupted; what is done is kept: run the same command again" in run.err
     assert run.seconds < 2
     return run
 

@@ -35,6 +35,7 @@ class NamedRange:
     end: float
     title: str = ""
     name: str = ""  # wished for the file that is made of it
+    peak: float | None = None  # where it is best
 
 
 _TIME = r"(?:(?:\d+:)?\d+:)?\d+(?:[.,]\d*)?"
@@ -170,8 +171,10 @@ _ENTRIES = ("clips", "highlights", "plan")
 
 
 def read_json(text: str) -> list[NamedRange]:
-    """The ranges of a JSON list of `[start, end]` or `{"start", "end", "title"?, "name"?}`, or of a document
-    that holds one as `clips`, `highlights` or `plan`. Times are seconds or clocks (`"12:31.5"`).
+    """The ranges of a JSON list of `[start, end]` or `{"start", "end", "title"?, "name"?, "peak"?}`.
+
+    It may also be a document that holds such a list as `clips`, `highlights` (whose `clip_start` and
+    `clip_end` count) or `plan`. Times are seconds or clocks (`"12:31.5"`).
 
     Raises:
         UsageError: no JSON, or no list in it.
@@ -203,7 +206,9 @@ def _entry(entry: object, where: str) -> NamedRange:
         for first, end in _PAIRS:
             if first in members and end in members:
                 title, name = (one_line(str(members.get(key) or "")) for key in ("title", "name"))
-                return NamedRange(_time(members[first], where), _time(members[end], where), title, name)
+                peak = None if members.get("peak") is None else _time(members["peak"], where)
+                times = _time(members[first], where), _time(members[end], where)
+                return NamedRange(*times, title, name, peak)
     raise RangeError(f"{where}: there is no start and end in {one_line(json.dumps(entry), 60)}")
 
 
