@@ -14,7 +14,7 @@ from pathlib import Path
 from tldr_highlight.clips.document import ClipDoc, CutDoc, FailureDoc, PlanDoc, PlannedDoc
 from tldr_highlight.clips.names import POSTER, Template, paths, safe
 from tldr_highlight.clips.origins import label, stem_of
-from tldr_highlight.errors import CutError, UsageError
+from tldr_highlight.errors import OutputError, TldrError, UsageError
 from tldr_highlight.highlights.ranges import NamedRange, RangeList
 from tldr_highlight.media.cut import cut
 from tldr_highlight.media.plan import plan
@@ -82,15 +82,20 @@ def cut_order(
         say(f"note: {warning}")
     document: CutDoc = {"source": order.label, "clips": [], "errors": []}
     quick = _cut_quickly(order, info, specs, say) if order.instant else set[Path]()
+    left = list(enumerate(specs))
     try:
-        outcomes = cut(info, specs, options=order.options, on_progress=_teller(len(specs), progress))
-        for index, (spec, outcome) in enumerate(zip(specs, outcomes, strict=True)):
+        for outcome in cut(info, specs, options=order.options, on_progress=_teller(len(specs), progress)):
+            index, spec = left.pop(0)
             progress(_stage(index, len(specs)), 1, 1)
             if isinstance(outcome, ClipResult):
                 quick.discard(spec.path)
                 document["clips"].append(_clip(outcome))
             else:
                 document["errors"].append(_failure(index, spec, outcome))
+    except OutputError as error:
+        if not document["clips"]:
+            raise
+        document["errors"] += [_failure(index, spec, error) for index, spec in left]
     finally:
         for path in quick:  # what stands under a name in the end is exact
             path.unlink(missing_ok=True)
@@ -193,5 +198,5 @@ def _planned(planned: ClipPlan) -> PlannedDoc:
     }
 
 
-def _failure(index: int, spec: ClipSpec, error: CutError) -> FailureDoc:
+def _failure(index: int, spec: ClipSpec, error: TldrError) -> FailureDoc:
     return {"index": index, "code": error.code, "message": str(error), "range": [spec.start, spec.end]}
