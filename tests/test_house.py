@@ -179,7 +179,9 @@ def test_files_named_in_the_pages_exist() -> None:
         "docs/architecture.md",
         *(f"docs/decisions/{p.name}" for p in ROOT.glob("docs/decisions/0*.md")),
     ):
-        for name in re.findall(r"`((?:media|analysis|highlights|pipeline|clips|cli|core)/[\w./-]*)`", text(page)):
+        for name in re.findall(
+            r"`((?:media|analysis|highlights|pipeline|clips|cli|core)/[\w./-]*)`", text(page)
+        ):
             assert (SRC / name).exists(), f"{page}: {name}"
 
 

@@ -134,6 +134,9 @@ def test_a_list_is_read_by_the_kind_of_its_file(tmp_path: Path) -> None:
         assert back[-1].start == pytest.approx(400, abs=0.05)
     with pytest.raises(NotFoundError, match="no list of ranges at"):
         read_ranges(tmp_path / "none.csv", frame_rate=Fraction(25), duration=1)
+    for name, words in ((".", "Is a directory"), ("a" * 300, "File name too long"), ("a\0", "null byte")):
+        with pytest.raises(UsageError, match=f"is no list of ranges: .*{words}"):
+            read_ranges(Path(name), frame_rate=Fraction(25), duration=1)
     (tmp_path / "bad.csv").write_bytes(b"\xff\xfe1")
     with pytest.raises(UsageError, match="is not UTF-8 text"):
         read_ranges(tmp_path / "bad.csv", frame_rate=Fraction(25), duration=1)

@@ -126,7 +126,7 @@ def test_a_wrong_request(tmp_path: Path, film: Path, case: str) -> None:
     assert tree(tmp_path) == before
 
 
-@pytest.mark.parametrize("case", ["export", "dimensions", "empty folder", "glob"])
+@pytest.mark.parametrize("case", [c for c in USAGE if c != "no dimensions"])
 def test_a_wrong_request_in_json(tmp_path: Path, film: Path, case: str) -> None:
     arguments, code, _ = USAGE[case]
     (tmp_path / "film.mp4").hardlink_to(film)

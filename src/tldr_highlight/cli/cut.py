@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import sys
 from collections.abc import Sequence
 from enum import StrEnum
@@ -225,7 +226,7 @@ def _watermark(
 
     if not text:
         return None
-    image = Path(text) if Path(text).is_file() else None
+    image = Path(text) if os.path.isfile(text) else None
     if image is None and Path(text).suffix.lower() in PICTURES:
         raise NotFoundError(f"there is no picture {text} for the watermark")
     return Watermark(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import re
 import string
 import unicodedata
@@ -142,7 +143,7 @@ def _numbered(out: Path, name: str, number: int) -> Path:
 def _in_use(path: Path, keep: Collection[Path]) -> bool:
     """Whether a clip, or its poster, would take the place of a folder or of a file to keep."""
     return any(
-        file.is_dir() or (file.exists() and any(k.exists() and file.samefile(k) for k in keep))
+        file.is_dir() or (file.exists() and any(os.path.exists(k) and file.samefile(k) for k in keep))
         for file in (path, path.with_suffix(POSTER))
     )
 

@@ -106,10 +106,14 @@ def open_list(path: Path) -> RangeList:
         NotFoundError: no such file.
         UsageError: no UTF-8 text, or larger than 16 MiB.
     """
-    if not path.is_file():
-        raise NotFoundError(f"no list of ranges at {path}")
-    with path.open("rb") as file:
-        return load_list(file, str(path), _KINDS.get(path.suffix.lower()))
+    try:
+        with path.open("rb") as file:
+            return load_list(file, str(path), _KINDS.get(path.suffix.lower()))
+    except FileNotFoundError as error:
+        raise NotFoundError(f"no list of ranges at {path}") from error
+    except (OSError, ValueError) as error:
+        reason = getattr(error, "strerror", None) or error
+        raise UsageError(f"{one_line(str(path), 60)} is no list of ranges: {reason}") from error
 
 
 def load_list(file: BinaryIO, name: str, kind: str | None = None) -> RangeList:
