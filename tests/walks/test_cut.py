@@ -19,6 +19,7 @@ import pytest
 from PIL import Image
 
 from tests.media.conftest import Made
+from tests.media.server import Server
 from tests.media_maker import Content, Recipe, make, read
 from tests.walks.command import COMMAND, Run, ended, environment, left_over, run, start, tree, until
 from tests.walks.test_bad_input import NAMES, mounted
@@ -121,6 +122,25 @@ def test_the_sound_of_another_file(tmp_path: Path, made: Made) -> None:
     done = cut(silent, "1.5-3", "--audio", sound, "--json", cwd=tmp_path)
     (clip,) = done.document["clips"]
     exact(made, clip, tmp_path)
+
+
+def test_a_source_on_a_server(tmp_path: Path, made: Made) -> None:
+    with Server({"/a/v.mp4?key=secret": made.path.read_bytes()}) as server:
+        arguments = (server.url("/a/v.mp4?key=secret"), "1.5-3", "--header", "Cookie: secret", "--json")
+        closed = cut(*arguments, cwd=tmp_path)
+        assert (closed.code, closed.error) == (2, "source_url_not_allowed")
+        assert server.connections == 0
+        (tmp_path / ".env").write_text("TLDR_ALLOW_NETWORKS=127.0.0.0/8\n")
+        done = cut(*arguments, cwd=tmp_path)
+        missing = cut(server.url("/b.mp4?key=secret"), "1.5-3", cwd=tmp_path)
+    assert done.code == 0, done
+    assert done.document["source"] == server.url("/a/v.mp4?...")
+    (clip,) = done.document["clips"]
+    assert clip["file"] == "clips/v-00-00-01.500-00-00-03.000.mp4"
+    exact(made, clip, tmp_path)
+    assert {told["cookie"] for told in server.told[:-1]} == {"secret"}
+    assert (missing.code, missing.out) == (5, "")
+    assert not any("secret" in shown.out + shown.err for shown in (closed, done, missing))
 
 
 def test_instant_copies_are_replaced_by_exact_clips(tmp_path: Path, made: Made) -> None:

@@ -126,8 +126,10 @@ def cut(
     """Cut exact clips out of a video: copied where that is exact, encoded where it is not, all verified."""
     from tldr_highlight.clips.cutter import Order, plan_order  # noqa: PLC0415
     from tldr_highlight.clips.names import DEFAULT, Template  # noqa: PLC0415
+    from tldr_highlight.core.egress import Policy  # noqa: PLC0415
     from tldr_highlight.highlights.document import dumps  # noqa: PLC0415
     from tldr_highlight.media.types import CutOptions  # noqa: PLC0415
+    from tldr_highlight.settings import Settings  # noqa: PLC0415
 
     if instant and (encode or watermark):
         raise UsageError(f"--instant makes copies first: --{'encode' if encode else 'watermark'} cannot hold")
@@ -149,6 +151,7 @@ def cut(
         instant=instant,
         posters=poster,
         limit=timeout,
+        policy=Policy.of(Settings()),
         keep=[Path(name) for name in (listed, watermark) if name],
     )
     document = plan_order(order) if dry_run else _cut(order)

@@ -5,8 +5,10 @@ look at the source -> read the ranges -> name the clips -> plan them, or cut the
 
 from __future__ import annotations
 
+import contextlib
 import os
-from collections.abc import Callable, Sequence
+import tempfile
+from collections.abc import Callable, Generator, Sequence
 from dataclasses import dataclass, field, replace
 from fractions import Fraction
 from pathlib import Path
@@ -14,11 +16,14 @@ from pathlib import Path
 from tldr_highlight.clips.document import ClipDoc, CutDoc, FailureDoc, PlanDoc, PlannedDoc
 from tldr_highlight.clips.names import POSTER, Template, paths, safe
 from tldr_highlight.clips.origins import label, stem_of
+from tldr_highlight.core.egress import Egress, Policy
+from tldr_highlight.core.files import output_errors
 from tldr_highlight.errors import OutputError, TldrError, UsageError
 from tldr_highlight.highlights.ranges import NamedRange, RangeList
 from tldr_highlight.media.cut import cut
 from tldr_highlight.media.plan import plan
 from tldr_highlight.media.probe import probe
+from tldr_highlight.media.remote import opened
 from tldr_highlight.media.types import ClipPlan, ClipResult, ClipSpec, CutOptions, MediaInfo, Origin
 
 Progress = Callable[[str, float, float], None]
@@ -41,6 +46,7 @@ class Order:
     instant: bool = False  # quick copies first, each replaced by the exact clip
     posters: bool = False  # a picture of each clip beside it
     limit: float = 300.0  # seconds that one clip may take
+    policy: Policy = field(default_factory=Policy)  # of addresses
     keep: Sequence[Path] = ()  # files that no clip may replace
 
     @property
@@ -55,11 +61,11 @@ def plan_order(order: Order) -> PlanDoc:
     Raises:
         TldrError: the source cannot be used, or the ranges not be read.
     """
-    info, specs = _prepared(order)
     document: PlanDoc = {"source": order.label, "plan": [], "errors": []}
-    for index, (spec, outcome) in enumerate(
-        zip(specs, plan(info, specs, options=order.options), strict=True)
-    ):
+    with _looked_at(order) as info:
+        specs = _specs(order, info)
+        outcomes = plan(info, specs, options=order.options)
+    for index, (spec, outcome) in enumerate(zip(specs, outcomes, strict=True)):
         if isinstance(outcome, ClipPlan):
             document["plan"].append(_planned(outcome))
         else:
@@ -77,11 +83,31 @@ def cut_order(
     Raises:
         TldrError: the source cannot be used, the ranges not be read, or nothing be written.
     """
-    info, specs = _prepared(order)
-    for warning in info.warnings:
-        say(f"note: {warning}")
     document: CutDoc = {"source": order.label, "clips": [], "errors": []}
-    quick = _cut_quickly(order, info, specs, say) if order.instant else set[Path]()
+    with contextlib.ExitStack() as stack:
+        info = stack.enter_context(_looked_at(order))
+        for warning in info.warnings:
+            say(f"note: {warning}")
+        specs = _specs(order, info)
+        stack.enter_context(_folder(order.out))
+        quick = _cut_quickly(order, info, specs, say) if order.instant else set[Path]()
+        try:
+            _cut(order, info, specs, document, quick, progress)
+        finally:
+            for path in quick:  # what stands under a name in the end is exact
+                path.unlink(missing_ok=True)
+    return document
+
+
+def _cut(
+    order: Order,
+    info: MediaInfo,
+    specs: Sequence[ClipSpec],
+    document: CutDoc,
+    quick: set[Path],
+    progress: Progress,
+) -> None:
+    """Make the exact clips and list them; those that were made are no longer `quick` ones."""
     left = list(enumerate(specs))
     try:
         for outcome in cut(info, specs, options=order.options, on_progress=_teller(len(specs), progress)):
@@ -96,15 +122,43 @@ def cut_order(
         if not document["clips"]:
             raise
         document["errors"] += [_failure(index, spec, error) for index, spec in left]
+
+
+# --- preparing -----------------------------------------------------------------------------------------
+
+
+@contextlib.contextmanager
+def _looked_at(order: Order) -> Generator[MediaInfo]:
+    """What the source is; it stays open for as long as the block lasts."""
+    with contextlib.ExitStack() as stack:
+        egress = stack.enter_context(Egress(order.policy))
+        source = stack.enter_context(opened(order.source, egress))
+        sound = stack.enter_context(opened(order.sound, egress)) if order.sound else None
+        yield probe(source, sound=sound)
+
+
+@contextlib.contextmanager
+def _folder(out: Path) -> Generator[None]:
+    """A folder that can be written into; one that was made for nothing goes again.
+
+    Raises:
+        OutputError: there is none.
+    """
+    there = out.exists()
+    with output_errors(out):
+        out.mkdir(parents=True, exist_ok=True)
+        with tempfile.TemporaryFile(dir=out):
+            pass
+    try:
+        yield
     finally:
-        for path in quick:  # what stands under a name in the end is exact
-            path.unlink(missing_ok=True)
-    return document
+        if not there:
+            with contextlib.suppress(OSError):  # it holds something
+                out.rmdir()
 
 
-def _prepared(order: Order) -> tuple[MediaInfo, list[ClipSpec]]:
-    """What the source is, and the clips that are asked for, each with a name of its own."""
-    info = probe(order.source, sound=order.sound)
+def _specs(order: Order, info: MediaInfo) -> list[ClipSpec]:
+    """The clips that are asked for, each with a name of its own."""
     ranges = [*order.ranges]
     if order.listed:
         rate = info.video.frame_rate if info.video else Fraction(25)
@@ -123,7 +177,7 @@ def _prepared(order: Order) -> tuple[MediaInfo, list[ClipSpec]]:
     ]
     inputs = [origin for origin in (order.source, order.sound) if isinstance(origin, Path)]
     files = paths(names, order.out, [*order.keep, *inputs])
-    return info, [_spec(r, file, order) for r, file in zip(ranges, files, strict=True)]
+    return [_spec(r, file, order) for r, file in zip(ranges, files, strict=True)]
 
 
 def _spec(wanted: NamedRange, file: Path, order: Order) -> ClipSpec:
