@@ -17,13 +17,14 @@ import av
 from av.audio.frame import AudioFrame
 from av.audio.stream import AudioStream
 from av.codec.context import Flags
+from av.container import OutputContainer
 from av.error import FFmpegError
 from av.video.codeccontext import VideoCodecContext
 from av.video.frame import PictureType, VideoFrame
 from av.video.stream import VideoStream
 
 from tldr_highlight.media.probe import AnyPacket
-from tldr_highlight.media.quality import clip_size, rung
+from tldr_highlight.media.quality import clip_size, rung, upright_aspect
 from tldr_highlight.media.samples import Block, aac_rate, layout_of
 from tldr_highlight.media.types import CutOptions, MediaInfo, VideoInfo
 from tldr_highlight.media.upright import Upright
@@ -43,6 +44,48 @@ FINEST_TICK = 10_000_000
 """Ticks per second above which timebases are rounded; MP4's and x264's counters are 32 bits wide."""
 
 
+def new_mp4(path: Path, rate: int) -> OutputContainer:
+    """An MP4 to write to: index first, no trace of the tool, edit lists exact to the sample at `rate` Hz."""
+    options = {"movflags": "+faststart", "fflags": "+bitexact", "movie_timescale": str(rate or 90_000)}
+    return av.open(f"file:{path}", "w", format="mp4", options=options)
+
+
+class SoundTrack:
+    """The AAC of an MP4 being written. Raises what `Writer` raises."""
+
+    def __init__(self, container: OutputContainer, info: MediaInfo, options: CutOptions) -> None:
+        """Nothing is added to the container before `open`; without sound in `info` nothing ever is."""
+        self.samples = 0  # written so far
+        self.rate = aac_rate(info.audio.sample_rate) if info.audio else 0  # Hz
+        self.layout = layout_of(info.audio) if info.audio else "stereo"
+        self.loudness = options.loudness  # LUFS it is to have
+        self._container = container
+        self._bit_rate = rung(options).audio_bit_rate
+        self._stream: AudioStream | None = None
+
+    def open(self) -> AudioStream:
+        """Add the stream to the container, once."""
+        if self._stream is None:
+            self._stream = self._container.add_stream("aac", rate=self.rate)
+            self._stream.codec_context.layout = self.layout
+            self._stream.codec_context.bit_rate = self._bit_rate
+            self._stream.codec_context.flags |= Flags.bitexact  # or it signs the first frame
+        return self._stream
+
+    def write(self, block: Block) -> None:
+        """Append samples."""
+        frame = AudioFrame.from_ndarray(block, "fltp", self.layout)
+        frame.sample_rate = self.rate
+        frame.pts, frame.time_base = self.samples, Fraction(1, self.rate)
+        self.samples += block.shape[1]
+        self._container.mux(self.open().encode(frame))
+
+    def finish(self) -> None:
+        """Write what is left."""
+        if self._stream:
+            self._container.mux(self._stream.encode(None))
+
+
 class Writer:
     """An MP4 being written, as a context manager. Call `finish` inside it, or the file is not complete.
 
@@ -58,17 +101,14 @@ class Writer:
             WatermarkError: the one in `options` cannot be put on.
         """
         self.pts: list[int] = []  # of the pictures written, in `self.tick`
-        self.samples = 0  # written so far
-        self.rate = aac_rate(info.audio.sample_rate) if info.audio else 0  # Hz
-        self.layout = layout_of(info.audio) if info.audio else "stereo"
         self.tick = Fraction(1, tick.denominator if tick.denominator <= FINEST_TICK else 1_000_000)
         self._info = info
         self._options = options
         self._size = clip_size(info.video, options) if info.video else (0, 0)
         self._overlay = _overlay(info.video, options)
-        self._container = av.open(f"file:{path}", "w", format="mp4", options=_muxing(self.rate))
+        self._container = new_mp4(path, aac_rate(info.audio.sample_rate) if info.audio else 0)
+        self.sound = SoundTrack(self._container, info, options)
         self._video: VideoStream | None = None
-        self._audio: AudioStream | None = None
         self._upright: Upright | None = None
         self._held: VideoFrame | None = None  # encoded when the next one tells how long it is shown
         self._durations: dict[int, int] = {}
@@ -96,23 +136,12 @@ class Writer:
         self._encode_held(at)
         self._held = upright
 
-    def sound(self, block: Block) -> None:
-        """Append samples."""
-        if self._audio is None:
-            self._audio = self._add_audio()
-        frame = AudioFrame.from_ndarray(block, "fltp", self.layout)
-        frame.sample_rate = self.rate
-        frame.pts, frame.time_base = self.samples, Fraction(1, self.rate)
-        self.samples += block.shape[1]
-        self._container.mux(self._audio.encode(frame))
-
     def finish(self, end: int) -> None:
         """Write what is left; the last picture is shown until `end` ticks."""
         self._encode_held(end)
         if self._video:
             self._mux_pictures(None)
-        if self._audio:
-            self._container.mux(self._audio.encode(None))
+        self.sound.finish()
 
     def _opened(self, frame: VideoFrame) -> Upright:
         """What turns pictures into the encoder's, made for the first one."""
@@ -121,7 +150,7 @@ class Writer:
             self._upright = Upright(self._info.video, *self._size, "yuv420p")
             self._video = self._add_video(self._info.video, self._upright(frame))
             if self._info.audio:
-                self._audio = self._add_audio()
+                self.sound.open()
         return self._upright
 
     def _add_video(self, video: VideoInfo, upright: VideoFrame) -> VideoStream:
@@ -134,17 +163,10 @@ class Writer:
         context.time_base = self.tick
         context.gop_size = max(1, round(GOP_SECONDS * min(video.frame_rate, Fraction(120))))
         context.thread_count = THREADS
-        context.sample_aspect_ratio = _aspect(video)
+        context.sample_aspect_ratio = upright_aspect(video)
         context.color_range, context.colorspace = upright.color_range, upright.colorspace
         context.color_primaries, context.color_trc = upright.color_primaries, upright.color_trc
         _keep_fields(context, upright)
-        return stream
-
-    def _add_audio(self) -> AudioStream:
-        stream = self._container.add_stream("aac", rate=self.rate)
-        stream.codec_context.layout = self.layout
-        stream.codec_context.bit_rate = rung(self._options).audio_bit_rate
-        stream.codec_context.flags |= Flags.bitexact  # or it signs the first frame
         return stream
 
     def _encode_held(self, until: int) -> None:
@@ -163,11 +185,6 @@ class Writer:
             self._container.mux(packet)
 
 
-def _muxing(rate: int) -> dict[str, str]:
-    """How libav is to write: index first, no trace of the tool, edit list exact to the sample."""
-    return {"movflags": "+faststart", "fflags": "+bitexact", "movie_timescale": str(rate or 90_000)}
-
-
 def _encoding(options: CutOptions, size: tuple[int, int]) -> dict[str, str]:
     large = {"rc-lookahead": "3", "bf": "0"} if size[0] * size[1] > LARGE_PIXELS else {}
     return {
@@ -183,12 +200,7 @@ def _encoding(options: CutOptions, size: tuple[int, int]) -> dict[str, str]:
 def _overlay(video: VideoInfo | None, options: CutOptions) -> Overlay | None:
     if video is None or options.watermark is None:
         return None
-    return Overlay(options.watermark, clip_size(video, options), _aspect(video))
-
-
-def _aspect(video: VideoInfo) -> Fraction:
-    """Shape of the upright clip's pixels."""
-    return 1 / video.sample_aspect if video.rotation in {90, 270} else video.sample_aspect
+    return Overlay(options.watermark, clip_size(video, options), upright_aspect(video))
 
 
 def _keep_fields(context: VideoCodecContext, frame: VideoFrame) -> None:

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import contextlib
 import math
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from fractions import Fraction
 
@@ -52,20 +52,11 @@ class Loudness:
         return 10 ** (min(target - self.integrated, room, MOST_GAIN) / 20)
 
 
-def gain_for(
-    source: Source, ranges: Sequence[tuple[float, float]], rate: int, layout: str, target: float
-) -> float:
-    """The factor that brings the sound of `ranges` (media seconds) together to `target` LUFS.
-
-    Reads the sound of the ranges once, and nothing else.
-    """
-
-    def blocks() -> Iterator[Block]:
-        for start, end in ranges:
-            samples = Samples(source.sounds(start), rate, layout, round(start * rate))
-            yield from samples.until(round(end * rate), pad=False)
-
-    return measure(blocks(), rate, layout).gain(target)
+def gain_for(source: Source, span: tuple[float, float], rate: int, layout: str, target: float) -> float:
+    """The factor that brings the sound between two media seconds to `target` LUFS; reads nothing else."""
+    start, end = span
+    samples = Samples(source.sounds(start), rate, layout, round(start * rate))
+    return measure(samples.until(round(end * rate), pad=False), rate, layout).gain(target)
 
 
 def measure(blocks: Iterable[Block], rate: int, layout: str) -> Loudness:

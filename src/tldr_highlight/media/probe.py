@@ -537,7 +537,7 @@ def _estimate(container: InputContainer, used: Sequence[Stream], look: _Look, st
 def _video_info(stream: VideoStream, look: _Look) -> VideoInfo:
     gaps = _gaps(look)
     variable = _variable(gaps, float(stream.time_base or 0))
-    rotation, flipped = _orientation(_first_picture(stream, look))
+    rotation, flipped = orientation(_first_picture(stream, look))
     distances = [b - a for a, b in itertools.pairwise(sorted(look.keys))]
     return VideoInfo(
         index=stream.index,
@@ -621,7 +621,7 @@ def decoded(stream: VideoStream, packet: AnyPacket | None) -> list[VideoFrame]:
     return stream.codec_context.decode(packet)  # pyright: ignore[reportUnknownMemberType]
 
 
-def _orientation(frame: VideoFrame | None) -> tuple[int, bool]:
+def orientation(frame: VideoFrame | None) -> tuple[int, bool]:
     """Clockwise degrees to show a picture upright, and whether to flip it before."""
     if frame is None:
         return 0, False

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from fractions import Fraction
 
 from tldr_highlight.media.types import CutOptions, MediaInfo, Quality, VideoInfo
 
@@ -50,6 +51,11 @@ def upright_size(video: VideoInfo) -> tuple[int, int]:
     """Width and height of the source's pictures as they are shown."""
     lying = video.rotation in {90, 270}
     return (video.height, video.width) if lying else (video.width, video.height)
+
+
+def upright_aspect(video: VideoInfo) -> Fraction:
+    """Width of one pixel over its height, as they are shown."""
+    return 1 / video.sample_aspect if video.rotation in {90, 270} else video.sample_aspect
 
 
 def forced(options: CutOptions, info: MediaInfo) -> str | None:

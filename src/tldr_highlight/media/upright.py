@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from fractions import Fraction
 
+import numpy as np
 from av.filter.graph import Graph
 from av.video.format import VideoFormat
 from av.video.frame import VideoFrame
@@ -58,6 +59,21 @@ class Upright:
             _copy_colours(frame, flat)
             flat.color_range = ColorRange.MPEG
         return flat
+
+
+def framed(frame: VideoFrame, width: int, height: int) -> VideoFrame:
+    """The picture, 8-bit 4:2:0 of limited range, in the middle of a black one of `width` x `height`."""
+    if (frame.width, frame.height) == (width, height):
+        return frame
+    black = VideoFrame(width, height, "yuv420p")
+    for plane, inner, value, step in zip(black.planes, frame.planes, (16, 128, 128), (1, 2, 2), strict=True):
+        pixels = np.frombuffer(memoryview(plane), np.uint8).reshape(-1, plane.line_size)
+        pixels[:] = value
+        x, y = (width - frame.width) // 4 * 2 // step, (height - frame.height) // 4 * 2 // step
+        shown = np.frombuffer(memoryview(inner), np.uint8).reshape(-1, inner.line_size)
+        pixels[y : y + inner.height, x : x + inner.width] = shown[:, : inner.width]
+    _copy_colours(frame, black)
+    return black
 
 
 def is_full_range(frame: VideoFrame) -> bool:
