@@ -309,7 +309,8 @@ def test_a_thousand_ranges_planned_and_a_quarter_of_them_cut(tmp_path: Path, mad
     arguments = (small.path, "--ranges", "many.csv", "--name", "{index:04}", "--json")
     planned = cut(*arguments, "--dry-run", cwd=tmp_path).document
     assert (len(planned["plan"]), planned["errors"]) == (1000, [])
-    (tmp_path / "many.csv").write_text("".join((tmp_path / "many.csv").open().readlines()[:250]))
+    lines = (tmp_path / "many.csv").read_text().splitlines()[:250]
+    (tmp_path / "many.csv").write_text("\n".join(lines))
     done = cut(*arguments, cwd=tmp_path)
     assert done.code == 0
     assert [c["file"] for c in done.document["clips"]] == [f"clips/{i:04}.mp4" for i in range(1, 251)]
