@@ -8,7 +8,7 @@ from __future__ import annotations
 import contextlib
 import os
 import tempfile
-from collections.abc import Callable, Generator, Sequence
+from collections.abc import Callable, Generator, Iterator, Sequence
 from dataclasses import dataclass, field, replace
 from fractions import Fraction
 from pathlib import Path
@@ -16,14 +16,12 @@ from pathlib import Path
 from tldr_highlight.clips.document import ClipDoc, CutDoc, FailureDoc, PlanDoc, PlannedDoc
 from tldr_highlight.clips.names import POSTER, Template, paths, safe
 from tldr_highlight.clips.origins import label, stem_of
-from tldr_highlight.core.egress import Egress, Policy
+from tldr_highlight.core.egress import Policy
 from tldr_highlight.core.files import output_errors
-from tldr_highlight.errors import OutputError, TldrError, UsageError
+from tldr_highlight.errors import CutError, OutputError, TldrError, UsageError
 from tldr_highlight.highlights.ranges import NamedRange, RangeList
-from tldr_highlight.media.cut import cut
-from tldr_highlight.media.plan import plan
-from tldr_highlight.media.probe import probe
-from tldr_highlight.media.remote import opened
+from tldr_highlight.media.job import cut_apart, inspect, plan_apart
+from tldr_highlight.media.sandbox import ProcessLimits
 from tldr_highlight.media.types import ClipPlan, ClipResult, ClipSpec, CutOptions, MediaInfo, Origin
 
 Progress = Callable[[str, float, float], None]
@@ -62,9 +60,9 @@ def plan_order(order: Order) -> PlanDoc:
         TldrError: the source cannot be used, or the ranges not be read.
     """
     document: PlanDoc = {"source": order.label, "plan": [], "errors": []}
-    with _looked_at(order) as info:
-        specs = _specs(order, info)
-        outcomes = plan(info, specs, options=order.options)
+    info = inspect(order.source, sound=order.sound, policy=order.policy)
+    specs = _specs(order, info)
+    outcomes = plan_apart(info, specs, options=order.options, policy=order.policy)
     for index, (spec, outcome) in enumerate(zip(specs, outcomes, strict=True)):
         if isinstance(outcome, ClipPlan):
             document["plan"].append(_planned(outcome))
@@ -84,12 +82,11 @@ def cut_order(
         TldrError: the source cannot be used, the ranges not be read, or nothing be written.
     """
     document: CutDoc = {"source": order.label, "clips": [], "errors": []}
-    with contextlib.ExitStack() as stack:
-        info = stack.enter_context(_looked_at(order))
-        for warning in info.warnings:
-            say(f"note: {warning}")
-        specs = _specs(order, info)
-        stack.enter_context(_folder(order.out))
+    info = inspect(order.source, sound=order.sound, policy=order.policy)
+    for warning in info.warnings:
+        say(f"note: {warning}")
+    specs = _specs(order, info)
+    with _folder(order.out):
         quick = _cut_quickly(order, info, specs, say) if order.instant else set[Path]()
         try:
             _cut(order, info, specs, document, quick, progress)
@@ -110,7 +107,7 @@ def _cut(
     """Make the exact clips and list them; those that were made are no longer `quick` ones."""
     left = list(enumerate(specs))
     try:
-        for outcome in cut(info, specs, options=order.options, on_progress=_teller(len(specs), progress)):
+        for outcome in _outcomes(order, info, specs, order.options, _teller(len(specs), progress)):
             index, spec = left.pop(0)
             progress(_stage(index, len(specs)), 1, 1)
             if isinstance(outcome, ClipResult):
@@ -124,17 +121,20 @@ def _cut(
         document["errors"] += [_failure(index, spec, error) for index, spec in left]
 
 
+def _outcomes(
+    order: Order,
+    info: MediaInfo,
+    specs: Sequence[ClipSpec],
+    options: CutOptions,
+    on_progress: Callable[[int, float], None] | None = None,
+) -> Iterator[ClipResult | CutError]:
+    limits = ProcessLimits(seconds=order.limit)
+    return cut_apart(
+        info, specs, options=options, policy=order.policy, limits=limits, on_progress=on_progress
+    )
+
+
 # --- preparing -----------------------------------------------------------------------------------------
-
-
-@contextlib.contextmanager
-def _looked_at(order: Order) -> Generator[MediaInfo]:
-    """What the source is; it stays open for as long as the block lasts."""
-    with contextlib.ExitStack() as stack:
-        egress = stack.enter_context(Egress(order.policy))
-        source = stack.enter_context(opened(order.source, egress))
-        sound = stack.enter_context(opened(order.sound, egress)) if order.sound else None
-        yield probe(source, sound=sound)
 
 
 @contextlib.contextmanager
@@ -192,7 +192,7 @@ MOST_RANGES = 10_000
 def _cut_quickly(order: Order, info: MediaInfo, specs: Sequence[ClipSpec], say: Say) -> set[Path]:
     """Copies of whole GOPs, what is too much of them hidden: 0.1 s each, right in players that honour it."""
     bare = [replace(spec, poster=None) for spec in specs]
-    outcomes = cut(info, bare, options=replace(order.options, mode="instant"))
+    outcomes = _outcomes(order, info, bare, replace(order.options, mode="instant"))
     made = {outcome.spec.path for outcome in outcomes if isinstance(outcome, ClipResult)}
     say(f"{len(made)} of {len(specs)} instant clips are in {order.out}; exact ones are replacing them")
     return made
