@@ -1,7 +1,8 @@
-"""Makes the file that the contestants read: `python -m benchmarks.analyse.source MINUTES OUT`.
+"""Makes the file that the contestants read: `python -m benchmarks.analyse.source MINUTES OUT [GOP]`.
 
 1080p30 H.264 High at 6 Mbit/s with a key picture every 2 s, AAC at 128 kbit/s, in MP4: what cameras,
-recorders and download buttons give. 64 s are encoded once (a whole number of GOPs *and* of AAC frames),
+recorders and download buttons give. Where a GOP of 10 s is asked for, key pictures come at cuts too, as on
+video sites. 64 s are encoded once (they begin with a key picture, and are a whole number of AAC frames),
 the rest is their packets again with later times, which costs seconds instead of hours.
 """
 
@@ -23,32 +24,36 @@ from av.video.stream import VideoStream
 from numpy.typing import NDArray
 
 WIDTH, HEIGHT, RATE, SOUND = 1920, 1080, 30, 48_000
-GOP = 2 * RATE
-PART = 64  # seconds: 32 GOPs, and 3000 AAC frames of 1024 samples
+GOP = 2  # seconds
+PART = 64  # seconds: 32 GOPs of 2 s, and 3000 AAC frames of 1024 samples
 SHOT = 5.3  # seconds between cuts, on purpose no multiple of the GOP
 
 Gray = NDArray[np.uint8]
 
 
-def make(minutes: float, path: Path, part: Path) -> None:
-    """Write `minutes` of video to `path`; `part` holds the encoded 64 seconds, made when missing."""
+def make(minutes: float, path: Path, part: Path, gop: int = GOP) -> None:
+    """Write `minutes` of video to `path`; `part` holds the encoded 64 seconds, made when missing.
+
+    Key pictures are `gop` seconds apart; where that is more than 2 s, cuts are key pictures as well.
+    """
     path.parent.mkdir(parents=True, exist_ok=True)
     if not part.exists():
         draft = part.with_suffix(".tmp.mp4")
-        _encode(draft)
+        _encode(draft, gop)
         draft.replace(part)
     draft = path.with_suffix(".tmp.mp4")
     _repeat(part, draft, minutes * 60)
     draft.replace(path)
 
 
-def _encode(path: Path) -> None:
+def _encode(path: Path, gop: int) -> None:
     with av.open(path, "w") as out:
         video = out.add_stream("libx264", rate=RATE)
         video.width, video.height, video.pix_fmt = WIDTH, HEIGHT, "yuv420p"
         video.bit_rate = 6_000_000
-        video.options = {"preset": "veryfast", "profile": "high", "g": str(GOP), "keyint_min": str(GOP),
-                         "sc_threshold": "0", "maxrate": "6500k", "bufsize": "6000k"}  # fmt: skip
+        even = {"keyint_min": str(gop * RATE), "sc_threshold": "0"} if gop <= GOP else {}
+        video.options = {"preset": "veryfast", "profile": "high", "g": str(gop * RATE), **even,
+                         "maxrate": "6500k", "bufsize": "6000k"}  # fmt: skip
         audio = out.add_stream("aac", rate=SOUND, layout="stereo")
         audio.bit_rate = 128_000
         sounds = _sounds()
@@ -161,5 +166,5 @@ def _repeat(part: Path, path: Path, seconds: float) -> None:
 
 
 if __name__ == "__main__":
-    minutes, path = float(sys.argv[1]), Path(sys.argv[2])
-    make(minutes, path, path.parent / "part.mp4")
+    minutes, path, gop = float(sys.argv[1]), Path(sys.argv[2]), int((*sys.argv, GOP)[3])
+    make(minutes, path, path.parent / ("part.mp4" if gop == GOP else f"part-g{gop}.mp4"), gop)
