@@ -267,7 +267,7 @@ def test_colours_are_named_as_in_the_source(media: Maker, tmp_path: Path) -> Non
 def test_full_range_becomes_limited(media: Maker, tmp_path: Path) -> None:
     made = media("mp4", pix_fmt="yuvj420p", full_range=True)
     _, before = stream_of(made.path)
-    _, after = stream_of(clip_of(made, tmp_path, 0, 0.2).spec.path)
+    _, after = stream_of(clip_of(made, tmp_path, 0, 0.2, options=CutOptions(mode="encode")).spec.path)
     assert after.color_range != 2
     assert np.abs(gray_of(before).astype(int) - gray_of(after)).mean() < 3
     assert after.to_ndarray()[:192].min() >= 26
@@ -283,7 +283,8 @@ def test_full_range_that_only_a_flag_tells(media: Maker, tmp_path: Path) -> None
 
 
 def test_kinds_of_pictures_are_chosen_anew(media: Maker, tmp_path: Path) -> None:
-    result = clip_of(media("mp4", bframes=0, gop=1), tmp_path, 1.0, 2.0)
+    encode = CutOptions(mode="encode")
+    result = clip_of(media("mp4", bframes=0, gop=1), tmp_path, 1.0, 2.0, options=encode)
     with av.open(result.spec.path) as container:
         assert sum(p.is_keyframe for p in container.demux(video=0)) == 1
 
@@ -500,7 +501,7 @@ def test_the_source_is_not_overwritten(media: Maker) -> None:
 
 
 def test_an_encoder_that_refuses_is_one_clip_s_problem(media: Maker, tmp_path: Path) -> None:
-    options = CutOptions(extra={"profile": "nonsense"})
+    options = CutOptions(mode="encode", extra={"profile": "nonsense"})
     outcome = clips_of(media("mp4"), tmp_path, (0.0, 1.0), options=options)[0]
     assert isinstance(outcome, CutError)
     assert list(tmp_path.iterdir()) == []
@@ -605,3 +606,29 @@ def test_any_info_will_do(media: Maker, tmp_path: Path) -> None:
     info = MediaInfo(**{f: getattr(made.info, f) for f in MediaInfo.__slots__} | {"duration": 0.1})
     made.assert_exact(next(iter(cut(info, [ClipSpec(1.0, 2.0, tmp_path / "a.mp4")]))), 1.0, 2.0)
     assert os.listdir(tmp_path) == ["a.mp4"]
+
+
+# --- instantly -----------------------------------------------------------------------------------------
+
+INSTANT = CutOptions(mode="instant")
+
+
+def test_an_instant_copy_begins_at_the_picture_asked_for(media: Maker, tmp_path: Path) -> None:
+    made = media("mp4")
+    result = clip_of(made, tmp_path, 1.0, 2.0, options=INSTANT)
+    assert result.method == "copy"
+    assert result.actual_start == 1.0
+    assert 2.0 <= result.actual_end <= 2.2
+    clip = read(result.spec.path)
+    count = round((result.actual_end - result.actual_start) * 25)
+    assert clip.numbers == list(range(25, 25 + count))
+    assert clip.times == [Fraction(i, 25) for i in range(count)]
+    assert clip.sound_start == 0
+    assert abs(lag(clip.samples, 48_000, 48_000)) == 0
+
+
+def test_an_instant_copy_of_what_cannot_be_copied_is_refused(media: Maker, tmp_path: Path) -> None:
+    outcome = clips_of(media("mp4", codec="libx265", bframes=3), tmp_path, (1.0, 2.0), options=INSTANT)[0]
+    assert isinstance(outcome, CutError)
+    assert "hevc" in str(outcome)
+    assert not list(tmp_path.iterdir())

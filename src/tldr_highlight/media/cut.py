@@ -8,10 +8,10 @@ long (slides, a still at the end while sound goes on), the clip cuts it at the v
 from __future__ import annotations
 
 import hashlib
-import math
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from fractions import Fraction
+from functools import partial
 from pathlib import Path
 
 from av.error import FFmpegError
@@ -21,17 +21,18 @@ from tldr_highlight.core.files import replacing
 from tldr_highlight.errors import CutError, RangeError
 from tldr_highlight.media.encode import Writer
 from tldr_highlight.media.frames import Picture, Source
-from tldr_highlight.media.samples import Samples
-from tldr_highlight.media.types import ClipResult, ClipSpec, CutOptions, MediaInfo
+from tldr_highlight.media.plan import (
+    HELD,
+    NotCopyableError,
+    check_range,
+    chosen,
+    range_text,
+    reason_of,
+)
+from tldr_highlight.media.smart import copy_range
+from tldr_highlight.media.sound import EncodedSound, Progress, SoundNotCopyableError
+from tldr_highlight.media.types import DEFAULTS, ClipResult, ClipSpec, CutMethod, CutOptions, MediaInfo
 from tldr_highlight.media.verify import Expected, verify
-
-HELD = 0.5
-"""Seconds from which a picture that stays is held, so that times no longer snap to pictures."""
-
-DEFAULTS = CutOptions()
-
-Progress = Callable[[float], None]
-"""Called with the media seconds of the clip that are done."""
 
 
 def cut(
@@ -67,9 +68,81 @@ def cut(
 
 def _attempt(source: Source, spec: ClipSpec, options: CutOptions, tell: Progress) -> ClipResult | CutError:
     try:
-        return make(source, [(spec.start, spec.end)], spec, options, tell)[0]
+        check_range(source.info, spec.start, spec.end, options)
+        try:
+            return _copied(source, spec, options, tell)
+        except NotCopyableError as reason:
+            if options.mode == "instant":
+                raise
+            return make(source, [(spec.start, spec.end)], spec, options, tell, str(reason))[0]
     except CutError as error:
         return error
+
+
+def _copied(source: Source, spec: ClipSpec, options: CutOptions, tell: Progress) -> ClipResult:
+    """Cut a clip by copying what can be copied.
+
+    Raises:
+        NotCopyableError: it has to be encoded; also where what was copied did not turn out right.
+    """
+    found = chosen(source, spec, options)
+    _not_onto_itself(source, spec)
+    start, end = (t * float(source.picture_tick) - source.info.start_time for t in (found.first, found.end))
+
+    def write(draft: Path, *, copy_sound: bool) -> _Written:
+        expected = copy_range(source, found, draft, options, tell, copy_sound=copy_sound)
+        return _Written(start, end, expected)
+
+    method = "smart" if found.encoded else "copy"
+    try:
+        try:
+            return _finished(
+                spec, method, reason_of(found), partial(write, copy_sound=options.loudness is None)
+            )
+        except SoundNotCopyableError:
+            return _finished(spec, method, reason_of(found), partial(write, copy_sound=False))
+    except NotCopyableError:
+        raise
+    except CutError as error:
+        raise NotCopyableError(f"copying went wrong: {error}") from error
+
+
+def _not_onto_itself(source: Source, spec: ClipSpec) -> None:
+    if spec.path.exists() and spec.path.samefile(source.info.path):
+        raise CutError(f"{spec.path.name} is the source itself: choose another name")
+
+
+def _finished(
+    spec: ClipSpec, method: CutMethod, reason: str, write: Callable[[Path], _Written]
+) -> ClipResult:
+    """Have a clip written, verify it, and only then let it appear.
+
+    Raises:
+        CutError: an encoder refused, or what was written is not right.
+        DiskFullError, OutputError: it cannot be written.
+    """
+    with replacing(spec.path) as draft:
+        try:
+            written = write(draft)
+        except FFmpegError as error:
+            if isinstance(error, OSError):
+                raise  # the disk's, and so for `replacing` to translate
+            raise CutError(f"the encoder gave up: {error.strerror}") from error
+        offset = verify(draft, written.expected)
+        with draft.open("rb") as file:
+            digest = hashlib.file_digest(file, "sha256").hexdigest()
+        size = draft.stat().st_size
+    return ClipResult(
+        spec=spec,
+        actual_start=written.start,
+        actual_end=written.end,
+        frames=len(written.expected.pts),
+        method=method,
+        reason=reason,
+        sync_ms=1000 * offset,
+        bytes=size,
+        sha256=digest,
+    )
 
 
 def make(
@@ -78,8 +151,9 @@ def make(
     spec: ClipSpec,
     options: CutOptions,
     tell: Progress,
+    reason: str = "asked for",
 ) -> tuple[ClipResult, float]:
-    """Write `ranges` of a source one after another into `spec.path`, which appears complete and verified.
+    """Encode `ranges` of a source one after another into `spec.path`, which appears complete and verified.
 
     The result's times are those of the first and the last range; beside it comes the length in seconds.
 
@@ -89,53 +163,21 @@ def make(
         DiskFullError, OutputError: it cannot be written.
     """
     for index, (start, end) in enumerate(ranges):
-        _check_range(index, start, end)
-    if spec.path.exists() and spec.path.samefile(source.info.path):
-        raise CutError(f"{spec.path.name} is the source itself: choose another name")
-    with replacing(spec.path) as draft:
         try:
-            written = _write(source, ranges, draft, options, tell)
-        except FFmpegError as error:
-            if isinstance(error, OSError):
-                raise  # the disk's, and so for `replacing` to translate
-            raise CutError(f"the encoder gave up: {error.strerror}") from error
-        offset = verify(draft, written.expected)
-        with draft.open("rb") as file:
-            digest = hashlib.file_digest(file, "sha256").hexdigest()
-        size = draft.stat().st_size
-    result = ClipResult(
-        spec=spec,
-        actual_start=written.start,
-        actual_end=written.end,
-        frames=len(written.expected.pts),
-        method="encode",
-        reason="asked for",
-        sync_ms=1000 * offset,
-        bytes=size,
-        sha256=digest,
-    )
-    return result, float(written.expected.end * written.expected.tick)
+            check_range(source.info, start, end, options)
+        except RangeError as error:
+            error.index = index
+            raise
+    _not_onto_itself(source, spec)
+    length = 0.0
 
+    def write(draft: Path) -> _Written:
+        nonlocal length
+        written = _write(source, ranges, draft, options, tell)
+        length = float(written.expected.end * written.expected.tick)
+        return written
 
-def _check_range(index: int, start: float, end: float) -> None:
-    text = range_text(start, end)
-    if not (math.isfinite(start) and math.isfinite(end)):
-        raise _bad(index, f"{text} is no range of time: give two numbers of seconds")
-    if start < 0:
-        raise _bad(index, f"{text} begins before the source does: start at 0 or later")
-    if start >= end:
-        raise _bad(index, f"{text} is empty or runs backwards: its end must be behind its start")
-
-
-def _bad(index: int, message: str) -> RangeError:
-    error = RangeError(message)
-    error.index = index
-    return error
-
-
-def range_text(start: float, end: float) -> str:
-    """A range as messages show it."""
-    return f"range {start:.10g}-{end:.10g} s"
+    return _finished(spec, "encode", reason, write), length
 
 
 # --- writing -------------------------------------------------------------------------------------------
@@ -172,7 +214,7 @@ def _write(
             base += length
         ticks = round(base / writer.tick)
         writer.finish(ticks)
-    expected = Expected(writer.tick, writer.pts, ticks, writer.rate, writer.samples)
+    expected = Expected(writer.tick, writer.pts, ticks, writer.sound.rate, writer.sound.samples)
     return _Written(spans[0][0], spans[-1][1], expected)
 
 
@@ -182,7 +224,7 @@ def _append_pictures(
     """Append a range at `base` seconds of the clip; return its true start and its length in seconds."""
     tick = source.picture_tick
     first = shown = None
-    sound = _Sound(source, writer, base)
+    sound = EncodedSound(source, writer.sound, base)
     for shown in _selected(source.pictures(wanted[0]), *wanted, source.info):
         if first is None:
             first = shown
@@ -209,55 +251,12 @@ def _append_sound(
     source: Source, writer: Writer, wanted: tuple[float, float], base: Fraction, tell: Progress
 ) -> tuple[float, Fraction]:
     """As `_append_pictures`, of a source without pictures."""
-    sound = _Sound(source, writer, base)
+    sound = EncodedSound(source, writer.sound, base)
     start = sound.begin(wanted[0])
     length = sound.rest(base, base + Fraction(wanted[1] - start), tell) - base
     if not length:
         raise RangeError(f"{range_text(*wanted)} lies behind the end of the sound")
     return start, length
-
-
-class _Sound:
-    """The sound of one range, kept in step with its pictures; does nothing where the source has none.
-
-    Times are seconds of the clip, in which the range begins at `base`.
-    """
-
-    def __init__(self, source: Source, writer: Writer, base: Fraction) -> None:
-        self._source = source
-        self._writer = writer
-        self._base = base
-        self._samples: Samples | None = None
-
-    def begin(self, at: float) -> float:
-        """Start at the sample heard at media second `at`; return its exact time."""
-        if not self._source.info.audio:
-            return at
-        rate = self._writer.rate
-        start = round(at * rate)
-        self._samples = Samples(self._source.sounds(at), rate, self._writer.layout, start)
-        return start / rate
-
-    def fill(self, until: Fraction) -> None:
-        """Write sound, or silence where there is none, until `until`."""
-        if self._samples:
-            missing = round(until * self._writer.rate) - self._writer.samples
-            for block in self._samples.until(self._samples.at + missing):
-                self._writer.sound(block)
-
-    def rest(self, after: Fraction, limit: Fraction, tell: Progress = lambda seconds: None) -> Fraction:
-        """Write what sound there is until `limit`, if it goes on well behind `after`; return its end."""
-        rate = self._writer.rate
-        if not self._samples or limit <= after:
-            return after
-        place = self._samples.at - self._writer.samples  # media sample that is sample 0 of the clip
-        grace = HELD if self._source.info.video else 0.0
-        if not self._samples.reaches(place + round((after + Fraction(grace)) * rate)):
-            return after
-        for block in self._samples.until(place + round(limit * rate), pad=False):
-            self._writer.sound(block)
-            tell(self._writer.samples / rate)
-        return Fraction(self._writer.samples, rate)
 
 
 # --- choosing pictures ---------------------------------------------------------------------------------

@@ -17,6 +17,7 @@ import av
 from av.audio.frame import AudioFrame
 from av.audio.stream import AudioStream
 from av.codec.context import Flags
+from av.container import OutputContainer
 from av.error import FFmpegError
 from av.video.codeccontext import VideoCodecContext
 from av.video.frame import PictureType, VideoFrame
@@ -41,6 +42,47 @@ FINEST_TICK = 10_000_000
 """Ticks per second above which timebases are rounded; MP4's and x264's counters are 32 bits wide."""
 
 
+def new_mp4(path: Path, rate: int) -> OutputContainer:
+    """An MP4 to write to: index first, no trace of the tool, edit lists exact to the sample at `rate` Hz."""
+    options = {"movflags": "+faststart", "fflags": "+bitexact", "movie_timescale": str(rate or 90_000)}
+    return av.open(f"file:{path}", "w", format="mp4", options=options)
+
+
+class SoundTrack:
+    """The AAC of an MP4 being written. Raises what `Writer` raises."""
+
+    def __init__(self, container: OutputContainer, info: MediaInfo, options: CutOptions) -> None:
+        """Nothing is added to the container before `open`; without sound in `info` nothing ever is."""
+        self.samples = 0  # written so far
+        self.rate = aac_rate(info.audio.sample_rate) if info.audio else 0  # Hz
+        self.layout = "mono" if info.audio and info.audio.channels == 1 else "stereo"
+        self._container = container
+        self._bit_rate = options.audio_bit_rate
+        self._stream: AudioStream | None = None
+
+    def open(self) -> AudioStream:
+        """Add the stream to the container, once."""
+        if self._stream is None:
+            self._stream = self._container.add_stream("aac", rate=self.rate)
+            self._stream.codec_context.layout = self.layout
+            self._stream.codec_context.bit_rate = self._bit_rate
+            self._stream.codec_context.flags |= Flags.bitexact  # or it signs the first frame
+        return self._stream
+
+    def write(self, block: Block) -> None:
+        """Append samples."""
+        frame = AudioFrame.from_ndarray(block, "fltp", self.layout)
+        frame.sample_rate = self.rate
+        frame.pts, frame.time_base = self.samples, Fraction(1, self.rate)
+        self.samples += block.shape[1]
+        self._container.mux(self.open().encode(frame))
+
+    def finish(self) -> None:
+        """Write what is left."""
+        if self._stream:
+            self._container.mux(self._stream.encode(None))
+
+
 class Writer:
     """An MP4 being written, as a context manager. Call `finish` inside it, or the file is not complete.
 
@@ -52,15 +94,12 @@ class Writer:
     def __init__(self, path: Path, info: MediaInfo, options: CutOptions, tick: Fraction) -> None:
         """Write to `path`, which holds what a clip of `info` holds; pictures are timed in `tick` seconds."""
         self.pts: list[int] = []  # of the pictures written, in `self.tick`
-        self.samples = 0  # written so far
-        self.rate = aac_rate(info.audio.sample_rate) if info.audio else 0  # Hz
-        self.layout = "mono" if info.audio and info.audio.channels == 1 else "stereo"
         self.tick = Fraction(1, tick.denominator if tick.denominator <= FINEST_TICK else 1_000_000)
         self._info = info
         self._options = options
-        self._container = av.open(f"file:{path}", "w", format="mp4", options=_muxing(self.rate))
+        self._container = new_mp4(path, aac_rate(info.audio.sample_rate) if info.audio else 0)
+        self.sound = SoundTrack(self._container, info, options)
         self._video: VideoStream | None = None
-        self._audio: AudioStream | None = None
         self._upright: Upright | None = None
         self._held: VideoFrame | None = None  # encoded when the next one tells how long it is shown
         self._durations: dict[int, int] = {}
@@ -86,23 +125,12 @@ class Writer:
         self._encode_held(at)
         self._held = upright
 
-    def sound(self, block: Block) -> None:
-        """Append samples."""
-        if self._audio is None:
-            self._audio = self._add_audio()
-        frame = AudioFrame.from_ndarray(block, "fltp", self.layout)
-        frame.sample_rate = self.rate
-        frame.pts, frame.time_base = self.samples, Fraction(1, self.rate)
-        self.samples += block.shape[1]
-        self._container.mux(self._audio.encode(frame))
-
     def finish(self, end: int) -> None:
         """Write what is left; the last picture is shown until `end` ticks."""
         self._encode_held(end)
         if self._video:
             self._mux_pictures(None)
-        if self._audio:
-            self._container.mux(self._audio.encode(None))
+        self.sound.finish()
 
     def _opened(self, frame: VideoFrame) -> Upright:
         """What turns pictures into the encoder's, made for the first one."""
@@ -112,7 +140,7 @@ class Writer:
             self._upright = Upright(self._info.video, width, height, "yuv420p")
             self._video = self._add_video(self._info.video, self._upright(frame), (width, height))
             if self._info.audio:
-                self._audio = self._add_audio()
+                self.sound.open()
         return self._upright
 
     def _add_video(self, video: VideoInfo, upright: VideoFrame, size: tuple[int, int]) -> VideoStream:
@@ -131,13 +159,6 @@ class Writer:
         _keep_fields(context, upright)
         return stream
 
-    def _add_audio(self) -> AudioStream:
-        stream = self._container.add_stream("aac", rate=self.rate)
-        stream.codec_context.layout = self.layout
-        stream.codec_context.bit_rate = self._options.audio_bit_rate
-        stream.codec_context.flags |= Flags.bitexact  # or it signs the first frame
-        return stream
-
     def _encode_held(self, until: int) -> None:
         if self._held is not None:
             assert self._held.pts is not None
@@ -152,11 +173,6 @@ class Writer:
             assert packet.pts is not None
             packet.duration = self._durations.pop(packet.pts)
             self._container.mux(packet)
-
-
-def _muxing(rate: int) -> dict[str, str]:
-    """How libav is to write: index first, no trace of the tool, edit list exact to the sample."""
-    return {"movflags": "+faststart", "fflags": "+bitexact", "movie_timescale": str(rate or 90_000)}
 
 
 def _encoding(options: CutOptions, size: tuple[int, int]) -> dict[str, str]:

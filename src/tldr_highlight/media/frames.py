@@ -11,7 +11,7 @@ import itertools
 import math
 import os
 from collections.abc import Callable, Iterable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from fractions import Fraction
 from types import TracebackType
 from typing import Self, TypeVar
@@ -76,20 +76,22 @@ class Sound:
     frame: AudioFrame
 
 
-Timed = TypeVar("Timed", Picture, Sound)
-
-
 @dataclass(frozen=True, slots=True)
-class _Placed:
+class Placed:
     """A packet with its media time and what turns its stream's seconds into that."""
 
     packet: AnyPacket
-    at: float
+    at: float  # media seconds of its presentation
     shift: float
+    length: float  # seconds
 
     @property
     def end(self) -> float:
-        return self.at + float((self.packet.duration or 0) * self.packet.time_base)
+        """When it ends, in media seconds."""
+        return self.at + self.length
+
+
+Timed = TypeVar("Timed", Picture, Sound, Placed)
 
 
 @dataclass(frozen=True, slots=True)
@@ -138,18 +140,19 @@ class Source:
             if stream:
                 stream.container.close()
 
-    def pictures(self, start: float) -> Iterator[Picture]:
+    def pictures(self, start: float, near: float = NEAR) -> Iterator[Picture]:
         """Pictures in order, beginning with one shown at or before `start` where there is one.
 
-        Damaged packets are left out; what can be decoded goes on behind them.
+        More than `near` seconds before `start` only those come that others need. Damaged packets are left
+        out; what can be decoded goes on behind them.
 
         Raises:
             TldrError: the source cannot be opened any more.
         """
         start += slack(float(self.picture_tick))
         if self.jumped:
-            return self._pictures_linear(start)
-        return _landing(start, lambda back: self._pictures_from(start, back))
+            return self._pictures_linear(start, near)
+        return _landing(start, lambda back: self._pictures_from(start, back, near))
 
     def sounds(self, start: float) -> Iterator[Sound]:
         """Sound in order, beginning with a block at or before `start` where there is one."""
@@ -158,19 +161,57 @@ class Source:
             return self._sounds_from(early, None)
         return _landing(early, lambda back: self._sounds_from(early, back))
 
+    def picture_packets(self, start: float) -> Iterator[Placed]:
+        """Packets of pictures as they lie in the source, from a key picture shown at or before `start`.
+
+        Not where the timestamps leap.
+        """
+        start += slack(float(self.picture_tick))
+        return _landing(start, lambda back: self._picture_packets_from(start, back))
+
+    def sound_packets(self, start: float) -> Iterator[Placed]:
+        """Packets of sound as they lie in the source, beginning at or before `start` where there is one.
+
+        Their `at` is exact to the sample. Not where the timestamps leap.
+        """
+        return _landing(start, lambda back: self._sound_packets_from(start, back))
+
+    @property
+    def video(self) -> VideoStream:
+        """The stream of pictures."""
+        return self._video_stream()
+
+    @property
+    def audio(self) -> AudioStream:
+        """The stream of sound."""
+        return self._audio_stream()
+
     @property
     def picture_tick(self) -> Fraction:
         """Seconds of one tick of the pictures' timebase."""
         return self._video_stream().time_base or Fraction(1, av.time_base)
 
-    def _pictures_from(self, start: float, back: float | None) -> Iterator[Picture]:
+    def _pictures_from(self, start: float, back: float | None, near: float) -> Iterator[Picture]:
         """Pictures from the key picture found `back` seconds before `start`, or from the beginning."""
         stream = self._video_stream(fresh=back is None)
         if back is not None and not _sought(stream, start - back + self.info.start_time):
             return iter(())
-        return _decode_pictures(stream, self._placed(stream), start, from_key=back is not None)
+        return _decode_pictures(stream, self._placed(stream), start - near, from_key=back is not None)
 
-    def _pictures_linear(self, start: float) -> Iterator[Picture]:
+    def _picture_packets_from(self, start: float, back: float | None) -> Iterator[Placed]:
+        stream = self._video_stream(fresh=back is None)
+        if back is not None and not _sought(stream, start - back + self.info.start_time):
+            return iter(())
+        return itertools.dropwhile(lambda p: not p.packet.is_keyframe, self._placed(stream))
+
+    def _sound_packets_from(self, start: float, back: float | None) -> Iterator[Placed]:
+        stream = self._audio_stream(fresh=back is None)
+        if back is not None and not _sought(self._guide(stream), start - back + self.info.start_time):
+            return iter(())
+        grid = self._grid
+        return (replace(p, at=grid.true(p.at, grid.step)) if grid else p for p in self._placed(stream))
+
+    def _pictures_linear(self, start: float, near: float) -> Iterator[Picture]:
         """Read once to find the key picture to begin with, and again to decode from it."""
         key = 0
         for number, placed in enumerate(self._placed(self._video_stream(fresh=True))):
@@ -180,7 +221,7 @@ class Source:
                 break
         stream = self._video_stream(fresh=True)
         packets = itertools.islice(self._placed(stream), key, None)
-        return _decode_pictures(stream, packets, start, from_key=True)
+        return _decode_pictures(stream, packets, start - near, from_key=True)
 
     def _sounds_from(self, early: float, back: float | None) -> Iterator[Sound]:
         stream = self._audio_stream(fresh=back is None)
@@ -242,27 +283,28 @@ class Source:
         indexes = {s.index for s in (self.info.video, self.info.audio) if s}
         return [s for s in stream.container.streams if s.index in indexes]
 
-    def _placed(self, stream: Stream) -> Iterator[_Placed]:
+    def _placed(self, stream: Stream) -> Iterator[Placed]:
         """The stream's packets with their media times, as the reader places them."""
         timeline = Timeline() if self.jumped else None
         origin = self.info.start_time
-        for packet in packets(_container(stream), self._listened(stream)):
+        listened = self._listened(stream)
+        ticks = {s.index: float(s.time_base or 0) for s in listened}  # a Fraction costs 5 us a packet
+        for packet in packets(_container(stream), listened):
+            tick = ticks[packet.stream_index]
             stamp = packet.dts if packet.dts is not None else packet.pts
-            if stamp is None or _absurd(packet, stamp):
+            if stamp is None or (packet.pts is not None and _absurd(packet.pts, stamp, tick)):
                 continue
-            shift = -origin
+            shift, length = -origin, (packet.duration or 0) * tick
             if timeline:
-                length = float((packet.duration or 0) * packet.time_base)
-                raw = float(stamp * packet.time_base)
-                shift += timeline.offset(packet.stream_index, raw - origin, length)
+                shift += timeline.offset(packet.stream_index, stamp * tick - origin, length)
             if packet.stream_index == stream.index:
                 at = packet.pts if packet.pts is not None else stamp
-                yield _Placed(packet, float(at * packet.time_base) + shift, shift)
+                yield Placed(packet, at * tick + shift, shift, length)
 
 
-def _absurd(packet: AnyPacket, stamp: int) -> bool:
+def _absurd(pts: int, dts: int, tick: float) -> bool:
     """Whether decoding and presentation are further apart than any reordering: the reader skips these too."""
-    return packet.pts is not None and abs(packet.pts - stamp) * packet.time_base > FORWARD
+    return abs(pts - dts) * tick > FORWARD
 
 
 def _reopened(stream: Stream | None, info: MediaInfo, index: int) -> Stream:
@@ -309,18 +351,21 @@ def _sought(stream: Stream, seconds: float) -> bool:
 
 
 def _decode_pictures(
-    stream: VideoStream, packets: Iterator[_Placed], start: float, *, from_key: bool
+    stream: VideoStream, packets: Iterator[Placed], all_from: float, *, from_key: bool
 ) -> Iterator[Picture]:
-    """Pictures from the first key picture on, in order; without one when `from_key` is false."""
+    """Pictures from the first key picture on, in order; without one when `from_key` is false.
+
+    Before `all_from` only those come that others need.
+    """
     packets = itertools.dropwhile(lambda p: from_key and not p.packet.is_keyframe, packets)
     last: int | None = None
-    for picture in _decoded(stream, packets, start):
+    for picture in _decoded(stream, packets, all_from):
         if last is None or picture.ticks > last:
             last = picture.ticks
             yield picture
 
 
-def _decoded(stream: VideoStream, packets: Iterable[_Placed], start: float) -> Iterator[Picture]:
+def _decoded(stream: VideoStream, packets: Iterable[Placed], all_from: float) -> Iterator[Picture]:
     """All pictures that come out, as they come out."""
     assert stream.time_base
     tick = stream.time_base
@@ -330,7 +375,7 @@ def _decoded(stream: VideoStream, packets: Iterable[_Placed], start: float) -> I
         shift = placed.shift
         if placed.packet.pts is not None:
             shifts[placed.packet.pts] = shift
-        hurry = placed.end < start - NEAR and placed.packet.duration
+        hurry = placed.end < all_from and placed.packet.duration
         stream.codec_context.skip_frame = "NONREF" if hurry else "DEFAULT"
         for frame in _tried(stream, placed.packet):
             yield _picture(frame, shifts.pop(frame.pts or 0, shift), float(tick))
@@ -353,7 +398,7 @@ def _picture(frame: VideoFrame, shift: float, tick: float) -> Picture:
 
 
 def _decode_sounds(
-    stream: AudioStream, packets: Iterable[_Placed], early: float, grid: _Grid | None
+    stream: AudioStream, packets: Iterable[Placed], early: float, grid: _Grid | None
 ) -> Iterator[Sound]:
     """Sound from about `early` on."""
     assert stream.time_base

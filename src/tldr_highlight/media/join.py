@@ -7,9 +7,9 @@ from dataclasses import replace
 from pathlib import Path
 
 from tldr_highlight.errors import RangeError
-from tldr_highlight.media.cut import DEFAULTS, make
+from tldr_highlight.media.cut import make
 from tldr_highlight.media.frames import Source
-from tldr_highlight.media.types import ClipResult, ClipSpec, CutOptions, MediaInfo
+from tldr_highlight.media.types import DEFAULTS, ClipResult, ClipSpec, CutOptions, MediaInfo
 
 
 def reel(

@@ -167,3 +167,6 @@ class CutOptions:
     max_height: int | None = None  # scale down to this, never up; None: the quality's
     audio_bit_rate: int = 160_000
     extra: dict[str, str] = field(default_factory=dict[str, str])
+
+
+DEFAULTS = CutOptions()

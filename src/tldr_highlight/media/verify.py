@@ -1,15 +1,20 @@
 """Reading a finished clip again: one that was not verified is not delivered.
 
-All packets are looked at, which costs milliseconds; only the first pictures and the last GOP are decoded.
+All packets are looked at, which costs milliseconds. What was copied must be the source's bytes; of what was
+encoded, the pictures around the joints are decoded and compared with the source's.
 """
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import bisect
+import math
+import zlib
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from fractions import Fraction
 from pathlib import Path
 
+import numpy as np
 from av.audio.stream import AudioStream
 from av.container import InputContainer
 from av.error import FFmpegError
@@ -21,6 +26,12 @@ from tldr_highlight.media.probe import AnyPacket, decoded, open_media
 
 FIRST_PICTURES = 12
 """Pictures decoded at the beginning."""
+
+BEHIND_JOINT = 2
+"""Copied pictures decoded behind encoded ones; their bytes are the source's, so a few show that they fit."""
+
+LEAST_LIKENESS = 30.0
+"""dB below which an encoded picture is another one; neighbours differ by 20 to 30, encoding by 40 to 50."""
 
 AAC_FRAME = 1024
 """Samples; what a player may add at the end of a clip."""
@@ -35,6 +46,9 @@ class Expected:
     end: int  # ticks at which the last picture or sound ends
     rate: int  # Hz; 0 without sound
     samples: int
+    copied: Mapping[int, int] = field(default_factory=dict[int, int])  # pts -> CRC-32 of a copied packet
+    copied_sound: Sequence[int] = ()  # CRC-32 of every packet of sound, where that was copied
+    shown: Mapping[int, VideoFrame] = field(default_factory=dict[int, VideoFrame])  # pts -> source's picture
 
 
 def verify(path: Path, expected: Expected) -> float:
@@ -52,11 +66,14 @@ def verify(path: Path, expected: Expected) -> float:
 
 @dataclass(slots=True)
 class _Seen:
-    """What demuxing the clip showed."""
+    """What reading the clip showed."""
 
     pts: list[int] = field(default_factory=list[int])
-    first: list[VideoFrame] = field(default_factory=list[VideoFrame])
+    sums: list[int] = field(default_factory=list[int])  # CRC-32 of pictures' packets
     gop: list[AnyPacket] = field(default_factory=list["AnyPacket"])  # the last one
+    compared: set[int] = field(default_factory=set[int])
+    decoded: int = 0
+    sound_sums: list[int] = field(default_factory=list[int])
     sound_start: Fraction | None = None  # seconds
     sound_end: Fraction = Fraction(0)
 
@@ -66,7 +83,9 @@ def _verified(container: InputContainer, expected: Expected) -> float:
     audio = next(iter(container.streams.audio), None)
     _need(bool(video) == bool(expected.pts), "its video track is missing or not wanted")
     _need(bool(audio) == bool(expected.rate), "its audio track is missing or not wanted")
-    seen = _look(container, video, audio)
+    if video:
+        video.codec_context.thread_type = "AUTO"
+    seen = _look(container, video, audio, expected)
     if video:
         _check_pictures(video, seen, expected)
     if audio:
@@ -83,21 +102,58 @@ def _need(fulfilled: bool, complaint: str) -> None:
         raise CutError(f"the finished clip is not right: {complaint}")
 
 
-def _look(container: InputContainer, video: VideoStream | None, audio: AudioStream | None) -> _Seen:
+def _look(
+    container: InputContainer, video: VideoStream | None, audio: AudioStream | None, expected: Expected
+) -> _Seen:
     seen = _Seen()
+    first = _head(expected) + BEHIND_JOINT if expected.copied else FIRST_PICTURES
     for packet in container.demux(*[s for s in (video, audio) if s]):
         if packet.pts is None or not packet.size:
             continue
         if video and packet.stream_index == video.index:
             seen.pts.append(packet.pts)
+            if expected.copied:
+                seen.sums.append(zlib.crc32(packet))
             if packet.is_keyframe:
                 seen.gop.clear()
             seen.gop.append(packet)
-            if len(seen.pts) <= FIRST_PICTURES:
-                seen.first += decoded(video, packet)
+            if len(seen.pts) <= first:
+                _see(seen, video, packet, expected)
         elif audio:
             _hear(seen, audio, packet)
+            if expected.copied_sound:
+                seen.sound_sums.append(zlib.crc32(packet))
     return seen
+
+
+def _head(expected: Expected) -> int:
+    """Encoded pictures before the first copied one."""
+    border = min(expected.copied, default=0)
+    return bisect.bisect_left(expected.pts, border)
+
+
+def _see(seen: _Seen, video: VideoStream, packet: AnyPacket | None, expected: Expected) -> None:
+    """Decode a packet, or what is left, and compare what comes out with the source where that is kept."""
+    for frame in decoded(video, packet):
+        assert frame.pts is not None
+        assert video.time_base
+        seen.decoded += 1
+        _need(not frame.is_corrupt, "pictures in it are damaged")
+        pts = round(frame.pts * video.time_base / expected.tick)
+        if pts in expected.shown and pts not in seen.compared:
+            seen.compared.add(pts)
+            likeness = _likeness(frame, expected.shown[pts])
+            least = math.inf if pts in expected.copied else LEAST_LIKENESS
+            _need(likeness >= least, f"its picture at {float(pts * expected.tick):.3f} s is not the source's")
+
+
+def _likeness(a: VideoFrame, b: VideoFrame) -> float:
+    """Peak signal-to-noise ratio in dB, infinite where nothing differs."""
+    if (a.width, a.height, a.format.name) != (b.width, b.height, b.format.name):
+        return 0.0
+    difference = a.to_ndarray().astype(np.int16) - b.to_ndarray()
+    error = float(np.square(difference, dtype=np.int32).mean())
+    return 10 * math.log10(255**2 / error) if error else math.inf
 
 
 def _hear(seen: _Seen, audio: AudioStream, packet: AnyPacket) -> None:
@@ -112,18 +168,27 @@ def _hear(seen: _Seen, audio: AudioStream, packet: AnyPacket) -> None:
 
 def _check_pictures(video: VideoStream, seen: _Seen, expected: Expected) -> None:
     assert video.time_base
-    times = [pts * video.time_base for pts in sorted(seen.pts)]
-    _need(len(times) == len(expected.pts), f"{len(times)} pictures instead of {len(expected.pts)}")
-    pairs = zip(times, expected.pts, strict=True)
-    wrong = next((i for i, (time, pts) in enumerate(pairs) if time != pts * expected.tick), None)
+    ticks = [round(pts * video.time_base / expected.tick) for pts in seen.pts]
+    _need(len(ticks) == len(expected.pts), f"{len(ticks)} pictures instead of {len(expected.pts)}")
+    pairs = zip(sorted(ticks), expected.pts, strict=True)
+    wrong = next((i for i, (ours, theirs) in enumerate(pairs) if ours != theirs), None)
     _need(wrong is None, f"picture {wrong} is not at its time")
-    _need(times[0] == 0, "its first picture is not at 0")
-    seen.first += decoded(video, None)
-    _need(bool(seen.first) and seen.first[0].pts == 0, "its first picture cannot be decoded")
-    video.codec_context.flush_buffers()
-    last = [f for packet in [*seen.gop, None] for f in decoded(video, packet)]
-    _need(len(last) == len(seen.gop), "its last pictures cannot be decoded")
-    _need(not any(f.is_corrupt for f in [*seen.first, *last]), "pictures in it are damaged")
+    _need(0 in ticks, "its first picture is not at 0")
+    for pts, total in zip(ticks, seen.sums, strict=bool(expected.copied)):
+        _need(
+            expected.copied.get(pts, total) == total,
+            f"its picture at {float(pts * expected.tick):.3f} s changed",
+        )
+    _see(seen, video, None, expected)
+    _need(seen.decoded > 0, "its first picture cannot be decoded")
+    last = round((seen.gop[0].pts or 0) * video.time_base / expected.tick)
+    if last not in expected.copied:
+        video.codec_context.flush_buffers()
+        seen.decoded = 0
+        for packet in [*seen.gop, None]:
+            _see(seen, video, packet, expected)
+        _need(seen.decoded == len(seen.gop), "its last pictures cannot be decoded")
+    _need(seen.compared == set(expected.shown), "a picture beside a joint cannot be decoded")
 
 
 def _check_sound(seen: _Seen, expected: Expected) -> None:
@@ -132,3 +197,5 @@ def _check_sound(seen: _Seen, expected: Expected) -> None:
     _need(start is not None and abs(start) < one, f"its sound starts {float(start or 0):.4f} s late")
     off = seen.sound_end - expected.samples * one
     _need(abs(off) < AAC_FRAME * one, f"its sound ends {float(off):+.3f} s off")
+    if expected.copied_sound:
+        _need(seen.sound_sums == list(expected.copied_sound), "its sound changed")
