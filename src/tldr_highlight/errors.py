@@ -2,12 +2,24 @@
 
     TldrError                    code                  exit  fate
     ├── UsageError               usage                    2  permanent   asked for wrongly
-    │   └── DimensionSetError    dimension_set_invalid    2  permanent   with the line it is on
+    │   ├── DimensionSetError    dimension_set_invalid    2  permanent   with the line it is on
+    │   └── WatermarkError       watermark_invalid        2  permanent   no picture, no such letters
     ├── NotFoundError            not_found                5  permanent
     ├── MediaError               media_unreadable         4  permanent   damaged or not media
     │   ├── NotMediaError        not_media                4  permanent   text, a picture, an empty file
     │   ├── NoStreamsError       no_usable_streams        4  permanent   neither picture nor sound
     │   └── MediaLimitError      media_over_limit         4  permanent   a bomb, or too large to judge
+    ├── SourceError              source_unavailable       8  transient   no answer, or a failing server
+    │   ├── AddressError         source_url_not_allowed   2  permanent   one message, whatever the reason
+    │   ├── SourceNotFoundError  source_not_found         5  permanent
+    │   ├── SourceDeniedError    source_denied            3  permanent   401, 403 and the like
+    │   ├── SourceChangedError   source_changed           8  transient   another file than when it was opened
+    │   ├── SourceSlowError      source_too_slow        124  transient   silent, dripping, or out of time
+    │   ├── SourceLargeError     source_too_large         6  permanent   more bytes than one transfer may have
+    │   ├── IncompleteError      source_incomplete        8  transient   fewer bytes than the server promised
+    │   ├── RedirectError        source_redirect          8  permanent   too many, from https to http, nowhere
+    │   ├── TlsError             source_tls_failed        8  permanent   a certificate that does not hold
+    │   └── AnswerError          source_answer_unusable   8  permanent   not HTTP, or not the file
     ├── CutError                 cut_failed               1  permanent   one range; the others go on
     │   └── RangeError           range_invalid            2  permanent
     ├── OutputError              output_unwritable        1  resource    folder missing rights
@@ -54,6 +66,12 @@ class DimensionSetError(UsageError):
     code = "dimension_set_invalid"
 
 
+class WatermarkError(UsageError):
+    """A watermark that cannot be put on: no picture, too large a one, a text no font can draw."""
+
+    code = "watermark_invalid"
+
+
 class NotFoundError(TldrError):
     """A file or folder that is not there."""
 
@@ -84,6 +102,86 @@ class MediaLimitError(MediaError):
     """More pixels, streams or hours than we are willing to decode."""
 
     code = "media_over_limit"
+
+
+class SourceError(TldrError):
+    """A source on the network that could not be reached or whose server fails."""
+
+    code = "source_unavailable"
+    exit_code = 8
+    fate = Fate.TRANSIENT
+
+
+class AddressError(SourceError):
+    """An address that may not be connected to, or is none."""
+
+    code = "source_url_not_allowed"
+    exit_code = 2
+    fate = Fate.PERMANENT
+
+
+class SourceNotFoundError(SourceError):
+    """The server has no such file."""
+
+    code = "source_not_found"
+    exit_code = 5
+    fate = Fate.PERMANENT
+
+
+class SourceDeniedError(SourceError):
+    """The server wants other credentials."""
+
+    code = "source_denied"
+    exit_code = 3
+    fate = Fate.PERMANENT
+
+
+class SourceChangedError(SourceError):
+    """Another file is at the address than when it was opened."""
+
+    code = "source_changed"
+
+
+class SourceSlowError(SourceError):
+    """The server is silent or slower than is worth waiting for."""
+
+    code = "source_too_slow"
+    exit_code = 124
+
+
+class SourceLargeError(SourceError):
+    """More bytes than one transfer may have."""
+
+    code = "source_too_large"
+    exit_code = 6
+    fate = Fate.PERMANENT
+
+
+class IncompleteError(SourceError):
+    """The server sent fewer bytes than it promised."""
+
+    code = "source_incomplete"
+
+
+class RedirectError(SourceError):
+    """A redirect that is not followed."""
+
+    code = "source_redirect"
+    fate = Fate.PERMANENT
+
+
+class TlsError(SourceError):
+    """No secure connection: mostly a certificate that is not valid for the name."""
+
+    code = "source_tls_failed"
+    fate = Fate.PERMANENT
+
+
+class AnswerError(SourceError):
+    """An answer that is not HTTP, or not a file."""
+
+    code = "source_answer_unusable"
+    fate = Fate.PERMANENT
 
 
 class CutError(TldrError):

@@ -5,6 +5,8 @@ Read from the environment (prefix `TLDR_`) or from a file named `.env` in the wo
 
 from __future__ import annotations
 
+from pathlib import Path
+
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
 
@@ -18,3 +20,9 @@ class Settings(BaseSettings):
 
     gemini_api_key: str | None = None
     """Key for the `gemini` analyzer, which is still to come; `doctor` says whether one is set."""
+
+    allow_networks: str | None = None
+    """Networks outside the public internet that sources may be in: `127.0.0.0/8,10.1.0.0/16`."""
+
+    ca_file: Path | None = None
+    """Certificate authorities (PEM) to trust beside the system's."""

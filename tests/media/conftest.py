@@ -61,7 +61,10 @@ class Made:
     def assert_exact(self, result: object, start: float, end: float) -> Content:
         """Check a clip of `[start, end)`: pictures, their times, and the sound in sync to the sample."""
         assert isinstance(result, ClipResult), result
-        clip = read(result.spec.path)
+        turned = probe(result.spec.path).video  # a copied clip is turned by the player, as its source is
+        clip = read(
+            result.spec.path, *((turned.rotation,) if turned else ()), flipped=bool(turned and turned.flipped)
+        )
         wanted = self.numbers(start, end)
         assert clip.numbers == wanted
         times = dict(zip(self.content.numbers, self.content.times, strict=True))

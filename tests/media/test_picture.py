@@ -14,8 +14,10 @@ from PIL import Image
 from tests.media.conftest import Made, Maker
 from tests.media_maker import Recipe, damage, make, number_of
 from tldr_highlight.errors import CutError, DiskFullError
+from tldr_highlight.media.cut import cut
 from tldr_highlight.media.picture import thumbnail, thumbnails
 from tldr_highlight.media.probe import probe
+from tldr_highlight.media.types import ClipResult, ClipSpec, CutOptions, Watermark
 
 
 def gray_in(path: Path) -> NDArray[np.uint8]:
@@ -156,3 +158,27 @@ def test_picture_of_8k(tmp_path: Path) -> None:
         container.mux(stream.encode(None))
     thumbnail(probe(path), 0.0, tmp_path / "t.jpg", tmp_path / "t.webp")
     assert size_of(tmp_path / "t.jpg") == (1280, 720)
+
+
+@pytest.mark.parametrize(("peak", "number"), [(None, 50), (2.3, 57), (0.0, 25), (9.0, 74)])
+def test_poster_of_a_clip(peak: float | None, number: int, media: Maker, tmp_path: Path) -> None:
+    spec = ClipSpec(1.0, 3.0, tmp_path / "clip.mp4", tmp_path / "poster.jpg", peak)
+    outcome = next(iter(cut(media("mp4").info, [spec])))
+    assert isinstance(outcome, ClipResult)
+    assert number_in(tmp_path / "poster.jpg") == number
+    assert size_of(tmp_path / "poster.jpg") == (320, 192)
+
+
+def test_poster_shows_the_watermark(media: Maker, tmp_path: Path) -> None:
+    spec = ClipSpec(1.0, 2.0, tmp_path / "clip.mp4", tmp_path / "poster.jpg")
+    options = CutOptions(watermark=Watermark(text="MMMM", height=0.3, opacity=1.0))
+    assert isinstance(next(iter(cut(media("mp4").info, [spec], options=options))), ClipResult)
+    corner = gray_in(tmp_path / "poster.jpg")[-80:, -120:]
+    assert corner.min() < 30
+    assert corner.max() > 225
+
+
+def test_no_poster_of_sound(media: Maker, tmp_path: Path) -> None:
+    spec = ClipSpec(1.0, 2.0, tmp_path / "clip.mp4", tmp_path / "poster.jpg")
+    assert isinstance(next(iter(cut(media("m4a", codec=None).info, [spec]))), ClipResult)
+    assert not (tmp_path / "poster.jpg").exists()

@@ -29,6 +29,7 @@ from tldr_highlight.errors import (
     UsageError,
 )
 from tldr_highlight.media.probe import CONTAINERS, Limits, open_media, probe, shown
+from tldr_highlight.media.types import Remote
 
 # --- what is told --------------------------------------------------------------------------------------
 
@@ -190,6 +191,12 @@ def test_a_name_that_is_no_text(media: Maker, tmp_path: Path) -> None:
 
 def test_controls_in_names_are_shown_as_escapes() -> None:
     assert shown(Path("/a/b\n\x1b[31m.mp4")) == "'b\\n\\x1b[31m.mp4'"
+
+
+def test_keys_in_addresses_are_not_shown() -> None:
+    remote = Remote("https://me:KEY@host:81/a/b.mp4?key=KEY#KEY", {"authorization": "KEY"})
+    assert shown(remote) == "'host:81/a/b.mp4'"
+    assert "KEY" not in repr(remote)
 
 
 # --- what is refused -----------------------------------------------------------------------------------
@@ -387,3 +394,35 @@ def test_streams_that_appear_late(media: Maker, tmp_path: Path) -> None:
     (tmp_path / "x.flv").write_bytes(data)
     info = probe(tmp_path / "x.flv")
     assert info.video is not None
+
+
+# --- pairs ---------------------------------------------------------------------------------------------
+
+
+def test_a_pair_has_the_pictures_of_one_and_the_sound_of_the_other(media: Maker) -> None:
+    seen, heard = media("mp4", tracks=2), media("m4a", codec=None, rate=44_100, seconds=5)
+    info = probe(seen.path, sound=heard.path)
+    assert (info.origin, info.sound_origin) == (seen.path, heard.path)
+    assert info.video == seen.info.video
+    assert info.audio == heard.info.audio
+    assert (info.start_time, info.duration, info.audio_tracks) == (0, pytest.approx(5, abs=0.05), 1)
+    assert info.size == seen.path.stat().st_size + heard.path.stat().st_size
+    assert info.warnings == ()
+
+
+@pytest.mark.parametrize(("seen", "heard"), [(5.0, 7.0), (7.0, 5.0)])
+def test_a_pair_shares_its_clock(seen: float, heard: float, media: Maker) -> None:
+    picture = media("ts", start=seen, audio=None)
+    sound = media("ts", start=heard, codec=None)
+    info = probe(picture.path, sound=sound.path)
+    offset = picture.info.start_time - seen  # of MPEG-TS
+    assert info.start_time == pytest.approx(offset + 5.0, abs=0.03)
+    assert info.duration == pytest.approx(6.0, abs=0.1)
+
+
+def test_a_pair_of_which_one_is_missing(media: Maker) -> None:
+    silent, dark = media("mp4", audio=None), media("m4a", codec=None)
+    with pytest.raises(NoStreamsError, match=r"holds no audio"):
+        probe(silent.path, sound=silent.path)
+    with pytest.raises(NoStreamsError, match=r"holds no video"):
+        probe(dark.path, sound=dark.path)

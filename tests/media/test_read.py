@@ -1,6 +1,7 @@
 """One pass over a source: what comes out of it, where segments end, and what is left undecoded."""
 
 import itertools
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -8,6 +9,7 @@ import pytest
 
 from tests.media_maker import Recipe, join_bytes, make
 from tldr_highlight.analysis.signals import SOUND_CURVES, measure
+from tldr_highlight.errors import MediaError
 from tldr_highlight.media.probe import probe
 from tldr_highlight.media.read import (
     HEIGHT,
@@ -124,3 +126,34 @@ def test_which_pictures_are_decoded_follows_size_and_gop(film: Path, tmp_path: P
     assert keys_show_motion(probe(film))
     rare = make(tmp_path / "rare.mp4", Recipe(seconds=12, gop=125, size=(64, 48)))
     assert not keys_show_motion(probe(rare))
+
+
+@pytest.mark.parametrize("start", [0.0, 30.0])
+def test_a_pair_reads_as_one_file(start: float, film: Path, tmp_path: Path) -> None:
+    seen = make(tmp_path / "seen.mp4", replace(LONG, audio=None))
+    heard = make(tmp_path / "heard.m4a", replace(LONG, codec=None))
+    whole = list(Reader(probe(film), Sampling.ALL, start=start))
+    pair = list(Reader(probe(seen, sound=heard), Sampling.ALL, start=start))
+    assert len(pair) == len(whole)
+    for ours, theirs in zip(pair, whole, strict=True):
+        assert (ours.start, ours.end) == pytest.approx((theirs.start, theirs.end), abs=0.05)
+        assert (ours.packet_times == theirs.packet_times).all()
+        assert (ours.pictures.times == theirs.pictures.times).all()
+        assert np.abs(ours.pictures.gray.astype(int) - theirs.pictures.gray).mean() < 1
+        assert ours.audio[0].start == pytest.approx(theirs.audio[0].start, abs=1.1)
+    assert samples(pair) == pytest.approx(samples(whole), abs=5000)
+
+
+def test_sound_of_a_pair_alone(film: Path, tmp_path: Path) -> None:
+    heard = make(tmp_path / "heard.m4a", replace(LONG, codec=None, seconds=30))
+    segments = list(Reader(probe(film, sound=heard), Sampling.NONE))
+    assert samples(segments) == pytest.approx(30 * 48_000, abs=3000)
+    assert sum(len(s.packet_times) for s in segments) == 0
+
+
+def test_a_pair_whose_clocks_leap_is_refused(tmp_path: Path) -> None:
+    part = make(tmp_path / "part.ts", Recipe(seconds=20, audio=None, gop=25))
+    seen = join_bytes(tmp_path / "seen.ts", [part, part])
+    heard = make(tmp_path / "heard.m4a", Recipe(seconds=40, codec=None))
+    with pytest.raises(MediaError, match="leap"):
+        list(Reader(probe(seen, sound=heard), Sampling.ALL))

@@ -21,6 +21,7 @@ from tldr_highlight.core.files import replacing
 from tldr_highlight.errors import CutError, RangeError
 from tldr_highlight.media.encode import Writer
 from tldr_highlight.media.frames import Picture, Source
+from tldr_highlight.media.picture import add_poster
 from tldr_highlight.media.plan import (
     HELD,
     NotCopyableError,
@@ -29,6 +30,7 @@ from tldr_highlight.media.plan import (
     range_text,
     reason_of,
 )
+from tldr_highlight.media.quality import sound_forced
 from tldr_highlight.media.smart import copy_range
 from tldr_highlight.media.sound import EncodedSound, Progress, SoundNotCopyableError
 from tldr_highlight.media.types import DEFAULTS, ClipResult, ClipSpec, CutMethod, CutOptions, MediaInfo
@@ -89,18 +91,21 @@ def _copied(source: Source, spec: ClipSpec, options: CutOptions, tell: Progress)
     _not_onto_itself(source, spec)
     start, end = (t * float(source.picture_tick) - source.info.start_time for t in (found.first, found.end))
 
-    def write(draft: Path, *, copy_sound: bool) -> _Written:
+    def write(draft: Path, *, copy_sound: bool) -> Written:
         expected = copy_range(source, found, draft, options, tell, copy_sound=copy_sound)
-        return _Written(start, end, expected)
+        return Written(start, end, expected)
 
     method = "smart" if found.encoded else "copy"
     try:
         try:
-            return _finished(
-                spec, method, reason_of(found), partial(write, copy_sound=options.loudness is None)
+            return finished(
+                spec,
+                method,
+                reason_of(found),
+                partial(write, copy_sound=sound_forced(options, source.info) is None),
             )
         except SoundNotCopyableError:
-            return _finished(spec, method, reason_of(found), partial(write, copy_sound=False))
+            return finished(spec, method, reason_of(found), partial(write, copy_sound=False))
     except NotCopyableError:
         raise
     except CutError as error:
@@ -108,13 +113,11 @@ def _copied(source: Source, spec: ClipSpec, options: CutOptions, tell: Progress)
 
 
 def _not_onto_itself(source: Source, spec: ClipSpec) -> None:
-    if spec.path.exists() and spec.path.samefile(source.info.path):
+    if any(spec.path.exists() and spec.path.samefile(path) for path in source.files):
         raise CutError(f"{spec.path.name} is the source itself: choose another name")
 
 
-def _finished(
-    spec: ClipSpec, method: CutMethod, reason: str, write: Callable[[Path], _Written]
-) -> ClipResult:
+def finished(spec: ClipSpec, method: CutMethod, reason: str, write: Callable[[Path], Written]) -> ClipResult:
     """Have a clip written, verify it, and only then let it appear.
 
     Raises:
@@ -132,7 +135,7 @@ def _finished(
         with draft.open("rb") as file:
             digest = hashlib.file_digest(file, "sha256").hexdigest()
         size = draft.stat().st_size
-    return ClipResult(
+    result = ClipResult(
         spec=spec,
         actual_start=written.start,
         actual_end=written.end,
@@ -143,6 +146,8 @@ def _finished(
         bytes=size,
         sha256=digest,
     )
+    add_poster(result)
+    return result
 
 
 def make(
@@ -171,20 +176,20 @@ def make(
     _not_onto_itself(source, spec)
     length = 0.0
 
-    def write(draft: Path) -> _Written:
+    def write(draft: Path) -> Written:
         nonlocal length
         written = _write(source, ranges, draft, options, tell)
         length = float(written.expected.end * written.expected.tick)
         return written
 
-    return _finished(spec, "encode", reason, write), length
+    return finished(spec, "encode", reason, write), length
 
 
 # --- writing -------------------------------------------------------------------------------------------
 
 
 @dataclass(frozen=True, slots=True)
-class _Written:
+class Written:
     """What was written: media seconds of its first and last range, and what the file must hold."""
 
     start: float
@@ -198,7 +203,7 @@ def _write(
     draft: Path,
     options: CutOptions,
     tell: Progress,
-) -> _Written:
+) -> Written:
     tick = source.picture_tick if source.info.video else Fraction(1, 90_000)
     append = _append_pictures if source.info.video else _append_sound
     spans: list[tuple[float, float]] = []
@@ -215,7 +220,7 @@ def _write(
         ticks = round(base / writer.tick)
         writer.finish(ticks)
     expected = Expected(writer.tick, writer.pts, ticks, writer.sound.rate, writer.sound.samples)
-    return _Written(spans[0][0], spans[-1][1], expected)
+    return Written(spans[0][0], spans[-1][1], expected)
 
 
 def _append_pictures(
@@ -228,7 +233,7 @@ def _append_pictures(
     for shown in _selected(source.pictures(wanted[0]), *wanted, source.info):
         if first is None:
             first = shown
-            sound.begin(shown.at)
+            sound.begin(shown.at, wanted[1])
         since = base + (shown.since - first.since) * tick
         writer.picture(shown.frame, round(since / writer.tick))
         sound.fill(since)
@@ -252,7 +257,7 @@ def _append_sound(
 ) -> tuple[float, Fraction]:
     """As `_append_pictures`, of a source without pictures."""
     sound = EncodedSound(source, writer.sound, base)
-    start = sound.begin(wanted[0])
+    start = sound.begin(*wanted)
     length = sound.rest(base, base + Fraction(wanted[1] - start), tell) - base
     if not length:
         raise RangeError(f"{range_text(*wanted)} lies behind the end of the sound")

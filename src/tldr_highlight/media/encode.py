@@ -24,9 +24,11 @@ from av.video.frame import PictureType, VideoFrame
 from av.video.stream import VideoStream
 
 from tldr_highlight.media.probe import AnyPacket
-from tldr_highlight.media.samples import Block, aac_rate
+from tldr_highlight.media.quality import clip_size, rung, upright_aspect
+from tldr_highlight.media.samples import Block, aac_rate, layout_of
 from tldr_highlight.media.types import CutOptions, MediaInfo, VideoInfo
 from tldr_highlight.media.upright import Upright
+from tldr_highlight.media.watermark import Overlay
 
 THREADS = 4
 """A fixed number, for x264's output depends on it. (Where it uses AVX-512, one run in some dozens still
@@ -55,9 +57,10 @@ class SoundTrack:
         """Nothing is added to the container before `open`; without sound in `info` nothing ever is."""
         self.samples = 0  # written so far
         self.rate = aac_rate(info.audio.sample_rate) if info.audio else 0  # Hz
-        self.layout = "mono" if info.audio and info.audio.channels == 1 else "stereo"
+        self.layout = layout_of(info.audio) if info.audio else "stereo"
+        self.loudness = options.loudness  # LUFS it is to have
         self._container = container
-        self._bit_rate = options.audio_bit_rate
+        self._bit_rate = rung(options).audio_bit_rate
         self._stream: AudioStream | None = None
 
     def open(self) -> AudioStream:
@@ -92,11 +95,17 @@ class Writer:
     """
 
     def __init__(self, path: Path, info: MediaInfo, options: CutOptions, tick: Fraction) -> None:
-        """Write to `path`, which holds what a clip of `info` holds; pictures are timed in `tick` seconds."""
+        """Write to `path`, which holds what a clip of `info` holds; pictures are timed in `tick` seconds.
+
+        Raises:
+            WatermarkError: the one in `options` cannot be put on.
+        """
         self.pts: list[int] = []  # of the pictures written, in `self.tick`
         self.tick = Fraction(1, tick.denominator if tick.denominator <= FINEST_TICK else 1_000_000)
         self._info = info
         self._options = options
+        self._size = clip_size(info.video, options) if info.video else (0, 0)
+        self._overlay = _overlay(info.video, options)
         self._container = new_mp4(path, aac_rate(info.audio.sample_rate) if info.audio else 0)
         self.sound = SoundTrack(self._container, info, options)
         self._video: VideoStream | None = None
@@ -121,6 +130,8 @@ class Writer:
         upright = self._opened(frame)(frame)
         upright.pts, upright.time_base = at, self.tick
         upright.pict_type = PictureType.NONE  # the source's own would be forced on the encoder
+        if self._overlay:
+            self._overlay(upright)
         self.pts.append(at)
         self._encode_held(at)
         self._held = upright
@@ -136,24 +147,23 @@ class Writer:
         """What turns pictures into the encoder's, made for the first one."""
         if self._upright is None:
             assert self._info.video
-            width, height = _size(self._info.video, self._options.max_height)
-            self._upright = Upright(self._info.video, width, height, "yuv420p")
-            self._video = self._add_video(self._info.video, self._upright(frame), (width, height))
+            self._upright = Upright(self._info.video, *self._size, "yuv420p")
+            self._video = self._add_video(self._info.video, self._upright(frame))
             if self._info.audio:
                 self.sound.open()
         return self._upright
 
-    def _add_video(self, video: VideoInfo, upright: VideoFrame, size: tuple[int, int]) -> VideoStream:
+    def _add_video(self, video: VideoInfo, upright: VideoFrame) -> VideoStream:
         stream = self._container.add_stream(
-            "libx264", rate=video.frame_rate, options=_encoding(self._options, size)
+            "libx264", rate=video.frame_rate, options=_encoding(self._options, self._size)
         )
         context = stream.codec_context
-        context.width, context.height = size
+        context.width, context.height = self._size
         context.pix_fmt = "yuv420p"
         context.time_base = self.tick
         context.gop_size = max(1, round(GOP_SECONDS * min(video.frame_rate, Fraction(120))))
         context.thread_count = THREADS
-        context.sample_aspect_ratio = _aspect(video)
+        context.sample_aspect_ratio = upright_aspect(video)
         context.color_range, context.colorspace = upright.color_range, upright.colorspace
         context.color_primaries, context.color_trc = upright.color_primaries, upright.color_trc
         _keep_fields(context, upright)
@@ -179,7 +189,7 @@ def _encoding(options: CutOptions, size: tuple[int, int]) -> dict[str, str]:
     large = {"rc-lookahead": "3", "bf": "0"} if size[0] * size[1] > LARGE_PIXELS else {}
     return {
         "preset": options.preset,
-        "crf": str(20 if options.crf is None else options.crf),
+        "crf": str(rung(options).crf),
         "profile": "high",
         "a53cc": "0",  # captions are the source's metadata, and may lie
         **large,
@@ -187,19 +197,10 @@ def _encoding(options: CutOptions, size: tuple[int, int]) -> dict[str, str]:
     }
 
 
-def _size(video: VideoInfo, max_height: int | None) -> tuple[int, int]:
-    """Width and height of the upright clip, both even."""
-    width, height = video.width, video.height
-    if video.rotation in {90, 270}:
-        width, height = height, width
-    if max_height and height > max_height:
-        width, height = round(width * max_height / height), max_height
-    return max(2, width // 2 * 2), max(2, height // 2 * 2)
-
-
-def _aspect(video: VideoInfo) -> Fraction:
-    """Shape of the upright clip's pixels."""
-    return 1 / video.sample_aspect if video.rotation in {90, 270} else video.sample_aspect
+def _overlay(video: VideoInfo | None, options: CutOptions) -> Overlay | None:
+    if video is None or options.watermark is None:
+        return None
+    return Overlay(options.watermark, clip_size(video, options), upright_aspect(video))
 
 
 def _keep_fields(context: VideoCodecContext, frame: VideoFrame) -> None:

@@ -13,6 +13,7 @@ import os
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, replace
 from fractions import Fraction
+from pathlib import Path
 from types import TracebackType
 from typing import Self, TypeVar
 
@@ -27,7 +28,7 @@ from av.video.stream import VideoStream
 
 from tldr_highlight.media.probe import MOST_PIXELS, AnyPacket, decoded, open_media, packets, use_only
 from tldr_highlight.media.timeline import FORWARD, Timeline
-from tldr_highlight.media.types import MediaInfo
+from tldr_highlight.media.types import MediaInfo, Origin
 
 PREROLL = 0.3
 """Seconds of sound decoded before it is used: overlap, bit reservoirs (MP3: 0.24 s), Opus' 80 ms."""
@@ -140,6 +141,11 @@ class Source:
             if stream:
                 stream.container.close()
 
+    @property
+    def files(self) -> list[Path]:
+        """The local files that are read."""
+        return [o for o in (self.info.origin, self.info.sound_origin) if isinstance(o, Path)]
+
     def pictures(self, start: float, near: float = NEAR) -> Iterator[Picture]:
         """Pictures in order, beginning with one shown at or before `start` where there is one.
 
@@ -232,7 +238,7 @@ class Source:
     def _video_stream(self, *, fresh: bool = False) -> VideoStream:
         assert self.info.video
         if fresh or self._video is None:
-            self._video = _reopened(self._video, self.info, self.info.video.index)
+            self._video = _reopened(self._video, self.info.origin, self.info.video.index)
             use_only(_container(self._video), self._listened(self._video))
             _prepare(self._video)
         assert isinstance(self._video, VideoStream)
@@ -243,15 +249,19 @@ class Source:
         if self._audio is None and not self.jumped:
             self._grid = self._found_grid()
         if fresh or self._audio is None:
-            self._audio = _reopened(self._audio, self.info, self.info.audio.index)
+            self._audio = _reopened(self._audio, self._sound_origin, self.info.audio.index)
             use_only(_container(self._audio), [*self._listened(self._audio), self._guide(self._audio)])
         assert isinstance(self._audio, AudioStream)
         return self._audio
 
+    @property
+    def _sound_origin(self) -> Origin:
+        return self.info.sound_origin or self.info.origin
+
     def _found_grid(self) -> _Grid | None:
         """Where blocks of sound begin, for a timebase that rounds them; None where it need not be known."""
         assert self.info.audio
-        stream = _reopened(None, self.info, self.info.audio.index)
+        stream = _reopened(None, self._sound_origin, self.info.audio.index)
         assert isinstance(stream, AudioStream)
         assert stream.time_base
         tick, rate = float(stream.time_base), stream.sample_rate
@@ -269,10 +279,10 @@ class Source:
     def _guide(self, audio: Stream) -> Stream:
         """The stream by whose index sound is sought.
 
-        MP4 finds sound by itself and may skip the pictures; others index the pictures only and, asked
-        for sound, scan from the beginning.
+        MP4 finds sound by itself and may skip the pictures, as does a source of sound only; others index
+        the pictures only and, asked for sound, scan from the beginning.
         """
-        if self.info.video is None or "mp4" in self.info.container:
+        if self.info.video is None or self.info.sound_origin or "mp4" in self.info.container:
             return audio
         return _container(audio).streams[self.info.video.index]
 
@@ -307,10 +317,10 @@ def _absurd(pts: int, dts: int, tick: float) -> bool:
     return abs(pts - dts) * tick > FORWARD
 
 
-def _reopened(stream: Stream | None, info: MediaInfo, index: int) -> Stream:
+def _reopened(stream: Stream | None, origin: Origin, index: int) -> Stream:
     if stream:
         stream.container.close()
-    return open_media(info.path).streams[index]
+    return open_media(origin).streams[index]
 
 
 def _container(stream: Stream) -> InputContainer:

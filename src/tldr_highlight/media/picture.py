@@ -12,7 +12,8 @@ from PIL import Image
 from tldr_highlight.core.files import output_errors, replacing
 from tldr_highlight.errors import CutError
 from tldr_highlight.media.frames import Picture, Source, slack
-from tldr_highlight.media.types import MediaInfo, VideoInfo
+from tldr_highlight.media.probe import probe
+from tldr_highlight.media.types import ClipResult, MediaInfo, VideoInfo
 from tldr_highlight.media.upright import Upright
 
 LARGEST = (1280, 720)
@@ -53,6 +54,29 @@ def thumbnails(
             if picture:
                 _save(_image(picture, info.video), jpeg, webp)
             yield picture.at if picture else None
+
+
+def add_poster(result: ClipResult) -> None:
+    """Write the poster that a finished clip's spec asks for: a JPEG as `thumbnail`'s, of the clip itself.
+
+    A clip of sound alone gets none.
+
+    Raises:
+        CutError: no picture can be decoded there.
+        DiskFullError, OutputError: it cannot be written.
+    """
+    spec = result.spec
+    if spec.poster is None or not result.frames:
+        return
+    info = probe(spec.path)
+    assert info.video
+    peak = (result.actual_start + result.actual_end) / 2 if spec.peak is None else spec.peak
+    at = max(0.0, peak - result.actual_start)
+    with Source(info) as source:
+        picture = _shown_at(source.pictures(at), at)
+    if picture is None:
+        raise CutError(f"no picture of the finished clip can be decoded at {at:.3f} s")
+    _write(spec.poster, _jpeg(_image(picture, info.video)))
 
 
 def _shown_at(pictures: Iterable[Picture], at: float) -> Picture | None:

@@ -15,6 +15,7 @@ from dataclasses import dataclass
 from tldr_highlight.errors import CutError, RangeError
 from tldr_highlight.media import h264
 from tldr_highlight.media.frames import Placed, Source, slack
+from tldr_highlight.media.quality import forced
 from tldr_highlight.media.types import DEFAULTS, ClipPlan, ClipSpec, CutOptions, MediaInfo
 
 HELD = 0.5
@@ -235,18 +236,14 @@ def _check_options(source: Source, options: CutOptions) -> None:
         raise NotCopyableError("there are no pictures to copy")
     if options.mode == "encode":
         raise NotCopyableError("asked for")
-    if options.watermark:
-        raise NotCopyableError("the watermark goes on every picture")
-    if options.quality in {"medium", "small"} or (options.max_height and video.height > options.max_height):
-        raise NotCopyableError("another size or quality was asked for")
+    if reason := forced(options, source.info):
+        raise NotCopyableError(reason)
     if source.jumped:
         raise NotCopyableError("the source's clock jumps")
     if video.codec != "h264":
         raise NotCopyableError(f"{video.codec} does not play everywhere")
     if video.pixel_format not in {"yuv420p", "yuvj420p"}:
         raise NotCopyableError(f"{video.pixel_format} does not play everywhere")
-    if video.rotation or video.flipped:
-        raise NotCopyableError("the pictures have to be turned")
 
 
 def _parameter_sets(source: Source) -> h264.ParameterSets:

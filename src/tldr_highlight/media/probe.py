@@ -12,8 +12,8 @@ import itertools
 import stat
 import statistics
 import time
-from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Iterable, Iterator, Mapping, Sequence, Set
+from dataclasses import dataclass, field, replace
 from fractions import Fraction
 from pathlib import Path
 from typing import TypeAlias, TypeVar, cast
@@ -39,7 +39,7 @@ from tldr_highlight.errors import (
     TldrError,
     UsageError,
 )
-from tldr_highlight.media.types import AudioInfo, MediaInfo, VideoInfo
+from tldr_highlight.media.types import AudioInfo, MediaInfo, Origin, Remote, VideoInfo
 
 AnyPacket: TypeAlias = "Packet[Stream]"
 AnyStream = TypeVar("AnyStream", VideoStream, AudioStream)
@@ -89,8 +89,8 @@ class Limits:
 # --- opening -------------------------------------------------------------------------------------------
 
 
-def open_media(path: Path) -> InputContainer:
-    """Open a media file to read from; use it as a context manager.
+def open_media(origin: Origin) -> InputContainer:
+    """Open a source to read from; use it as a context manager.
 
     Raises:
         NotFoundError: nothing has this name.
@@ -99,18 +99,28 @@ def open_media(path: Path) -> InputContainer:
         MediaError: media that is damaged beyond opening, or that may not be read.
         MediaLimitError: more streams than anyone needs.
     """
-    head = _head(path)
+    if isinstance(origin, Remote):
+        raise UsageError(f"{shown(origin)} is an address: name a file")
+    head = _head(origin)
     try:
         # After the `file:` prefix libav takes a name as it is: dashes, colons, percent signs, newlines.
         # A Python file object does the same and costs 6 ms more for 900 packets.
-        return av.open(f"file:{path}", "r", options=OPTIONS, metadata_errors="replace", timeout=PATIENCE)
+        return av.open(f"file:{origin}", "r", options=OPTIONS, metadata_errors="replace", timeout=PATIENCE)
     except FFmpegError as error:
-        raise _refusal(path, head, error) from error
+        raise _refusal(origin, head, error) from error
 
 
-def shown(path: Path) -> str:
-    """The file's name as messages show it: in quotes, line breaks and other controls as escapes."""
-    return "'" + "".join(c if c.isprintable() else ascii(c)[1:-1] for c in path.name) + "'"
+def shown(origin: Origin) -> str:
+    """The source's name as messages show it: in quotes, line breaks and other controls as escapes.
+
+    Of an address host and path only: the rest may hold keys.
+    """
+    name = origin.name if isinstance(origin, Path) else _without_keys(origin.url)
+    return "'" + "".join(c if c.isprintable() else ascii(c)[1:-1] for c in name) + "'"
+
+
+def _without_keys(url: str) -> str:
+    return url.partition("://")[2].partition("?")[0].partition("#")[0].rpartition("@")[2]
 
 
 def _head(path: Path) -> bytes:
@@ -211,50 +221,81 @@ def _plain(head: bytes) -> str | None:
 # --- probing -------------------------------------------------------------------------------------------
 
 
-def probe(path: Path, limits: Limits = Limits()) -> MediaInfo:
-    """Say what is in a media file and which streams of it are used. Reads its start, never all of it.
+def probe(origin: Origin, limits: Limits = Limits(), *, sound: Origin | None = None) -> MediaInfo:
+    """Say what is in a source and which streams of it are used. Reads its start, never all of it.
+
+    With `sound`, the pictures of `origin` and the sound of `sound` are one source. Both then share a clock,
+    as such pairs do that a player is given: what has the same raw time is seen and heard together, and
+    media time 0 is where the earlier of them starts.
 
     Raises:
-        NoStreamsError: neither picture nor sound that can be decoded, with the reason.
+        NoStreamsError: neither picture nor sound that can be decoded, with the reason; or one is missing
+            in a pair.
         MediaLimitError: over `limits`.
         MediaError: damaged so that nothing can be said about it.
         TldrError: what `open_media` raises.
     """
-    with open_media(path) as container:
+    if sound is None:
+        return _probed(origin, limits, _BOTH)
+    return _paired(_probed(origin, limits, {"video"}), _probed(sound, limits, {"audio"}))
+
+
+_BOTH = {"video", "audio"}
+
+
+def _paired(seen: MediaInfo, heard: MediaInfo) -> MediaInfo:
+    """One source of the pictures and the sound of two."""
+    start = min(seen.start_time, heard.start_time)
+    end = max(i.start_time + i.duration for i in (seen, heard))
+    return replace(
+        seen,
+        duration=end - start,
+        start_time=start,
+        size=seen.size + heard.size,
+        audio=heard.audio,
+        audio_tracks=heard.audio_tracks,
+        warnings=tuple(dict.fromkeys([*seen.warnings, *heard.warnings])),
+        sound_origin=heard.origin,
+    )
+
+
+def _probed(origin: Origin, limits: Limits, kinds: Set[str]) -> MediaInfo:
+    with open_media(origin) as container:
         try:
-            return _described(path, container, limits)
+            return _described(origin, container, limits, kinds)
         except FFmpegError as error:
-            raise MediaError(f"{shown(path)} cannot be read ({error.strerror}): repair it first") from error
+            raise MediaError(f"{shown(origin)} cannot be read ({error.strerror}): repair it first") from error
 
 
-def _described(path: Path, container: InputContainer, limits: Limits) -> MediaInfo:
-    _check_streams(path, len(container.streams), limits)
-    video = _best(_pictures(container))
-    audio = _best(container.streams.audio)
+def _described(origin: Origin, container: InputContainer, limits: Limits, kinds: Set[str]) -> MediaInfo:
+    """What is in an open source, of the `kinds` of streams that are wanted."""
+    _check_streams(origin, len(container.streams), limits)
+    video = _best(_pictures(container)) if "video" in kinds else None
+    audio = _best(container.streams.audio) if "audio" in kinds else None
     if video is None and audio is None:
-        raise NoStreamsError(f"{shown(path)} {_why_none(container)}")
-    _check_sizes(path, video, audio, limits)
+        raise NoStreamsError(f"{shown(origin)} {_why_none(container, kinds)}")
+    _check_sizes(origin, video, audio, limits)
     use_only(container, [s for s in (video, audio) if s])
     look = _look(container, video, audio)
     video = None if video and video.index in look.encrypted else video
     audio = None if audio and audio.index in look.encrypted else audio
     if video is None and audio is None:
-        raise NoStreamsError(f"{shown(path)} is encrypted: name a copy without protection")
+        raise NoStreamsError(f"{shown(origin)} is encrypted: name a copy without protection")
     starts = _starts(video, audio, look)
     start = min(starts.values(), default=(container.start_time or 0) / av.time_base)
     used = [s for s in (video, audio) if s]
     duration, estimated = _duration(container, used, look, starts, start)
-    _check_duration(path, duration, limits)
+    _check_duration(origin, duration, limits)
     picture = _video_info(video, look) if video else None
     return MediaInfo(
-        path=path,
+        origin=origin,
         container=container.format.name,
         duration=duration,
         start_time=start,
-        size=path.stat().st_size,
+        size=container.size,
         video=picture,
         audio=_audio_info(audio) if audio else None,
-        audio_tracks=len(container.streams.audio),
+        audio_tracks=len(container.streams.audio) if "audio" in kinds else 0,
         warnings=tuple(_warnings(container, picture, audio, look, start, estimated=estimated)),
     )
 
@@ -314,42 +355,45 @@ def _useless(stream: Stream) -> str | None:
     return None
 
 
-def _why_none(container: InputContainer) -> str:
+def _why_none(container: InputContainer, kinds: Set[str]) -> str:
     reasons = [
         f"stream {s.index} ({s.type}) {_useless(s) or 'is a cover picture'}"
         for s in container.streams
-        if s.type in {"video", "audio"}
+        if s.type in kinds
     ]
     if not reasons:
-        return "holds neither picture nor sound: name another file"
+        what = "neither picture nor sound" if kinds == _BOTH else f"no {', '.join(kinds)}"
+        return f"holds {what}: name another file"
     return f"holds nothing that can be decoded: {', '.join(reasons[:5])}; convert it first"
 
 
-def _check_streams(path: Path, count: int, limits: Limits) -> None:
+def _check_streams(origin: Origin, count: int, limits: Limits) -> None:
     if count > limits.streams:
         raise MediaLimitError(
-            f"{shown(path)} holds {count} streams or more; the limit is {limits.streams}:"
+            f"{shown(origin)} holds {count} streams or more; the limit is {limits.streams}:"
             " copy the ones you need into a new file"
         )
 
 
-def _check_sizes(path: Path, video: VideoStream | None, audio: AudioStream | None, limits: Limits) -> None:
+def _check_sizes(
+    origin: Origin, video: VideoStream | None, audio: AudioStream | None, limits: Limits
+) -> None:
     if video and video.width * video.height > limits.pixels:
         raise MediaLimitError(
-            f"{shown(path)} has pictures of {video.width}x{video.height};"
+            f"{shown(origin)} has pictures of {video.width}x{video.height};"
             f" the limit is {limits.pixels / 1e6:.0f} million pixels: scale it down first"
         )
     if audio and (audio.sample_rate > limits.sample_rate or audio.channels > limits.channels):
         raise MediaLimitError(
-            f"{shown(path)} has sound of {audio.channels} channels at {audio.sample_rate} Hz;"
+            f"{shown(origin)} has sound of {audio.channels} channels at {audio.sample_rate} Hz;"
             f" the limit is {limits.channels} at {limits.sample_rate}: convert it first"
         )
 
 
-def _check_duration(path: Path, duration: float, limits: Limits) -> None:
+def _check_duration(origin: Origin, duration: float, limits: Limits) -> None:
     if duration > limits.seconds:
         raise MediaLimitError(
-            f"{shown(path)} claims to last {duration / 3600:.0f} hours; the limit is"
+            f"{shown(origin)} claims to last {duration / 3600:.0f} hours; the limit is"
             f" {limits.seconds / 3600:.0f}: its header is wrong, or split it first"
         )
 
@@ -472,7 +516,7 @@ def _estimate(container: InputContainer, used: Sequence[Stream], look: _Look, st
 def _video_info(stream: VideoStream, look: _Look) -> VideoInfo:
     gaps = _gaps(look)
     variable = _variable(gaps, float(stream.time_base or 0))
-    rotation, flipped = _orientation(_first_picture(stream, look))
+    rotation, flipped = orientation(_first_picture(stream, look))
     distances = [b - a for a, b in itertools.pairwise(sorted(look.keys))]
     return VideoInfo(
         index=stream.index,
@@ -556,7 +600,7 @@ def decoded(stream: VideoStream, packet: AnyPacket | None) -> list[VideoFrame]:
     return stream.codec_context.decode(packet)  # pyright: ignore[reportUnknownMemberType]
 
 
-def _orientation(frame: VideoFrame | None) -> tuple[int, bool]:
+def orientation(frame: VideoFrame | None) -> tuple[int, bool]:
     """Clockwise degrees to show a picture upright, and whether to flip it before."""
     if frame is None:
         return 0, False

@@ -8,6 +8,8 @@ other pictures need and is chosen where pictures are small enough for it to be c
 
 from __future__ import annotations
 
+import contextlib
+import heapq
 import itertools
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
@@ -27,7 +29,7 @@ from av.video.reformatter import VideoReformatter
 from av.video.stream import VideoStream
 from numpy.typing import NDArray
 
-from tldr_highlight.errors import MediaLimitError
+from tldr_highlight.errors import MediaError, MediaLimitError
 from tldr_highlight.media.frames import believable
 from tldr_highlight.media.probe import Limits, open_media, packets, shown
 from tldr_highlight.media.timeline import FORWARD, Timeline
@@ -95,36 +97,42 @@ class Reader:
     jumped: bool = field(default=False, init=False)  # timestamps leapt, see `Timeline`
 
     def __iter__(self) -> Iterator[Segment]:
-        with open_media(self.info.path) as container:
-            yield from self._segments(container)
+        with contextlib.ExitStack() as opened:
+            container = opened.enter_context(open_media(self.info.origin))
+            apart = self.info.sound_origin
+            heard = opened.enter_context(open_media(apart)) if apart else container
+            yield from self._segments(container, heard)
 
-    def _segments(self, container: InputContainer) -> Iterator[Segment]:
-        video, audio = _streams(container, self.info, self.sampling)
+    def _segments(self, container: InputContainer, heard: InputContainer) -> Iterator[Segment]:
+        video = _video_stream(container, self.info, self.sampling)
+        audio = _audio_stream(heard, self.info)
         pictures = _PictureSampler(video, self.sampling) if video else None
         sound = _SoundReader() if audio else None
         segments = _Segmenter(self.segment_seconds, by_key=video is not None, start=self.start)
         if self.start > 0:
-            container.seek(int((self.start + self.info.start_time) * av.time_base), backward=True)
+            for each in {container, heard}:
+                each.seek(int((self.start + self.info.start_time) * av.time_base), backward=True)
         timeline = Timeline()
-        bases = {s.index: float(s.time_base or 0) for s in (video, audio) if s}
-        for packet in packets(container, [s for s in (video, audio) if s]):
+        bases = [float(s.time_base or 0) if s else 0.0 for s in (audio, video)]
+        for packet in _in_order(container, heard, [s for s in (video, audio) if s]):
             stamp = packet.dts if packet.dts is not None else packet.pts
             if stamp is None:
                 continue
-            index = packet.stream_index
-            base = bases[index]
+            seen = packet.stream is video
+            base = bases[seen]
             if packet.pts is not None and abs(packet.pts - stamp) * base > FORWARD:
                 # no reordering, but nonsense
                 self.damaged += 1
                 continue
             length = (packet.duration or 0) * base
-            shift = timeline.offset(index, stamp * base - self.info.start_time, length) - self.info.start_time
+            shift = timeline.offset(seen, stamp * base - self.info.start_time, length) - self.info.start_time
             at = (packet.pts if packet.pts is not None else stamp) * base + shift
             self.end = max(self.end, at + length)
             self.jumped = timeline.jumped
+            self._check_clock()
             self._check_length()
             try:
-                if pictures and video and index == video.index:
+                if pictures and seen:
                     yield from segments.packet(at, packet.size, packet.is_keyframe)
                     segments.pictures(pictures.feed(packet, at, shift))
                 elif sound:
@@ -137,11 +145,18 @@ class Reader:
             yield from segments.sound(sound.finish())
         yield from segments.finish(self.end)
 
+    def _check_clock(self) -> None:
+        """Where each of a pair leaps by itself, nothing tells any more what belongs together."""
+        if self.jumped and self.info.sound_origin:
+            raise MediaError(
+                f"the timestamps of {shown(self.info.origin)} or its sound leap: join the two into one file"
+            )
+
     def _check_length(self) -> None:
         """A few kilobytes of timestamps an hour apart are weeks of curves, whatever the header promised."""
         if self.end > LONGEST:
             raise MediaLimitError(
-                f"{shown(self.info.path)} goes on for more than {LONGEST / 3600:.0f} hours:"
+                f"{shown(self.info.origin)} goes on for more than {LONGEST / 3600:.0f} hours:"
                 " its timestamps are wrong, or split it first"
             )
 
@@ -150,8 +165,8 @@ def pictures_between(
     info: MediaInfo, windows: Iterable[tuple[float, float]], spacing: float = DENSE_SPACING
 ) -> Iterator[Pictures]:
     """The pictures of each window of media time, all decoded, about `spacing` seconds apart."""
-    with open_media(info.path) as container:
-        video, _ = _streams(container, info, Sampling.ALL)
+    with open_media(info.origin) as container:
+        video = _video_stream(container, info, Sampling.ALL)
         for start, end in windows:
             yield _window(container, video, info, (start, end), spacing) if video else _stack([])
 
@@ -183,23 +198,36 @@ def _window(
     return _stack([(t, g) for t, g in kept if window[0] <= t < window[1]])
 
 
-def _streams(
-    container: InputContainer, info: MediaInfo, sampling: Sampling
-) -> tuple[VideoStream | None, AudioStream | None]:
-    video = audio = None
-    if info.video and sampling is not Sampling.NONE:
-        video = container.streams[info.video.index]
-        assert isinstance(video, VideoStream)
-        context = video.codec_context
-        context.thread_type = "FRAME"
-        context.thread_count = 3
-        context.options = {"skip_loop_filter": "all", "flags2": "+fast"}
-        if sampling is Sampling.ALL:
-            context.skip_frame = "NONREF"
-    if info.audio:
-        audio = container.streams[info.audio.index]
-        assert isinstance(audio, AudioStream)
-    return video, audio
+def _video_stream(container: InputContainer, info: MediaInfo, sampling: Sampling) -> VideoStream | None:
+    if info.video is None or sampling is Sampling.NONE:
+        return None
+    video = container.streams[info.video.index]
+    assert isinstance(video, VideoStream)
+    context = video.codec_context
+    context.thread_type = "FRAME"
+    context.thread_count = 3
+    context.options = {"skip_loop_filter": "all", "flags2": "+fast"}
+    if sampling is Sampling.ALL:
+        context.skip_frame = "NONREF"
+    return video
+
+
+def _audio_stream(container: InputContainer, info: MediaInfo) -> AudioStream | None:
+    if info.audio is None:
+        return None
+    audio = container.streams[info.audio.index]
+    assert isinstance(audio, AudioStream)
+    return audio
+
+
+def _in_order(
+    container: InputContainer, heard: InputContainer, streams: Sequence[Stream]
+) -> Iterator[AnyPacket]:
+    """The packets of all streams; those of a pair of sources, which share a clock, by their times."""
+    if heard is container:
+        return packets(container, streams)
+    apart = [packets(s.container, [s]) for s in streams if isinstance(s.container, InputContainer)]
+    return heapq.merge(*apart, key=lambda p: float((p.dts or p.pts or 0) * p.time_base))
 
 
 class _PictureSampler:

@@ -13,6 +13,7 @@ from av.audio.resampler import AudioResampler
 from numpy.typing import NDArray
 
 from tldr_highlight.media.frames import Sound
+from tldr_highlight.media.types import AudioInfo
 
 Block: TypeAlias = NDArray[np.float32]
 """(channels, samples), -1..1."""
@@ -27,12 +28,15 @@ and jitter do, one lost packet (AAC 21 ms, Opus 20 ms, MP3 24 ms) does not."""
 class Samples:
     """Cuts blocks of decoded sound into runs of exact samples, with silence where there is none."""
 
-    def __init__(self, sounds: Iterator[Sound], rate: int, layout: str, start: int) -> None:
-        """Deliver from sample `start` on, at `rate` Hz, mixed to `layout`."""
+    def __init__(
+        self, sounds: Iterator[Sound], rate: int, layout: str, start: int, gain: float = 1.0
+    ) -> None:
+        """Deliver from sample `start` on, at `rate` Hz, mixed to `layout`, and multiplied by `gain`."""
         self.at = start  # next sample to be delivered
         self._rate = rate
         self._channels = 1 if layout == "mono" else 2
-        self._blocks = itertools.chain.from_iterable(_converted(run, rate, layout) for run in _runs(sounds))
+        runs = (_converted(run, rate, layout, gain) for run in _runs(sounds))
+        self._blocks = itertools.chain.from_iterable(runs)
         self._waiting: deque[tuple[int, Block]] = deque()
 
     def until(self, end: int, *, pad: bool = True) -> Iterator[Block]:
@@ -86,6 +90,11 @@ def aac_rate(rate: int) -> int:
     return rate if rate in AAC_RATES else 48000
 
 
+def layout_of(audio: AudioInfo) -> str:
+    """What clips with this sound carry."""
+    return "mono" if audio.channels == 1 else "stereo"
+
+
 def _runs(sounds: Iterator[Sound]) -> Iterator[Iterator[Sound]]:
     """Blocks that follow each other without gap or change of format, run by run."""
     pending = next(sounds, None)
@@ -110,7 +119,7 @@ def _alike(a: AudioFrame, b: AudioFrame) -> bool:
     return (a.sample_rate, a.format.name, a.layout.name) == (b.sample_rate, b.format.name, b.layout.name)
 
 
-def _converted(run: Iterator[Sound], rate: int, layout: str) -> Iterator[tuple[int, Block]]:
+def _converted(run: Iterator[Sound], rate: int, layout: str, gain: float) -> Iterator[tuple[int, Block]]:
     """One run's samples with their places; without gaps, whatever the rounding of its times."""
     # Without the limit, libswresample mixes 5.1 down to floats beyond full scale.
     resampler = AudioResampler("fltp", layout, rate, options={"rematrix_maxval": "1.0"})
@@ -122,5 +131,7 @@ def _converted(run: Iterator[Sound], rate: int, layout: str) -> Iterator[tuple[i
             if frame is None or place is None:  # pyright: ignore[reportUnnecessaryComparison]
                 continue
             block = cast("Block", frame.to_ndarray())
-            yield place, block if np.isfinite(block).all() else np.nan_to_num(block, posinf=0, neginf=0)
+            if not np.isfinite(block).all():
+                block = np.nan_to_num(block, posinf=0, neginf=0)
+            yield place, block if gain == 1 else block * np.float32(gain)
             place += frame.samples

@@ -108,7 +108,7 @@ class _Clip:
         if self._copied:
             self._copied.begin(start, self._clip_seconds(found.end))
         elif self._encoded and self._source.info.audio:
-            self._encoded.begin(start)
+            self._encoded.begin(start, self.seconds(found.end))
             self._track.open()
 
     def encode(self, pictures: Iterator[Picture], wanted: tuple[int, ...]) -> None:
@@ -159,6 +159,7 @@ class _Clip:
 
     def finish(self) -> Expected:
         """Complete the sound."""
+        assert self._source.info.video
         length = self._clip_seconds(self._found.end)
         if self._copied:
             self._copied.finish()
@@ -178,11 +179,12 @@ class _Clip:
             copied=self._sums,
             copied_sound=self._copied.sums if self._copied else (),
             shown=self._shown,
+            turned=(self._source.info.video.rotation, self._source.info.video.flipped),
         )
 
-    def _encoder(self) -> _EdgeEncoder:
+    def _encoder(self) -> EdgeEncoder:
         """A new one each time, and all alike: their parameter sets share an id."""
-        return _EdgeEncoder(self._source, self._found, self._sequence, self._tick)
+        return EdgeEncoder(self._source, self._found, self._sequence, self._tick)
 
     def _heard(self, ticks: int) -> None:
         """Let the sound follow."""
@@ -200,13 +202,10 @@ class _Clip:
 
     def _write_edge(self, packet: AnyPacket, wanted: tuple[int, ...]) -> None:
         """Write a packet of an edge: no SEI, lengths in four bytes, the source's distance to decoding."""
-        parts = h264.units(memoryview(packet), 0)
-        wrapped = Packet(h264.with_lengths(u for u in parts if h264.kind(u) not in DROPPED))
         pts = cast("int", packet.pts)
-        wrapped.is_keyframe = packet.is_keyframe
         place = wanted.index(pts // self._scale + self._found.first)
         following = wanted[place + 1] if place + 1 < len(wanted) else self._behind(wanted)
-        self._write(wrapped, pts, pts - self._delay * self._scale, self._clip_ticks(following) - pts)
+        self._write(for_mp4(packet), pts, pts - self._delay * self._scale, self._clip_ticks(following) - pts)
 
     def _behind(self, wanted: tuple[int, ...]) -> int:
         """When the last picture of an edge ends."""
@@ -242,6 +241,14 @@ DROPPED = {h264.SEI, h264.SPS, h264.PPS, h264.DELIMITER, h264.FILLER}
 """Units that a packet of an edge does without."""
 
 
+def for_mp4(packet: AnyPacket) -> AnyPacket:
+    """What an edge encoder made, as it is written: no SEI, no sets, lengths in four bytes."""
+    parts = h264.units(memoryview(packet), 0)
+    wrapped = Packet(h264.with_lengths(u for u in parts if h264.kind(u) not in DROPPED))
+    wrapped.is_keyframe = packet.is_keyframe
+    return wrapped
+
+
 def _bare(packet: AnyPacket, length_size: int) -> AnyPacket | bytes:
     """The packet for MP4, without the source's metadata: itself, where nothing has to change."""
     parts = list(h264.units(memoryview(packet), length_size))
@@ -255,7 +262,7 @@ def _tells(unit: memoryview) -> bool:
     return h264.kind(unit) == h264.SEI and h264.has_user_data(unit)
 
 
-class _EdgeEncoder:
+class EdgeEncoder:
     """x264, set up so that its pictures may stand beside the source's in one track."""
 
     def __init__(

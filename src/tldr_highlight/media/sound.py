@@ -19,6 +19,7 @@ from av.packet import Packet
 
 from tldr_highlight.media.encode import SoundTrack
 from tldr_highlight.media.frames import Placed, Source
+from tldr_highlight.media.loudness import gain_for
 from tldr_highlight.media.plan import HELD, NotCopyableError
 from tldr_highlight.media.probe import AnyPacket
 from tldr_highlight.media.samples import AAC_RATES, OFF_PLACE, Samples
@@ -36,13 +37,18 @@ class EncodedSound:
         self._base = base
         self._samples: Samples | None = None
 
-    def begin(self, at: float) -> float:
-        """Start at the sample heard at media second `at`; return its exact time."""
+    def begin(self, at: float, until: float) -> float:
+        """Start at the sample heard at media second `at`; return its exact time.
+
+        Where the track is to have a loudness, the sound up to media second `until` has it.
+        """
         if not self._source.info.audio:
             return at
-        rate = self._track.rate
+        rate, layout = self._track.rate, self._track.layout
         start = round(at * rate)
-        self._samples = Samples(self._source.sounds(at), rate, self._track.layout, start)
+        target = self._track.loudness
+        gain = 1.0 if target is None else gain_for(self._source, (at, until), rate, layout, target)
+        self._samples = Samples(self._source.sounds(at), rate, layout, start, gain)
         return start / rate
 
     def fill(self, until: Fraction) -> None:

@@ -6,6 +6,7 @@ container declares, whatever its raw timestamps start at. This is what a player'
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from fractions import Fraction
 from pathlib import Path
@@ -15,6 +16,18 @@ import numpy as np
 from numpy.typing import NDArray
 
 FloatArray: TypeAlias = NDArray[np.float32]
+
+
+@dataclass(frozen=True, slots=True)
+class Remote:
+    """Media at an HTTP(S) address: a file, or the playlist of an HLS or DASH recording."""
+
+    url: str = field(repr=False)  # addresses and headers may carry keys: no log and no traceback shows them
+    headers: Mapping[str, str] = field(default_factory=dict[str, str], repr=False, hash=False)
+
+
+Origin: TypeAlias = Path | Remote
+"""Where media comes from."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,7 +61,7 @@ class AudioInfo:
 class MediaInfo:
     """What `probe` found out about a source."""
 
-    path: Path
+    origin: Origin
     container: str  # libav's name of the demuxer, "mov,mp4,m4a,3gp,3g2,mj2"
     duration: float  # seconds
     start_time: float  # raw container seconds that media time 0 stands for
@@ -57,6 +70,7 @@ class MediaInfo:
     audio: AudioInfo | None
     audio_tracks: int
     warnings: tuple[str, ...] = ()
+    sound_origin: Origin | None = None  # of `audio`, where it comes from an address of its own
 
 
 @dataclass(frozen=True, slots=True)
@@ -100,6 +114,8 @@ class ClipSpec:
     start: float
     end: float
     path: Path  # the finished MP4; appears only when it is complete and verified
+    poster: Path | None = None  # JPEG of the clip's picture at `peak`, if wanted
+    peak: float | None = None  # media seconds; None: the middle
 
 
 @dataclass(frozen=True, slots=True)
@@ -165,7 +181,7 @@ class CutOptions:
     crf: int | None = None  # x264 constant rate factor; None: the quality's
     preset: str = "veryfast"
     max_height: int | None = None  # scale down to this, never up; None: the quality's
-    audio_bit_rate: int = 160_000
+    audio_bit_rate: int | None = None  # bit/s; None: the quality's
     extra: dict[str, str] = field(default_factory=dict[str, str])
 
 

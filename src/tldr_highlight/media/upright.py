@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from fractions import Fraction
 
+import numpy as np
 from av.filter.graph import Graph
 from av.video.format import VideoFormat
 from av.video.frame import VideoFrame
@@ -48,8 +49,8 @@ class Upright:
             frame,
             *self._lying,
             self._format,
-            src_colorspace=_matrix(frame),
-            dst_colorspace=Colorspace.ITU709 if frame.format.is_rgb else _matrix(frame),
+            src_colorspace=matrix_of(frame),
+            dst_colorspace=Colorspace.ITU709 if frame.format.is_rgb else matrix_of(frame),
             interpolation="BICUBIC",
             src_color_range=ColorRange.JPEG if full else ColorRange.MPEG,
             dst_color_range=ColorRange.MPEG,  # of YUV; RGB is always full
@@ -60,12 +61,28 @@ class Upright:
         return flat
 
 
+def framed(frame: VideoFrame, width: int, height: int) -> VideoFrame:
+    """The picture, 8-bit 4:2:0 of limited range, in the middle of a black one of `width` x `height`."""
+    if (frame.width, frame.height) == (width, height):
+        return frame
+    black = VideoFrame(width, height, "yuv420p")
+    for plane, inner, value, step in zip(black.planes, frame.planes, (16, 128, 128), (1, 2, 2), strict=True):
+        pixels = np.frombuffer(memoryview(plane), np.uint8).reshape(-1, plane.line_size)
+        pixels[:] = value
+        x, y = (width - frame.width) // 4 * 2 // step, (height - frame.height) // 4 * 2 // step
+        shown = np.frombuffer(memoryview(inner), np.uint8).reshape(-1, inner.line_size)
+        pixels[y : y + inner.height, x : x + inner.width] = shown[:, : inner.width]
+    _copy_colours(frame, black)
+    return black
+
+
 def is_full_range(frame: VideoFrame) -> bool:
     """Whether black is 0 and white 255."""
     return frame.color_range == ColorRange.JPEG or frame.format.is_rgb or frame.format.name.startswith("yuvj")
 
 
-def _matrix(frame: VideoFrame) -> int:
+def matrix_of(frame: VideoFrame) -> int:
+    """libav's number of the matrix that its colours are in, as players take it."""
     if frame.colorspace == UNSPECIFIED and frame.height >= HD_HEIGHT:
         return Colorspace.ITU709
     return frame.colorspace
@@ -74,7 +91,8 @@ def _matrix(frame: VideoFrame) -> int:
 def _copy_colours(source: VideoFrame, target: VideoFrame) -> None:
     target.color_primaries = source.color_primaries
     target.color_trc = source.color_trc
-    target.colorspace = Colorspace.ITU709 if source.format.is_rgb else source.colorspace
+    # named where it was understood: of fewer lines, the same colours would be taken for bt601
+    target.colorspace = Colorspace.ITU709 if source.format.is_rgb else matrix_of(source)
     target.color_range = source.color_range
 
 

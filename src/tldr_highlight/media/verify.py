@@ -22,7 +22,7 @@ from av.video.frame import VideoFrame
 from av.video.stream import VideoStream
 
 from tldr_highlight.errors import CutError, MediaError
-from tldr_highlight.media.probe import AnyPacket, decoded, open_media
+from tldr_highlight.media.probe import AnyPacket, decoded, open_media, orientation
 
 FIRST_PICTURES = 12
 """Pictures decoded at the beginning."""
@@ -49,6 +49,7 @@ class Expected:
     copied: Mapping[int, int] = field(default_factory=dict[int, int])  # pts -> CRC-32 of a copied packet
     copied_sound: Sequence[int] = ()  # CRC-32 of every packet of sound, where that was copied
     shown: Mapping[int, VideoFrame] = field(default_factory=dict[int, VideoFrame])  # pts -> source's picture
+    turned: tuple[int, bool] = (0, False)  # how players must turn and flip it, see `VideoInfo`
 
 
 def verify(path: Path, expected: Expected) -> float:
@@ -139,6 +140,7 @@ def _see(seen: _Seen, video: VideoStream, packet: AnyPacket | None, expected: Ex
         assert video.time_base
         seen.decoded += 1
         _need(not frame.is_corrupt, "pictures in it are damaged")
+        _need(orientation(frame) == expected.turned, "it is not shown upright")
         pts = round(frame.pts * video.time_base / expected.tick)
         if pts in expected.shown and pts not in seen.compared:
             seen.compared.add(pts)
