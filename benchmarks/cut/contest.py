@@ -38,6 +38,9 @@ DELAY, MBITS = 0.05, 100.0
 """Of the slow link: seconds of a round trip, and Mbit/s."""
 
 WARM, APART, COLD = "ours", "ours, a process each", "ours, cold command"
+NOT_JUDGED = {APART, COLD}
+"""Their clips are the warm one's."""
+
 COPY, VERYFAST, SMARTCUT = "ffmpeg -c copy", "ffmpeg veryfast", "smartcut"
 
 
@@ -98,7 +101,7 @@ def starts(minutes: float, length: float, most: int) -> list[float]:
 
 
 class Worker:
-    """Our process that stays; `--warm` ones answer from loaded modules. A context manager."""
+    """Our process that stays; see `worker.py`. A context manager."""
 
     def __init__(self) -> None:
         self._process = subprocess.Popen(
@@ -164,8 +167,8 @@ def _command(clip: Clip) -> list[str]:
 
 
 def _ffmpeg(program: str, clip: Clip, *how: str) -> list[str]:
-    return [program, "-nostdin", "-v", "error", "-y", "-ss", str(clip.start), "-i", clip.source,
-            "-t", str(round(clip.end - clip.start, 3)), *how, "-movflags", "+faststart", str(clip.out)]  # fmt: skip
+    return [program, "-nostdin", "-v", "error", "-y", "-ss", str(clip.start), "-i", clip.source, "-t",
+            str(round(clip.end - clip.start, 3)), *how, "-movflags", "+faststart", str(clip.out)]  # fmt: skip
 
 
 def install_peers() -> None:
@@ -226,6 +229,15 @@ def served(folder: Path, *, slow: bool) -> Iterator[Line]:
             process.terminate()
 
 
+class Found(NamedTuple):
+    """`find` as a whole."""
+
+    run: Run
+    realtime: float
+    clips: int
+    seconds: float  # of all clips together
+
+
 # --- what the figures must be --------------------------------------------------------------------------
 
 Runs = Mapping[Cell, Mapping[str, Sequence[Run]]]
@@ -234,9 +246,16 @@ Remote = Mapping[tuple[int, bool], Mapping[str, Sequence[Moved]]]
 """(seconds of the clips, slow link) -> contestant -> clips."""
 
 
-def bounds(runs: Runs, verdicts: Verdicts, remote: Remote, find: float | None) -> list[Bound]:
+def bounds(runs: Runs, verdicts: Verdicts, remote: Remote, find: Found | None) -> list[Bound]:
     """The promises that what ran can be held to."""
-    return [*_against(runs), *_growth(runs), *_memory(runs), *_exactness(verdicts), *_moved(remote), *_find(find)]
+    return [
+        *_against(runs),
+        *_growth(runs),
+        *_memory(runs),
+        *_exactness(verdicts),
+        *_moved(remote),
+        *_find(find),
+    ]
 
 
 def _against(runs: Runs) -> Iterator[Bound]:
@@ -253,7 +272,9 @@ def _against(runs: Runs) -> Iterator[Bound]:
             yield Bound(f"x {name}, {cell}", ratio, least, at_least=True)
     cell = Cell(2, shortest, 60)
     if theirs := runs.get(cell, {}).get(COPY):
-        yield Bound(f"times the seconds of {COPY}, {cell}", 1 / faster(runs[cell][WARM], theirs), 5, at_least=False)
+        yield Bound(
+            f"times the seconds of {COPY}, {cell}", 1 / faster(runs[cell][WARM], theirs), 5, at_least=False
+        )
     extra = [
         apart.seconds - warm.seconds
         for by_name in runs.values()
@@ -297,6 +318,6 @@ def _moved(remote: Remote) -> Iterator[Bound]:
             yield Bound(f"times the seconds of {COPY}, {length} s, {link}", ratio, 1.15, at_least=False)
 
 
-def _find(realtime: float | None) -> Iterator[Bound]:
-    if realtime is not None:
-        yield Bound("x realtime, find with its clips", realtime, 60, at_least=True)
+def _find(found: Found | None) -> Iterator[Bound]:
+    if found:
+        yield Bound("x realtime, find with its clips", found.realtime, 60, at_least=True)
