@@ -169,6 +169,8 @@ def _host(name: str, *, bracketed: bool) -> tuple[str, IP | None]:
     if bracketed:
         ip = _literal(name, ipaddress.IPv6Address)
         return str(ip), ip
+    if len(name) > 253:
+        raise refused()
     try:
         host = name.encode("idna").decode("ascii").lower()  # full-width digits and dots become plain here
     except UnicodeError:

@@ -445,6 +445,11 @@ class Response:
     ) -> None:
         self.close()
 
+    def begins_at(self, start: int, length: int, total: int | None) -> None:
+        """Note which part of the file this is; a body that goes on behind it is not read on."""
+        self.start, self.total = start, total
+        self.length = self._left = length
+
     def read(self, size: int) -> bytes:
         """Up to `size` bytes; none at the end.
 
@@ -481,7 +486,7 @@ class Response:
         """Let go of the connection: it is kept for the next request where the body was read to its end."""
         if self._open:
             self._open = False
-            done = self._left == 0 or self._answer.isclosed()
+            done = self._answer.isclosed() or self._answer.length == 0
             self._answer.close()
             if done and not self._answer.will_close:
                 self._keep(self._line)
@@ -542,7 +547,7 @@ def _place(response: Response, wanted: Wanted) -> None:
     fits = first == start and size > 0 and (end is None or last < end) and (total is None or last < total)
     if not fits or response.length not in {None, size}:
         raise AnswerError(f"{response.address}: another part of the file than was asked for ({told[:60]!r})")
-    response.start, response.total = first, total
+    response.begins_at(first, size, total)
 
 
 def _onward(response: Response) -> Address:
@@ -618,10 +623,17 @@ class _Line:
     def receive_into(self, buffer: WriteableBuffer) -> int:
         """Bytes received; only time spent waiting for them counts, not what their reader does meanwhile."""
         began = time.monotonic()
-        if began >= self._until:
-            raise SourceSlowError(f"{self.address.host}: not finished in {self.policy.wall_seconds:.0f} s")
-        self.sock.settimeout(min(self.policy.read_timeout, self._until - began))
-        received = self.sock.recv_into(buffer)
+        left = self._until - began
+        try:
+            if left <= 0:
+                raise TimeoutError
+            self.sock.settimeout(min(self.policy.read_timeout, left))
+            received = self.sock.recv_into(buffer)
+        except TimeoutError as error:
+            said = f"not finished in {self.policy.wall_seconds:.0f} s"
+            if left > self.policy.read_timeout:
+                said = f"silent for {self.policy.read_timeout:.0f} s"
+            raise SourceSlowError(f"{self.address.host}: {said}") from error
         self.count(received)
         self.budget -= received
         if self.budget < 0:
@@ -641,6 +653,8 @@ class _Line:
     def is_quiet(self) -> bool:
         """Whether nothing is there to be read: before a request that is the end, or what nobody asked for."""
         self.sock.settimeout(0)
+        if isinstance(self.sock, ssl.SSLSocket) and self.sock.pending():
+            return False
         try:
             # past TLS, which cannot look without taking
             socket.socket.recv(self.sock, 1, socket.MSG_PEEK)

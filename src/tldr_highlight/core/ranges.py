@@ -17,7 +17,7 @@ import io
 import os
 import tempfile
 import threading
-from collections import OrderedDict
+from collections import Counter, OrderedDict
 from collections.abc import Mapping
 from concurrent.futures import CancelledError, Future, ThreadPoolExecutor
 from types import TracebackType
@@ -48,6 +48,9 @@ AHEAD = ((2, 2), (3, 3), (32, 5))
 """(blocks read in a row, blocks then asked for ahead). With 3, at 100 Mbit/s and 50 ms, the link is never
 idle, and what a clip of 10 s (7.5 MB) does not need of them is a tenth of it."""
 
+LEAST_PART = 16_384
+"""Bytes; a server may send less than was asked for, but not byte by byte: no limit of speed would see that."""
+
 RUNS = 8
 """Places a reader may be reading on from at a time: demuxers jump between pictures and sound."""
 
@@ -76,7 +79,7 @@ class Blocks:
         self._version = _Version(0, "", "")
         self._other: SourceChangedError | None = None  # set once another file is in its place
         self._kept: OrderedDict[int, bytes] = OrderedDict()  # longest unused first
-        self._again: set[int] = set()  # of these: used more than once
+        self._uses: Counter[int] = Counter()  # how often each was waited for
         self._coming: dict[int, Future[bytes]] = {}
         self._whole: IO[bytes] | None = None
         self._lock = threading.Lock()
@@ -150,10 +153,10 @@ class Blocks:
             raise ValueError(CLOSED) from None
 
     def _wanted(self, index: int) -> bytes | Future[bytes]:
+        self._uses[index] += 1
         if index not in self._kept:
             return self._ask(index)
         self._kept.move_to_end(index)
-        self._again.add(index)
         return self._kept[index]
 
     def _ask(self, index: int) -> Future[bytes]:
@@ -176,10 +179,9 @@ class Blocks:
         """Keep a block, and what is used again and again (the file's index) longer than what passes by."""
         self._kept[index] = data
         if len(self._kept) > KEPT_BLOCKS:
-            passing = [i for i in self._kept if i not in self._again]
+            passing = [i for i in self._kept if self._uses[i] < 2]
             victim = passing[0] if len(passing) > KEPT_BLOCKS // 2 else next(iter(self._kept))
-            del self._kept[victim]
-            self._again.discard(victim)
+            del self._kept[victim], self._uses[victim]
 
     def _received(self, start: int, end: int) -> bytes:
         """Bytes from `start` to before `end`; what came before a failure is not asked for again."""
@@ -212,6 +214,10 @@ class Blocks:
             version = _version(response)
             if response.status != 206 or version != self._version:
                 raise self._changed("is another")
+            if (response.length or 0) < min(end - start, LEAST_PART):
+                raise IncompleteError(
+                    f"{response.address}: the server sends {response.length} bytes at a time"
+                )
             self._place = _Place(response.url, response.told)
             while chunk := response.read(BLOCK):
                 data += chunk

@@ -5,6 +5,7 @@ Source of everything here: ITU-T H.264 (7.3 syntax, Annex B) and ISO/IEC 14496-1
 
 from __future__ import annotations
 
+import itertools
 import re
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
@@ -54,7 +55,7 @@ _START = re.compile(b"\0\0\1")
 
 def _annex_b(data: memoryview) -> Units:
     starts = [match.start() for match in _START.finditer(data)]
-    for begin, end in zip(starts, [*starts[1:], len(data)], strict=True):
+    for begin, end in itertools.pairwise([*starts, len(data)]):
         unit = data[begin + 3 : end]
         while len(unit) and unit[-1] == 0:  # zeros that belong to the next start code, or trail
             unit = unit[:-1]
@@ -93,6 +94,8 @@ class ParameterSets:
         sets.length_size = (data[4] & 3) + 1
         at = 5
         for mask in (31, 255):
+            if at >= len(data):
+                raise NotH264Error("the header of its pictures is cut off")
             count, at = data[at] & mask, at + 1
             for _ in range(count):
                 size = int.from_bytes(data[at : at + 2], "big")

@@ -90,6 +90,9 @@ def _planned(source: Source, spec: ClipSpec, options: CutOptions) -> ClipPlan:
     except NotCopyableError as error:
         if options.mode == "instant":
             raise
+        if spec.start >= info.duration:
+            text = range_text(spec.start, spec.end)
+            raise RangeError(f"{text} lies behind the source's end, at {info.duration:.3f} s") from error
         start, end = spec.start, min(spec.end, info.duration)
         rate = float(info.video.frame_rate) if info.video else 0.0
         frames = max(1, round((end - start) * rate)) if info.video else 0
