@@ -8,7 +8,10 @@
     ├── MediaError               media_unreadable         4  permanent   damaged or not media
     │   ├── NotMediaError        not_media                4  permanent   text, a picture, an empty file
     │   ├── NoStreamsError       no_usable_streams        4  permanent   neither picture nor sound
-    │   └── MediaLimitError      media_over_limit         4  permanent   a bomb, or too large to judge
+    │   ├── MediaLimitError      media_over_limit         4  permanent   a bomb, or too large to judge
+    │   ├── MediaTimeoutError    media_timeout          124  transient   the process reading it was ended
+    │   ├── MediaCrashError      media_crashed            4  permanent   the process reading it died
+    │   └── MediaMemoryError     media_over_memory        4  permanent   the process reading it was ended
     ├── SourceError              source_unavailable       8  transient   no answer, or a failing server
     │   ├── AddressError         source_url_not_allowed   2  permanent   one message, whatever the reason
     │   ├── SourceNotFoundError  source_not_found         5  permanent
@@ -21,7 +24,10 @@
     │   ├── TlsError             source_tls_failed        8  permanent   a certificate that does not hold
     │   └── AnswerError          source_answer_unusable   8  permanent   not HTTP, or not the file
     ├── CutError                 cut_failed               1  permanent   one range; the others go on
-    │   └── RangeError           range_invalid            2  permanent
+    │   ├── RangeError           range_invalid            2  permanent
+    │   ├── CutTimeoutError      cut_timeout            124  transient   its process was ended
+    │   ├── CutCrashError        cut_crashed              1  permanent   its process died
+    │   └── CutMemoryError       cut_over_memory          1  permanent   its process was ended
     ├── OutputError              output_unwritable        1  resource    folder missing rights
     │   ├── DiskFullError        disk_full                1  resource
     │   └── OutputBusyError      output_busy              1  transient   another run holds the folder
@@ -102,6 +108,26 @@ class MediaLimitError(MediaError):
     """More pixels, streams or hours than we are willing to decode."""
 
     code = "media_over_limit"
+
+
+class MediaTimeoutError(MediaError):
+    """Reading a source took longer than it may."""
+
+    code = "media_timeout"
+    exit_code = 124
+    fate = Fate.TRANSIENT
+
+
+class MediaCrashError(MediaError):
+    """A source killed the process that read it; the message has its last words."""
+
+    code = "media_crashed"
+
+
+class MediaMemoryError(MediaError):
+    """Reading a source took more memory than it may."""
+
+    code = "media_over_memory"
 
 
 class SourceError(TldrError):
@@ -196,6 +222,26 @@ class RangeError(CutError):
 
     code = "range_invalid"
     exit_code = 2
+
+
+class CutTimeoutError(CutError):
+    """A clip that took longer than it may."""
+
+    code = "cut_timeout"
+    exit_code = 124
+    fate = Fate.TRANSIENT
+
+
+class CutCrashError(CutError):
+    """A clip that killed the process it was cut in; the message has its last words."""
+
+    code = "cut_crashed"
+
+
+class CutMemoryError(CutError):
+    """A clip that took more memory than it may."""
+
+    code = "cut_over_memory"
 
 
 class OutputError(TldrError):

@@ -36,7 +36,8 @@ def replacing(path: Path) -> Generator[Path]:
     """
     with output_errors(path):
         path.parent.mkdir(parents=True, exist_ok=True)
-        handle, name = tempfile.mkstemp(dir=path.parent, prefix=".", suffix=path.suffix)
+        tag = f".{tempfile.gettempprefix()}"  # a child's is known to its parent, who may have to kill it
+        handle, name = tempfile.mkstemp(dir=path.parent, prefix=tag, suffix=path.suffix)
         os.close(handle)
         draft = Path(name)
         try:

@@ -1,0 +1,327 @@
+"""The process that bears, kills and buries the sandbox's children.
+
+Between us and the children stands a keeper: a process with one thread, which opens no media itself and so
+never hangs. On Linux it has loaded the engine once and forks a child in 10 ms; elsewhere, where libraries
+of the system do not survive a fork, each child is an interpreter of its own (0.4 s).
+
+Each child leads a session, and so a process group, of its own. It is killed with its whole group as soon as
+the other end of its `line` closes: because we want it so, because we let go of it, because we died. When it
+ends by itself, what it left running is killed too. Linux hands orphans to the keeper, those that changed
+their group too, so that nobody escapes and no zombie stays; and kills the children should the keeper die.
+
+    python -m tldr_highlight.media.keeper FD [child]
+"""
+
+from __future__ import annotations
+
+import contextlib
+import ctypes
+import faulthandler
+import fcntl
+import gc
+import importlib
+import os
+import resource
+import selectors
+import signal
+import socket
+import struct
+import sys
+import tempfile
+import time
+import traceback
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import NoReturn, TypeAlias
+
+from tldr_highlight.core.wire import Json, Refusal, message, pack, received, unpack
+from tldr_highlight.errors import TldrError
+
+PRELOADED = "tldr_highlight.media.inside"
+"""What children need, in the keeper's memory already where they are forked."""
+
+FORKS = sys.platform == "linux"
+
+ROUND = 1.0
+"""Seconds after which the keeper looks around though nothing happened."""
+
+LARGEST_ORDER = 256_000_000
+"""Bytes; orders come from us, and hold some hundred for each clip."""
+
+PATIENCE = 5.0
+"""Seconds that the keeper, once we are gone, waits for its children to die."""
+
+NUMBER = struct.Struct(">q")
+"""What the keeper says on a line: the child's pid, and later its exit code, or minus the signal's number."""
+
+FD = 3
+"""Where a child finds its socket."""
+
+_SET_PDEATHSIG, _SET_CHILD_SUBREAPER = 1, 36  # of prctl(2)
+
+Tell: TypeAlias = Callable[[Json], None]
+
+Target: TypeAlias = Callable[[Json, Tell], Iterator[Json]]
+"""What a child runs: gets its arguments and what sends a note, gives one item for each step."""
+
+
+@dataclass(frozen=True, slots=True)
+class Order:
+    """What a child is to do, and within which limits."""
+
+    target: str  # "module:function", a `Target`
+    arguments: Json
+    folder: str  # to work in
+    temporary: str  # folder for temporary files
+    tag: str  # what the names of temporary files begin with, wherever they are
+    path: tuple[str, ...]  # where Python looks for modules
+    environment: Mapping[str, str]
+    seconds: float  # of one step
+    file_bytes: int  # of one file
+    open_files: int
+
+
+# --- keeping -------------------------------------------------------------------------------------------
+
+
+@dataclass(slots=True)
+class _Job:
+    line: socket.socket
+    status: int | None = None  # of the child itself, once it has ended
+
+
+def keep(requests: socket.socket) -> None:
+    """Bear a child for each request; end those whose line closes, and all when `requests` does."""
+    parent = os.getppid()
+    jobs: dict[int, _Job] = {}
+    with selectors.DefaultSelector() as selector:
+        selector.register(requests, selectors.EVENT_READ)
+        ear = _listen_for_deaths()
+        selector.register(ear, selectors.EVENT_READ)
+        wanted = True
+        while wanted and os.getppid() == parent:
+            for key, _ in selector.select(ROUND):
+                if key.fileobj is requests:
+                    wanted = _bear(requests, jobs, selector)
+                elif key.fileobj is ear:
+                    ear.recv(4096)
+                elif key.data in jobs:
+                    selector.unregister(key.fileobj)  # or it would be told again and again
+                    _kill(key.data)
+            _bury(jobs, selector)
+        for pid in jobs:
+            _kill(pid)
+        end = time.monotonic() + PATIENCE
+        while jobs and time.monotonic() < end:
+            _bury(jobs, selector)
+            time.sleep(0.01)
+
+
+def _listen_for_deaths() -> socket.socket:
+    """A socket that can be read when a child has ended."""
+    ear, mouth = socket.socketpair()
+    mouth.setblocking(False)
+    signal.signal(signal.SIGCHLD, _wake)
+    signal.set_wakeup_fd(mouth.detach(), warn_on_full_buffer=False)
+    return ear
+
+
+def _wake(number: int, frame: object) -> None:
+    """Nothing: that a signal came is what counts."""
+
+
+def _bear(requests: socket.socket, jobs: dict[int, _Job], selector: selectors.BaseSelector) -> bool:
+    """Start the child of one request: its socket, its stderr and its line. False: there will be no more."""
+    data, fds, *_ = socket.recv_fds(requests, 1, 3)
+    if not data:
+        return False
+    control, errors, line = fds
+    keeper = os.getpid()
+    try:
+        pid = os.fork()
+    except OSError:  # too many processes
+        for fd in fds:
+            os.close(fd)
+        return True  # who asked sees it by the closed ends
+    if pid == 0:
+        _become_child(control, errors, keeper)
+    os.close(control)
+    os.close(errors)
+    jobs[pid] = _Job(socket.socket(fileno=line))
+    _say(jobs[pid].line, pid)
+    selector.register(jobs[pid].line, selectors.EVENT_READ, pid)
+    return True
+
+
+def _say(line: socket.socket, number: int) -> None:
+    with contextlib.suppress(OSError):  # nobody may be listening any more
+        line.send(NUMBER.pack(number))
+
+
+def _kill(pid: int) -> None:
+    """Kill a child that is not buried yet, with its group; it may not lead one so far."""
+    for kill in (os.killpg, os.kill):
+        with contextlib.suppress(ProcessLookupError, PermissionError):
+            kill(pid, signal.SIGKILL)
+
+
+def _bury(jobs: dict[int, _Job], selector: selectors.BaseSelector) -> None:
+    """Take leave of children that have ended, once nothing of them runs any more."""
+    for pid in [pid for pid, job in jobs.items() if _gone(pid, job)]:
+        job = jobs.pop(pid)
+        _kill_strays(jobs)
+        with contextlib.suppress(KeyError):  # it was killed
+            selector.unregister(job.line)
+        _say(job.line, job.status or 0)
+        job.line.close()
+
+
+def _gone(pid: int, job: _Job) -> bool:
+    """Whether a child and its whole group are dead; what outlived the child is killed."""
+    if job.status is None:
+        ended, status = os.waitpid(pid, os.WNOHANG)
+        if not ended:
+            return False
+        job.status = os.waitstatus_to_exitcode(status)
+        with contextlib.suppress(ProcessLookupError, PermissionError):
+            os.killpg(pid, signal.SIGKILL)
+    with contextlib.suppress(ChildProcessError):
+        while os.waitpid(-pid, os.WNOHANG)[0]:
+            pass
+        return False  # killed, and not dead yet
+    return True
+
+
+def _kill_strays(jobs: dict[int, _Job]) -> None:
+    """Kill orphans that left the group of the child they came from."""
+    if not FORKS:
+        return  # only Linux hands them to us, and tells
+    with contextlib.suppress(FileNotFoundError):  # of a kernel without this list
+        children = Path(f"/proc/self/task/{os.getpid()}/children").read_text("ascii")
+        for pid in map(int, children.split()):
+            with contextlib.suppress(ProcessLookupError, ChildProcessError):
+                if pid not in jobs and os.getpgid(pid) not in jobs:
+                    os.kill(pid, signal.SIGKILL)
+                    os.waitpid(pid, 0)
+
+
+# --- being a child -------------------------------------------------------------------------------------
+
+
+def _become_child(control: int, errors: int, keeper: int) -> NoReturn:
+    """Leave everything of the keeper's behind, in a process that was forked a moment ago."""
+    try:
+        os.setsid()
+        signal.set_wakeup_fd(-1)
+        signal.signal(signal.SIGCHLD, signal.SIG_DFL)
+        nothing = os.open(os.devnull, os.O_RDWR)
+        control = fcntl.fcntl(control, fcntl.F_DUPFD, FD + 1)  # out of the way of the others
+        for fd, place in ((nothing, 0), (nothing, 1), (errors, 2), (control, FD)):
+            os.dup2(fd, place)
+        os.closerange(FD + 1, min(os.sysconf("SC_OPEN_MAX"), 65536))
+        if FORKS:
+            _system_control(_SET_PDEATHSIG, signal.SIGKILL)
+            if os.getppid() != keeper:
+                os._exit(1)  # it died before we asked to be told
+            be_child()
+        os.execv(sys.executable, [*own_command(), str(FD), "child"])  # noqa: S606 - ourselves
+    except BaseException:  # noqa: BLE001 - or two keepers would run
+        traceback.print_exc()
+    os._exit(1)
+
+
+def be_child() -> NoReturn:
+    """Carry out the order that comes on `FD`, an item for each message that asks for one, until it closes."""
+    code = 1
+    try:
+        faulthandler.enable()  # so that the last words of a crash name the place
+        control = socket.socket(fileno=FD)  # closes when we end, and not before the last words are out
+        _serve(control)
+        code = 0
+    except BaseException:  # noqa: BLE001 - last words; nobody is above us to catch anything
+        traceback.print_exc()
+    os._exit(code)
+
+
+def _serve(control: socket.socket) -> None:
+    messages = received(control, LARGEST_ORDER)
+    order = unpack(Order, next(messages))
+    _confine(order)
+
+    def tell(note: Json) -> None:
+        control.sendall(message({"note": note}))
+
+    items = _target(order.target)(order.arguments, tell)
+    for _ in messages:
+        _allow_processor(order.seconds)
+        control.sendall(message(_answer(items)))
+
+
+def _target(name: str) -> Target:
+    module, _, function = name.partition(":")
+    return getattr(importlib.import_module(module), function)
+
+
+def _answer(items: Iterator[Json]) -> Json:
+    try:
+        return {"item": next(items)}
+    except StopIteration:
+        return {"end": True}
+    except TldrError as error:
+        return {"error": pack(Refusal.of(error))}
+
+
+def _confine(order: Order) -> None:
+    sys.path[:] = order.path
+    os.environ.clear()
+    os.environ.update(order.environment)
+    with contextlib.suppress(OSError):  # it may be gone; paths that matter are absolute
+        os.chdir(order.folder)
+    tempfile.tempdir, tempfile.template = order.temporary, order.tag
+    _limit(resource.RLIMIT_CORE, 0)
+    _limit(resource.RLIMIT_FSIZE, order.file_bytes)
+    _limit(resource.RLIMIT_NOFILE, order.open_files)
+
+
+def _limit(what: int, most: int) -> None:
+    """Lower a limit for good; one that is lower already stays."""
+    hard = resource.getrlimit(what)[1]
+    most = most if hard == resource.RLIM_INFINITY else min(most, hard)
+    resource.setrlimit(what, (most, most))
+
+
+def _allow_processor(seconds: float) -> None:
+    """Let all processors be used for `seconds` from now on; then the system kills, should we all be gone."""
+    used = resource.getrusage(resource.RUSAGE_SELF)
+    most = used.ru_utime + used.ru_stime + seconds * (os.cpu_count() or 1)
+    resource.setrlimit(resource.RLIMIT_CPU, (int(most) + 1, resource.getrlimit(resource.RLIMIT_CPU)[1]))
+
+
+def _system_control(what: int, value: int) -> None:
+    """prctl(2), which Linux alone has."""
+    if ctypes.CDLL(None, use_errno=True).prctl(what, value, 0, 0, 0):
+        raise OSError(ctypes.get_errno(), f"prctl({what}) refused")
+
+
+# --- the command ---------------------------------------------------------------------------------------
+
+
+def own_command() -> list[str]:
+    """How this module is run; `-P`: not from what lies in the working directory."""
+    return [sys.executable, "-P", "-m", "tldr_highlight.media.keeper"]
+
+
+def _main(arguments: list[str]) -> None:
+    if arguments[1:] == ["child"]:
+        be_child()
+    if FORKS:
+        _system_control(_SET_CHILD_SUBREAPER, 1)
+        importlib.import_module(PRELOADED)
+        gc.freeze()  # or the first collection of each child copies all of it
+    with socket.socket(fileno=int(arguments[0])) as requests:
+        keep(requests)
+
+
+if __name__ == "__main__":
+    _main(sys.argv[1:])

@@ -1,0 +1,369 @@
+"""Running a function of ours in a process that can be killed whole.
+
+libav hangs, crashes and swells on hostile files, so whoever opens one does it here. What comes back is
+JSON, checked and bounded. A child works only while it is asked for an item, and each item has its own limit
+on the wall clock; memory is watched meanwhile. However a run ends, nothing of the child stays: no process,
+no temporary file.
+"""
+
+from __future__ import annotations
+
+import atexit
+import contextlib
+import math
+import os
+import secrets
+import select
+import shutil
+import signal
+import socket
+import subprocess
+import sys
+import tempfile
+import threading
+import time
+from collections.abc import Callable, Generator, Iterable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+from tldr_highlight.core.files import output_errors
+from tldr_highlight.core.wire import Inbox, Json, Refusal, message, pack, unpack
+from tldr_highlight.errors import MediaCrashError, MediaMemoryError, MediaTimeoutError, TldrError
+from tldr_highlight.media.keeper import NUMBER, Order, own_command
+
+TICK = 0.1 if sys.platform == "linux" else 1.0
+"""Seconds between two looks at a child's memory: 20 µs each on Linux, elsewhere a run of `ps`."""
+
+PATIENCE = 4.0
+"""Seconds for a killed group to be dead; then its keeper is killed, and Linux kills with it what it bore."""
+
+STARTING = 60.0
+"""Seconds for a keeper to start, which takes half a second on an idle machine, and to bear a child."""
+
+LARGEST_MESSAGE = 1_000_000
+"""Bytes of one message from a child; the longest of ours, a `MediaInfo` with warnings, has some thousand."""
+
+LAST_WORDS = 4000
+"""Bytes of a child's stderr that are kept: the end of it."""
+
+
+@dataclass(frozen=True, slots=True)
+class ProcessLimits:
+    """What a child may use."""
+
+    seconds: float = 300.0  # on the wall clock, for one item
+    memory: int = 3 << 30  # bytes resident; encoding 8K takes 1.8 GB
+    file_bytes: int = 64 << 30  # of one file; ten hours of a broadcaster's 1080p
+    open_files: int = 256
+
+
+DEFAULTS = ProcessLimits()
+
+
+def run(
+    target: str,
+    arguments: Json,
+    *,
+    limits: ProcessLimits = DEFAULTS,
+    on_note: Callable[[Json], None] | None = None,
+    drafts_in: Iterable[Path] = (),
+) -> Generator[Json]:
+    """Run `target`, "module:function" of kind `keeper.Target`, in a child; give the items that it gives.
+
+    Nothing runs between two items. `on_note` gets what the child tells meanwhile. Temporary files of the
+    child, and its unfinished files in the folders `drafts_in`, are gone when the run is over.
+
+    Raises:
+        MediaTimeoutError: an item took longer than `limits.seconds`.
+        MediaMemoryError: the child took more than `limits.memory`.
+        MediaCrashError: it died or said something that is no message of ours; with its last words.
+        TldrError: what the function raised, as the same class.
+    """
+    with _traceless(drafts_in) as (temporary, tag):
+        order = Order(
+            target, arguments, os.getcwd(), str(temporary), tag, tuple(sys.path), os.environ,
+            limits.seconds, limits.file_bytes, limits.open_files,
+        )  # fmt: skip
+        with _Child(order, limits) as child:
+            while (item := child.ask(on_note)) is not _END:
+                yield item
+
+
+@contextlib.contextmanager
+def _traceless(drafts_in: Iterable[Path]) -> Generator[tuple[Path, str]]:
+    """A folder for temporary files, and a tag that names of such files begin with: both gone afterwards."""
+    tag = f"tldr-{secrets.token_hex(4)}-"
+    with output_errors(Path(tempfile.gettempdir())):
+        temporary = Path(tempfile.mkdtemp(prefix=tag))
+    try:
+        yield temporary, tag
+    finally:
+        shutil.rmtree(temporary, ignore_errors=True)
+        for folder in set(drafts_in):
+            for draft in folder.glob(f".{tag}*"):
+                draft.unlink(missing_ok=True)
+
+
+_END = object()
+
+
+class _Child:
+    """A child at work, as a context manager: behind it, its whole process group is dead."""
+
+    def __init__(self, order: Order, limits: ProcessLimits) -> None:
+        self._limits = limits
+        self._inbox = Inbox(LARGEST_MESSAGE)
+        self._words = b""  # the end of its stderr
+        self._unsent = message(pack(order))  # goes out as it is read, which may be never
+        self._hears = True  # there may be more on its stderr
+        self._birth = _born()
+
+    def __enter__(self) -> _Child:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._birth.end()
+        self._birth.close()
+
+    def ask(self, on_note: Callable[[Json], None] | None) -> Json:
+        """The next item, or `_END`; raises as `run` does."""
+        self._unsent += message({"next": True})
+        end = time.monotonic() + self._limits.seconds
+        look = 0.0
+        while True:
+            for kind, value in self._messages():
+                if kind == "note":
+                    if on_note:
+                        on_note(value)
+                else:
+                    return value if kind == "item" else _END
+            now = time.monotonic()
+            if now >= end:
+                raise MediaTimeoutError(f"no result within {self._limits.seconds:g} s: its process was ended")
+            if now >= look:
+                self._look_at_memory()
+                look = now + TICK
+            self._exchange(max(0.0, min(end, look) - now))
+
+    def _messages(self) -> Iterator[tuple[str, Json]]:
+        """Kind and value of what has come in; an error of ours is raised."""
+        try:
+            while (said := self._inbox.next()) is not None:
+                ((kind, value),) = said.items()
+                if kind == "error":
+                    raise unpack(Refusal, value).error()
+                if kind not in {"note", "item", "end"}:
+                    raise ValueError("a message of no kind")
+                yield kind, value
+        except (ValueError, AttributeError) as error:
+            raise MediaCrashError(f"its process said what makes no sense: {error}") from error
+
+    def _exchange(self, seconds: float) -> None:
+        """Send what is unsent and take what comes, waiting `seconds` at most."""
+        control, errors, line = self._birth.control, self._birth.errors, self._birth.line
+        poll = select.poll()
+        poll.register(control, select.POLLIN | (select.POLLOUT if self._unsent else 0))
+        poll.register(line, select.POLLIN)
+        if self._hears:
+            poll.register(errors, select.POLLIN)
+        events = dict(poll.poll(math.ceil(1000 * seconds)))
+        if errors in events:
+            self._hears = self._hear()
+        with contextlib.suppress(BlockingIOError, BrokenPipeError, ConnectionResetError):
+            if self._unsent:
+                self._unsent = self._unsent[control.send(self._unsent) :]
+        with contextlib.suppress(BlockingIOError, ConnectionResetError):
+            if data := control.recv(65536):
+                self._inbox.add(data)
+            else:
+                raise self._death()
+            return
+        if line.fileno() in events:
+            raise self._death()
+
+    def _hear(self) -> bool:
+        """Take some of the child's stderr, and say whether there may be more."""
+        with contextlib.suppress(BlockingIOError):
+            data = os.read(self._birth.errors, 65536)
+            self._words = (self._words + data)[-LAST_WORDS:]
+            return bool(data)
+        return True
+
+    def _look_at_memory(self) -> None:
+        if self._birth.pid and resident(self._birth.pid) > self._limits.memory:
+            raise MediaMemoryError(
+                f"more than {self._limits.memory / 1e6:.0f} MB of memory were needed: its process was ended"
+            )
+
+    def _death(self) -> TldrError:
+        """What to say of a child that has closed its socket."""
+        status = self._birth.end()
+        while self._hears and _readable(self._birth.errors, 0):
+            self._hears = self._hear()
+        if status == -signal.SIGXCPU:
+            return MediaTimeoutError("its process used the processors longer than it may, and was ended")
+        words = self._words.decode("utf-8", "replace").strip()
+        error = MediaCrashError(f"its process {_ending(status)}{_gist(words)}")
+        error.add_note(words)
+        return error
+
+
+def _gist(words: str) -> str:
+    """The one line that tells most: of a crash the place, else the last."""
+    place = words.partition("(most recent call first):\n")[2]  # as `faulthandler` writes it
+    lines = [line.strip() for line in (place or words).splitlines()]
+    return f": {lines[0 if place else -1][:300]}" if lines else ""
+
+
+def _readable(fd: int, seconds: float) -> bool:
+    poll = select.poll()
+    poll.register(fd, select.POLLIN)
+    return bool(poll.poll(math.ceil(1000 * seconds)))
+
+
+def _ending(status: int | None) -> str:
+    if status is None:
+        return "vanished"
+    if status == -signal.SIGKILL:
+        return "was killed, as the system does where memory runs out"
+    return f"crashed ({signal.Signals(-status).name})" if status < 0 else f"gave up (exit code {status})"
+
+
+def resident(pid: int) -> int:
+    """Bytes of memory that a process holds; 0 of one that is gone."""
+    if sys.platform == "linux":
+        with contextlib.suppress(FileNotFoundError, ProcessLookupError):
+            pages = Path(f"/proc/{pid}/statm").read_text("ascii").split()[1]
+            return int(pages) * os.sysconf("SC_PAGE_SIZE")
+        return 0
+    command = ["ps", "-o", "rss=", "-p", str(pid)]
+    told = subprocess.run(command, capture_output=True, text=True, check=False).stdout.strip()  # noqa: S603 - a number
+    return 1024 * int(told or 0)
+
+
+# --- keepers -------------------------------------------------------------------------------------------
+
+
+class _Keeper:
+    """Our end of a keeper."""
+
+    def __init__(self) -> None:
+        self.requests, theirs = socket.socketpair()
+        with theirs:
+            self.process = subprocess.Popen(  # noqa: S603 - ourselves
+                [*own_command(), str(theirs.fileno())],
+                pass_fds=[theirs.fileno()],
+                stdin=subprocess.DEVNULL,
+                stdout=subprocess.DEVNULL,
+                start_new_session=True,  # Ctrl-C is for us alone
+                env=os.environ | _KEEPERS_OWN | {"PYTHONPATH": os.pathsep.join(sys.path)},
+            )
+
+    def end(self) -> None:
+        """Let it kill all its children and go."""
+        self.requests.close()
+        try:
+            self.process.wait(2 * PATIENCE)
+        except subprocess.TimeoutExpired:
+            self.kill()
+
+    def kill(self) -> None:
+        """Kill it; on Linux its children die with it."""
+        self.process.kill()
+        self.process.wait()
+
+
+_KEEPERS_OWN = {"OPENBLAS_NUM_THREADS": "1"}
+"""Environment: numpy's threads do not survive a fork, and nothing here multiplies matrices."""
+
+_keepers: dict[int, _Keeper] = {}  # by our own pid: a process that was forked from us needs its own
+_lock = threading.Lock()
+os.register_at_fork(before=_lock.acquire, after_in_parent=_lock.release, after_in_child=_lock.release)
+
+
+def warm_up() -> None:
+    """Start what starts children, if it does not run yet, so that the first run need not wait for it."""
+    with _lock:
+        _keeper()
+
+
+def _keeper() -> _Keeper:
+    keeper = _keepers.get(os.getpid())
+    if keeper is None or keeper.process.poll() is not None:
+        if keeper is None:
+            atexit.register(_end_keeper, os.getpid())
+        else:
+            keeper.requests.close()
+        keeper = _keepers[os.getpid()] = _Keeper()
+    return keeper
+
+
+def _end_keeper(pid: int) -> None:
+    if pid == os.getpid():
+        _keepers[pid].end()
+
+
+class _Birth:
+    """A child's birth, and its death: our ends of its socket, its stderr and its line to the keeper."""
+
+    def __init__(self) -> None:
+        self.control, control = socket.socketpair()
+        self.errors, errors = os.pipe()
+        self.line, line = socket.socketpair()
+        self._over = False
+        self._status: int | None = None
+        try:
+            with _lock, control, line:
+                self.keeper = _keeper()
+                with contextlib.suppress(BrokenPipeError, ConnectionResetError):
+                    socket.send_fds(self.keeper.requests, [b"!"], [control.fileno(), errors, line.fileno()])
+            os.close(errors)
+            self.pid = _number(self.line, STARTING)  # None: there is no child
+        except BaseException:
+            self.close()
+            raise
+        self.control.setblocking(False)
+        os.set_blocking(self.errors, False)
+
+    def end(self) -> int | None:
+        """Kill the child's group; return its exit code, or minus a signal's number, once all of it is dead.
+
+        None: the keeper did not say. It is dead then, and with it, on Linux, the child.
+        """
+        if not self._over:
+            self._over = True
+            with contextlib.suppress(OSError):  # the keeper may have closed it
+                self.line.shutdown(socket.SHUT_WR)
+            self._status = _number(self.line, PATIENCE)
+            if self._status is None:
+                self.keeper.kill()
+                with contextlib.suppress(ProcessLookupError, PermissionError):
+                    assert self.pid
+                    os.killpg(self.pid, signal.SIGKILL)
+        return self._status
+
+    def close(self) -> None:
+        """Let go of our ends."""
+        self.control.close()
+        self.line.close()
+        os.close(self.errors)
+
+
+def _born() -> _Birth:
+    for _ in range(3):
+        birth = _Birth()
+        if birth.pid:
+            return birth
+        birth.close()
+        with contextlib.suppress(subprocess.TimeoutExpired):
+            birth.keeper.process.wait(0.1)  # it died, or there are too many processes
+    raise MediaCrashError("no process can be started for it")
+
+
+def _number(line: socket.socket, patience: float) -> int | None:
+    """What a keeper says on a line; None when it says nothing, or for longer than `patience` seconds."""
+    line.settimeout(patience)
+    with contextlib.suppress(TimeoutError, ConnectionResetError):
+        said = line.recv(NUMBER.size)
+        return NUMBER.unpack(said)[0] if len(said) == NUMBER.size else None
+    return None
