@@ -178,8 +178,8 @@ def _find(minutes: float, folder: Path) -> Found:
     shutil.rmtree(out)
     found = Found(run, minutes * 60 / run.seconds, document["clips"], document["seconds"])
     tell(
-        f"find, {minutes:g} min: {found.realtime:.0f} x realtime, {found.clips} clips of {found.seconds:.0f} s"
-        f" together, {run.cpu_seconds:.0f} CPU s, {run.peak_mb:.0f} MB"
+        f"find, {minutes:g} min: {found.realtime:.0f} x realtime, {found.clips} clips"
+        f" of {found.seconds:.0f} s together, {run.cpu_seconds:.0f} CPU s, {run.peak_mb:.0f} MB"
     )
     return found
 

@@ -3,8 +3,8 @@
     {"source": "file or http address", "start": 17.37, "end": 27.37, "out": "clip.mp4", "apart": false}
 
 gives one line of JSON on stdout: CPU seconds, peak memory, and what the clip says of itself. Each order is
-served as if nothing had been known before; only the modules are loaded. `apart` cuts in a process of its
-own, as a service does.
+served as if nothing had been known before; only the modules are loaded. `apart` cuts a file in a process of
+its own, as a service does.
 """
 
 from __future__ import annotations
@@ -14,11 +14,18 @@ import os
 import resource
 import sys
 from dataclasses import dataclass
+from ipaddress import ip_network
 from pathlib import Path
 
+from tldr_highlight.core.egress import Egress, Policy
 from tldr_highlight.media.cut import cut
+from tldr_highlight.media.job import cut_apart
 from tldr_highlight.media.probe import probe
-from tldr_highlight.media.types import ClipResult, ClipSpec
+from tldr_highlight.media.remote import opened
+from tldr_highlight.media.types import ClipResult, ClipSpec, Origin, Remote
+
+LOOPBACK = Policy(allow_networks=(ip_network("127.0.0.0/8"),))
+"""Where the benchmark's server is."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,10 +57,18 @@ def serve() -> None:
 
 def _cut(order: Order) -> ClipResult:
     spec = ClipSpec(order.start, order.end, Path(order.out))
-    (outcome,) = cut(probe(Path(order.source)), [spec])
+    if order.apart:
+        (outcome,) = cut_apart(Path(order.source), [spec])
+    else:
+        with Egress(LOOPBACK) as egress, opened(_origin(order.source), egress) as origin:
+            (outcome,) = cut(probe(origin), [spec])
     if not isinstance(outcome, ClipResult):
         raise outcome
     return outcome
+
+
+def _origin(source: str) -> Origin:
+    return Remote(source) if source.startswith("http") else Path(source)
 
 
 def _cpu_seconds() -> float:

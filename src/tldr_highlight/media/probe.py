@@ -39,7 +39,8 @@ from tldr_highlight.errors import (
     TldrError,
     UsageError,
 )
-from tldr_highlight.media.types import AudioInfo, MediaInfo, Origin, Remote, VideoInfo
+from tldr_highlight.media.remote import HEAD, Opened
+from tldr_highlight.media.types import AudioInfo, MediaInfo, Origin, VideoInfo
 
 AnyPacket: TypeAlias = "Packet[Stream]"
 AnyStream = TypeVar("AnyStream", VideoStream, AudioStream)
@@ -59,7 +60,6 @@ MOST_PIXELS = 8192 * 8192
 """Of one picture: 8K with room; 100 MB as 4:2:0."""
 
 OPTIONS = {
-    "protocol_whitelist": "file",
     "format_whitelist": ",".join(CONTAINERS),
     "max_streams": str(MOST_STREAMS),
     "max_pixels": str(MOST_PIXELS),  # for the decoders that look at the first pictures
@@ -73,6 +73,9 @@ LOOK_BYTES = 48_000_000
 LOOK_PACKETS = 6_000
 LOOK_WALL = 2.0
 """How far `probe` reads on to see rate and key pictures: media seconds, bytes, packets, seconds of ours."""
+
+LOOK_BYTES_AWAY = 1_000_000
+"""The bytes where they come over a network: a clip of 10 s is 7.5 MB."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -90,7 +93,7 @@ class Limits:
 
 
 def open_media(origin: Origin) -> InputContainer:
-    """Open a source to read from; use it as a context manager.
+    """Open a source to read from; use it as a context manager. An address must be `remote.opened` before.
 
     Raises:
         NotFoundError: nothing has this name.
@@ -98,14 +101,16 @@ def open_media(origin: Origin) -> InputContainer:
         NotMediaError: empty, a picture, text, or nothing we know.
         MediaError: media that is damaged beyond opening, or that may not be read.
         MediaLimitError: more streams than anyone needs.
+        SourceError: a source on a server that cannot be reached.
     """
-    if isinstance(origin, Remote):
-        raise UsageError(f"{shown(origin)} is an address: name a file")
     head = _head(origin)
     try:
+        if isinstance(origin, Opened):
+            return origin.medium.container(OPTIONS)
         # After the `file:` prefix libav takes a name as it is: dashes, colons, percent signs, newlines.
         # A Python file object does the same and costs 6 ms more for 900 packets.
-        return av.open(f"file:{origin}", "r", options=OPTIONS, metadata_errors="replace", timeout=PATIENCE)
+        options = OPTIONS | {"protocol_whitelist": "file"}
+        return av.open(f"file:{origin}", "r", options=options, metadata_errors="replace", timeout=PATIENCE)
     except FFmpegError as error:
         raise _refusal(origin, head, error) from error
 
@@ -123,8 +128,22 @@ def _without_keys(url: str) -> str:
     return url.partition("://")[2].partition("?")[0].partition("#")[0].rpartition("@")[2]
 
 
-def _head(path: Path) -> bytes:
-    """The first bytes, when they do not rule the file out already."""
+def _head(origin: Origin) -> bytes:
+    """The first bytes, when they do not rule the source out already."""
+    if isinstance(origin, Path):
+        head = _first_bytes(origin)
+    elif isinstance(origin, Opened):
+        head = origin.head
+    else:
+        raise UsageError(f"{shown(origin)} is an address that was not opened: name a file")
+    if not head:
+        raise NotMediaError(f"{shown(origin)} is empty: download or record it again")
+    if head[4:8] == b"ftyp" and head[8:12] in _PICTURE_BRANDS:
+        raise NotMediaError(f"{shown(origin)} is a HEIF or AVIF picture: name an audio or video file")
+    return head
+
+
+def _first_bytes(path: Path) -> bytes:
     try:
         status = path.stat()
         if stat.S_ISDIR(status.st_mode):
@@ -132,21 +151,16 @@ def _head(path: Path) -> bytes:
         if not stat.S_ISREG(status.st_mode):
             raise UsageError(f"{shown(path)} is not a regular file: name a media file")
         with path.open("rb") as file:
-            head = file.read(4096)
+            return file.read(HEAD)
     except (FileNotFoundError, NotADirectoryError, ValueError) as error:
         raise NotFoundError(f"{shown(path)} does not exist in {path.parent}") from error
     except OSError as error:
         raise MediaError(f"{shown(path)} cannot be read: {error.strerror}") from error
-    if not head:
-        raise NotMediaError(f"{shown(path)} is empty: download or record it again")
-    if head[4:8] == b"ftyp" and head[8:12] in _PICTURE_BRANDS:
-        raise NotMediaError(f"{shown(path)} is a HEIF or AVIF picture: name an audio or video file")
-    return head
 
 
-def _refusal(path: Path, head: bytes, error: FFmpegError) -> TldrError:
+def _refusal(origin: Origin, head: bytes, error: FFmpegError) -> TldrError:
     """Our error for what libav said about a file that starts with `head`."""
-    name = shown(path)
+    name = shown(origin)
     if isinstance(error, MemoryError):
         return MediaLimitError(
             f"{name} holds more than {MOST_STREAMS} streams, or asks for more memory than there is:"
@@ -212,7 +226,7 @@ def _plain(head: bytes) -> str | None:
     if not head.strip(b"\0"):
         return "a file of zeros, as an interrupted download is"
     try:
-        text = head[: len(head) - 3].decode("utf-8-sig") if len(head) == 4096 else head.decode("utf-8-sig")
+        text = head[: len(head) - 3].decode("utf-8-sig") if len(head) == HEAD else head.decode("utf-8-sig")
     except UnicodeDecodeError:
         return None
     return "text" if all(c.isprintable() or c.isspace() for c in text) else None
@@ -270,13 +284,14 @@ def _probed(origin: Origin, limits: Limits, kinds: Set[str]) -> MediaInfo:
 def _described(origin: Origin, container: InputContainer, limits: Limits, kinds: Set[str]) -> MediaInfo:
     """What is in an open source, of the `kinds` of streams that are wanted."""
     _check_streams(origin, len(container.streams), limits)
+    away = origin.medium if isinstance(origin, Opened) else None
     video = _best(_pictures(container)) if "video" in kinds else None
     audio = _best(container.streams.audio) if "audio" in kinds else None
     if video is None and audio is None:
         raise NoStreamsError(f"{shown(origin)} {_why_none(container, kinds)}")
     _check_sizes(origin, video, audio, limits)
     use_only(container, [s for s in (video, audio) if s])
-    look = _look(container, video, audio)
+    look = _look(container, video, audio, LOOK_BYTES_AWAY if away else LOOK_BYTES)
     video = None if video and video.index in look.encrypted else video
     audio = None if audio and audio.index in look.encrypted else audio
     if video is None and audio is None:
@@ -292,7 +307,7 @@ def _described(origin: Origin, container: InputContainer, limits: Limits, kinds:
         container=container.format.name,
         duration=duration,
         start_time=start,
-        size=container.size,
+        size=away.size if away else container.size,
         video=picture,
         audio=_audio_info(audio) if audio else None,
         audio_tracks=len(container.streams.audio) if "audio" in kinds else 0,
@@ -420,10 +435,16 @@ class _Look:
     complete: bool = False  # saw the whole file
 
 
-def _look(container: InputContainer, video: VideoStream | None, audio: AudioStream | None) -> _Look:
+def _bytes(container: InputContainer) -> int:
+    """Bytes of the file; 0 of a recording in segments, whose file is a playlist."""
+    return 0 if container.format.name == "hls" else container.size
+
+
+def _look(
+    container: InputContainer, video: VideoStream | None, audio: AudioStream | None, budget: int
+) -> _Look:
     """Read the first packets until one of the bounds; damage ends it early."""
     look = _Look()
-    budget = LOOK_BYTES
     deadline = time.monotonic() + LOOK_WALL
     for packet in packets(container, [s for s in (video, audio) if s], most_errors=1):
         if packet.pts is None:
@@ -433,7 +454,7 @@ def _look(container: InputContainer, video: VideoStream | None, audio: AudioStre
         seen = look.last - (look.times[0] if look.times else look.first_sound or 0.0)
         if budget < 0 or seen > LOOK_SECONDS or look.count > LOOK_PACKETS or time.monotonic() > deadline:
             return look
-    look.complete = look.position > MOST_OF_IT * container.size
+    look.complete = look.position >= MOST_OF_IT * _bytes(container)
     return look
 
 
@@ -498,7 +519,7 @@ def _duration(
 
 def _estimate(container: InputContainer, used: Sequence[Stream], look: _Look, start: float) -> float:
     """Seconds by the file's last packets, or by its bytes where there is no seeking."""
-    size = container.size
+    size = _bytes(container)
     tail = _Look()
     with contextlib.suppress(FFmpegError):  # where there is no seeking, what is read next will not be the end
         container.seek(2**62, backward=True)

@@ -1,0 +1,201 @@
+"""Sources on HTTP servers: files, and recordings in segments.
+
+    with Egress(policy) as egress, opened(Remote(url), egress) as origin:
+        info = probe(origin)          what `opened` gives is a Remote that `open_media` opens as often as
+        cut(info, specs)              needed: all containers share its blocks, playlists and segments
+
+libav opens nothing by itself here: it reads Python files over `core/ranges.py`, and for what a playlist
+names it calls `media/playlists.py`. An error in such a call is raised by whatever was asked of libav.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import io
+from collections.abc import Callable, Generator, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import BinaryIO, Protocol, TypeVar
+
+import av
+from av.container import InputContainer
+
+from tldr_highlight.core.addresses import parse, refused
+from tldr_highlight.core.egress import Egress
+from tldr_highlight.core.ranges import Blocks, RangeReader
+from tldr_highlight.errors import SourceLargeError
+from tldr_highlight.media.playlists import FIRST, PLAYLIST_BYTES, Recording
+from tldr_highlight.media.types import Origin, Remote
+
+Result = TypeVar("Result")
+
+HEAD = 4096
+"""Bytes that show what a file is."""
+
+READ_BYTES = 65_536
+"""Bytes that libav asks us for at once, for small things; large ones it asks for in one piece."""
+
+HLS = {
+    "format_whitelist": "hls,mpegts,mov,aac,mp3,ac3,eac3",
+    "http_persistent": "0",
+    "allowed_extensions": "ALL",  # the names are ours, and what is behind them is checked by us
+    "allowed_segment_extensions": "ALL",
+    "extension_picky": "0",
+}
+"""Options of libav's HLS demuxer."""
+
+
+class Medium(Protocol):
+    """What an address led to."""
+
+    def container(self, options: Mapping[str, str]) -> InputContainer:
+        """Open it with libav."""
+        ...
+
+    @property
+    def size(self) -> int:
+        """Bytes; of a recording an estimate by what was seen of it."""
+        ...
+
+
+@dataclass(frozen=True, slots=True, eq=False, kw_only=True)
+class Opened(Remote):
+    """A source on a server that is open. In another process it is a plain `Remote` again."""
+
+    head: bytes = field(repr=False)  # its first bytes
+    medium: Medium = field(repr=False)
+
+    def __reduce__(self) -> tuple[type[Remote], tuple[str, Mapping[str, str]]]:
+        return Remote, (self.url, self.headers)
+
+
+@contextlib.contextmanager
+def opened(origin: Origin, egress: Egress) -> Generator[Origin]:
+    """Give `origin` in a form that `open_media` can open; files stay as they are.
+
+    Raises:
+        SourceError: it cannot be reached, or may not be.
+        MediaError: a playlist that cannot be used; the message says why.
+    """
+    if isinstance(origin, Path):
+        yield origin
+        return
+    with Blocks(egress, origin.url, headers=origin.headers) as blocks:
+        head = blocks.reader().read(HEAD) or b""
+        medium = _recording(blocks, origin, egress) if head.startswith(b"#EXTM3U") else _File(blocks)
+        yield Opened(origin.url, origin.headers, head=head, medium=medium)
+
+
+class _File:
+    """One file."""
+
+    def __init__(self, blocks: Blocks) -> None:
+        self._blocks = blocks
+
+    @property
+    def size(self) -> int:
+        return self._blocks.size
+
+    def container(self, options: Mapping[str, str]) -> InputContainer:
+        calls = _Calls()
+
+        def open_other(name: str, flags: int, options: dict[str, str]) -> BinaryIO:
+            """A file may name others: no container that we allow does so for a good reason."""
+            return calls(_refuse, io.BytesIO())
+
+        file = _Reads(self._blocks.reader(), calls, parse(self._blocks.url).target.partition("?")[0])
+        return _opened(file, open_other, options)
+
+
+class _Segments:
+    """A recording in segments."""
+
+    def __init__(self, recording: Recording) -> None:
+        self._recording = recording
+
+    @property
+    def size(self) -> int:
+        return self._recording.size
+
+    def container(self, options: Mapping[str, str]) -> InputContainer:
+        calls = _Calls()
+
+        def open_named(name: str, flags: int, options: dict[str, str]) -> BinaryIO:
+            return calls(lambda: self._recording.open(name, options), io.BytesIO())
+
+        return _opened(FIRST, open_named, {**options, **HLS}, "hls")
+
+
+def _recording(blocks: Blocks, remote: Remote, egress: Egress) -> _Segments:
+    if blocks.size > PLAYLIST_BYTES:
+        raise SourceLargeError(f"a playlist of {blocks.size} bytes; the most is {PLAYLIST_BYTES}")
+    return _Segments(Recording(egress, remote, blocks.url, blocks.reader().readall()))
+
+
+def _opened(
+    file: str | _Reads,
+    io_open: Callable[[str, int, dict[str, str]], BinaryIO],
+    options: Mapping[str, str],
+    kind: str | None = None,
+) -> InputContainer:
+    return av.open(
+        file,
+        "r",
+        format=kind,
+        options=dict(options),
+        metadata_errors="replace",
+        buffer_size=READ_BYTES,
+        io_open=io_open,
+    )
+
+
+def _refuse() -> BinaryIO:
+    raise refused()
+
+
+# --- what libav calls ----------------------------------------------------------------------------------
+
+
+class InterruptedByUserError(KeyboardInterrupt, Exception):
+    """Ctrl-C while libav waits for us: PyAV carries only Exceptions through libav."""
+
+
+class _Calls:
+    """Calls from libav back to us, for one container.
+
+    PyAV keeps what a call raises and raises it once libav has returned, but knows room for one only. So
+    after the first everything is at its end, until libav has given up.
+    """
+
+    def __init__(self) -> None:
+        self._failed = False
+
+    def __call__(self, work: Callable[[], Result], otherwise: Result) -> Result:
+        if self._failed:
+            return otherwise
+        try:
+            return work()
+        except KeyboardInterrupt as error:
+            self._failed = True
+            raise InterruptedByUserError from error
+        except BaseException:
+            self._failed = True
+            raise
+
+
+class _Reads:
+    """A remote file for libav."""
+
+    def __init__(self, file: RangeReader, calls: _Calls, name: str) -> None:
+        self.name = name  # libav's guesses heed how it ends
+        self._file = file
+        self._calls = calls
+
+    def read(self, size: int) -> bytes:
+        return self._calls(lambda: self._file.read(size) or b"", b"")
+
+    def seek(self, offset: int, whence: int) -> int:
+        return self._file.seek(offset, whence)
+
+    def tell(self) -> int:
+        return self._file.tell()
