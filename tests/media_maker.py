@@ -343,6 +343,18 @@ def spliced(path: Path, first: Path, second: Path, at: Fraction) -> Path:
     return path
 
 
+def shifted(path: Path, source: Path, kind: str, ticks: int) -> Path:
+    """The same file, but for one kind of its packets, which are some ticks late."""
+    with av.open(f"file:{source}") as old, av.open(f"file:{path}", "w", format=_format(path)) as new:
+        streams = [new.add_stream_from_template(s) for s in old.streams]
+        for packet in _whole(old):
+            if packet.stream.type == kind:
+                packet.pts, packet.dts = packet.pts + ticks, packet.dts + ticks
+            packet.stream = streams[packet.stream_index]
+            new.mux(packet)
+    return path
+
+
 def short_lengths(path: Path, source: Path) -> Path:
     """An MP4 of H.264 whose units are preceded by lengths of two bytes instead of four."""
     with av.open(f"file:{source}") as old, av.open(f"file:{path}", "w") as new:

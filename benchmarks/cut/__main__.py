@@ -21,6 +21,7 @@ from pathlib import Path
 from benchmarks.analyse.__main__ import machine, read_ahead, tell, verdict
 from benchmarks.analyse.contest import CACHE, Bound, Run, measured
 from benchmarks.cut.contest import (
+    APART,
     COPY,
     DELAY,
     GOPS,
@@ -32,6 +33,7 @@ from benchmarks.cut.contest import (
     Clip,
     Contestant,
     Found,
+    Line,
     Moved,
     Verdict,
     Worker,
@@ -39,7 +41,6 @@ from benchmarks.cut.contest import (
     contestants,
     install_peers,
     judged,
-    served,
     starts,
 )
 
@@ -156,14 +157,14 @@ def _over_http(asked: argparse.Namespace, who: Sequence[Contestant], folder: Pat
     source = _of(2, minutes)
     found: Remote = {}
     for slow in (False, True):
-        with served(CACHE, slow=slow) as line:
+        with Line(CACHE, slow=slow) as line:
             for length in asked.length:
                 by_name = found[length, slow] = {c.name: [] for c in who if c.name in {WARM, COPY}}
                 for start in starts(minutes, length, asked.starts):
                     for contestant in (c for c in who if c.name in by_name):
                         clip = Clip(source.name, start, round(start + length, 3), folder / "clip.mp4")
                         clip.out.unlink(missing_ok=True)
-                        by_name[contestant.name].append(line.counted(contestant, clip))
+                        by_name[contestant.name].append(line.moved(contestant, clip))
                 tell(_http_table(length, by_name, slow=slow))
     return found
 
@@ -201,10 +202,11 @@ def _table(
             continue
         mine = runs[contestant.name]
         ratio = statistics.median(b.seconds / a.seconds for a, b in zip(runs[WARM], mine, strict=True))
+        unseen = contestant.name == APART  # what its process used is told to nobody
         cells = [
             f"{statistics.median(r.seconds for r in mine):.2f}",
-            f"{statistics.median(r.cpu_seconds for r in mine):.2f}",
-            f"{max(r.peak_mb for r in mine):.0f}",
+            "–" if unseen else f"{statistics.median(r.cpu_seconds for r in mine):.2f}",
+            "–" if unseen else f"{max(r.peak_mb for r in mine):.0f}",
             f"{ratio:.1f}",
             *_faults(verdicts.get(contestant.name, [])),
         ]

@@ -13,9 +13,7 @@ import statistics
 import subprocess
 import sys
 import time
-import urllib.request
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import NamedTuple, Self
@@ -199,34 +197,35 @@ class Moved(NamedTuple):
 
 
 class Line:
-    """A served folder; see `server.py`."""
+    """A served folder: `server.py` as a process of its own. A context manager."""
 
-    def __init__(self, address: str) -> None:
-        self.address = address
+    def __init__(self, folder: Path, *, slow: bool) -> None:
+        command = [sys.executable, "-m", "benchmarks.cut.server", str(folder)]
+        if slow:
+            command += ["--delay", str(DELAY), "--rate", str(MBITS)]
+        self._process = subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
+        assert self._process.stdout is not None
+        self.address = self._process.stdout.readline().strip()
 
-    def counted(self, contestant: Contestant, clip: Clip) -> Moved:
-        self._ask("reset")
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._process.communicate()
+
+    def moved(self, contestant: Contestant, clip: Clip) -> Moved:
+        """Have a clip cut whose source is a file's name in the folder."""
+        self._counted()
         run = contestant.run(clip._replace(source=f"{self.address}/{clip.source}"))
-        counted = self._ask("counted")
+        counted = self._counted()
         return Moved(run, counted["bytes"] / clip.out.stat().st_size, counted["requests"])
 
-    def _ask(self, what: str) -> dict[str, int]:
-        with urllib.request.urlopen(f"{self.address}/-/{what}") as answer:
-            return json.load(answer)
-
-
-@contextmanager
-def served(folder: Path, *, slow: bool) -> Iterator[Line]:
-    """A server of a folder's files, a process of its own."""
-    command = [sys.executable, "-m", "benchmarks.cut.server", str(folder)]
-    if slow:
-        command += ["--delay", str(DELAY), "--rate", str(MBITS)]
-    with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as process:
-        assert process.stdout is not None
-        try:
-            yield Line(process.stdout.readline().strip())
-        finally:
-            process.terminate()
+    def _counted(self) -> dict[str, int]:
+        assert self._process.stdin is not None
+        assert self._process.stdout is not None
+        self._process.stdin.write("\n")
+        self._process.stdin.flush()
+        return json.loads(self._process.stdout.readline())
 
 
 class Found(NamedTuple):

@@ -11,6 +11,7 @@ import itertools
 import json
 import math
 import sys
+from collections import deque
 from collections.abc import Iterator
 from fractions import Fraction
 from pathlib import Path
@@ -30,6 +31,9 @@ AROUND = 90
 HEARD = 5.0
 """Seconds of sound compared."""
 
+MOST_DB = 99.0
+"""What stands for pictures that are the same."""
+
 REACH = 0.5
 """Seconds to both sides within which sound that is out of place is found."""
 
@@ -43,28 +47,34 @@ class Verdict(NamedTuple):
     frames_off: int  # pictures too many
     first_off: int | None  # pictures by which it begins late; None: its first picture is not in the source
     lag: int | None  # samples by which the sound is late against the pictures; None: another sound
-    worst_db: float  # PSNR of the worst plane of a picture near either end; 0 where pictures are missing
+    worst_db: float  # PSNR of the worst plane of a picture near either end, in its place from the first on
     mb: float  # size of the file
 
 
 def judge(source: Path, start: float, end: float, clip: Path) -> Verdict:
     first, last = _place(start), _place(end)
-    pictures = list(_edges(_pictures(clip)))
-    count = sum(1 for _ in _decoded(clip))
-    begins = _found(source, pictures[0], first) if pictures else None
-    shift = 0 if begins is None else begins - first
-    wanted = min(count, last - first)
-    heads = _worst(pictures[:AROUND], _source_pictures(source, first, min(AROUND, wanted)))
-    tails = _worst(
-        pictures[-AROUND:], _source_pictures(source, last - min(AROUND, wanted), min(AROUND, wanted))
-    )
+    pictures = list(_edges(clip))
+    count = pictures[-1].number + 1 if pictures else 0
+    begins = _found(source, pictures[0].planes, first) if pictures else None
+    origin = first if begins is None else begins
+    late = pictures[0].time if pictures else 0.0
     return Verdict(
         frames_off=count - (last - first),
-        first_off=None if begins is None else shift,
-        lag=_lag(source, first / RATE + shift / RATE, clip),
-        worst_db=round(min(heads, tails), 1),
+        first_off=None if begins is None else begins - first,
+        lag=_lag(source, origin / RATE - late, clip),
+        worst_db=round(
+            min(_worst(source, origin, part) for part in (pictures[:AROUND], pictures[AROUND:])), 1
+        ),
         mb=clip.stat().st_size / 1e6,
     )
+
+
+class Picture(NamedTuple):
+    """One of a clip."""
+
+    number: int  # from 0
+    time: float  # seconds
+    planes: Planes
 
 
 def _place(seconds: float) -> int:
@@ -92,18 +102,16 @@ def _planes(frame: VideoFrame) -> Planes:
     return cast("Planes", frame.reformat(format="yuv420p").to_ndarray())
 
 
-def _pictures(path: Path) -> Iterator[Planes]:
-    return map(_planes, _decoded(path))
-
-
-def _edges(pictures: Iterator[Planes]) -> Iterator[Planes]:
-    """The first and the last `AROUND`, or all where there are fewer."""
-    yield from itertools.islice(pictures, AROUND)
-    rest: list[Planes] = []
-    for picture in pictures:
-        rest.append(picture)
-        del rest[:-AROUND]
-    yield from rest
+def _edges(path: Path) -> Iterator[Picture]:
+    """The first and the last `AROUND` pictures of a clip, or all where there are fewer."""
+    ends: deque[Picture] = deque(maxlen=AROUND)
+    for number, frame in enumerate(_decoded(path)):
+        picture = Picture(number, frame.time or 0.0, _planes(frame))
+        if number < AROUND:
+            yield picture
+        else:
+            ends.append(picture)
+    yield from ends
 
 
 def _source_pictures(source: Path, first: int, count: int) -> Iterator[Planes]:
@@ -124,22 +132,25 @@ def _found(source: Path, picture: Planes, expected: int) -> int | None:
     return begin + best if likeness[best] > 25 else None
 
 
-def _worst(ours: list[Planes], theirs: Iterator[Planes]) -> float:
-    try:
-        return min((_psnr(a, b) for a, b in zip(ours, theirs, strict=True)), default=0.0)
-    except ValueError:
+def _worst(source: Path, origin: int, pictures: list[Picture]) -> float:
+    """Decibels of the worst of consecutive pictures, the clip's first one being the source's `origin`."""
+    if not pictures:
+        return MOST_DB
+    theirs = list(_source_pictures(source, origin + pictures[0].number, len(pictures)))
+    if len(theirs) < len(pictures):
         return 0.0
+    return min(_psnr(p.planes, t) for p, t in zip(pictures, theirs, strict=True))
 
 
 def _psnr(a: Planes, b: Planes) -> float:
-    """Decibels of the worst plane, at most 99."""
+    """Decibels of the worst plane."""
     if a.shape != b.shape:
         return 0.0
     height = a.shape[0] * 2 // 3
     quarter = height // 4
     planes = [slice(0, height), slice(height, height + quarter), slice(height + quarter, None)]
     errors = [float(np.mean((a[p].astype(np.int16) - b[p]).astype(np.int32) ** 2)) for p in planes]
-    return min(99.0, 10 * math.log10(255**2 / max(errors))) if max(errors) else 99.0
+    return min(MOST_DB, 10 * math.log10(255**2 / max(errors))) if max(errors) else MOST_DB
 
 
 # --- sound ---------------------------------------------------------------------------------------------

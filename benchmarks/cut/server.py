@@ -1,9 +1,9 @@
 """A file server behind a slow link: `python -m benchmarks.cut.server FOLDER [--delay S] [--rate MBIT]`.
 
-It prints its address, answers single ranges, and counts: `GET /-/counted` tells bytes and requests since
-the last `GET /-/reset`. One link is shared by all connections: at most `rate` bits per second in total. A
-round trip takes `delay` seconds and is paid for each connection and each request, as over a real line;
-there is no slow start, which would favour whoever opens fewer connections.
+It prints its address, answers single ranges, and counts: for every line on stdin it prints the bytes and
+requests since the one before, as JSON, and ends with it. One link is shared by all connections: at most
+`rate` bits per second in total. A round trip takes `delay` seconds and is paid for each connection and each
+request, as over a real line; there is no slow start, which would favour whoever opens fewer connections.
 
 Only the standard library, so that it costs the machine little beside the contestants.
 """
@@ -64,12 +64,11 @@ class Link:
         self.round_trip()
 
     def counted(self) -> dict[str, int]:
+        """What went over it since this was asked last."""
         with self._lock:
-            return {"bytes": self.moved, "requests": self.requests}
-
-    def reset(self) -> None:
-        with self._lock:
+            counted = {"bytes": self.moved, "requests": self.requests}
             self.moved = self.requests = 0
+        return counted
 
 
 class Server(ThreadingHTTPServer):
@@ -106,20 +105,7 @@ class _Handler(BaseHTTPRequestHandler):
         self._answer(body=False)
 
     def do_GET(self) -> None:
-        if self.path == "/-/counted":
-            self._tell(self.server.link.counted())
-        elif self.path == "/-/reset":
-            self.server.link.reset()
-            self._tell({})
-        else:
-            self._answer(body=True)
-
-    def _tell(self, document: dict[str, int]) -> None:
-        data = json.dumps(document).encode()
-        self.send_response(HTTPStatus.OK)
-        self.send_header("Content-Length", str(len(data)))
-        self.end_headers()
-        self.wfile.write(data)
+        self._answer(body=True)
 
     def _answer(self, *, body: bool) -> None:
         self.server.link.request()
@@ -175,8 +161,11 @@ def main() -> None:
     parser.add_argument("--rate", type=float, default=0.0, help="Mbit/s; 0: unlimited")
     asked = parser.parse_args()
     with Server(asked.folder, Link(asked.delay, asked.rate * 1e6)) as server:
+        threading.Thread(target=server.serve_forever, daemon=True).start()
         print(server.address, flush=True)
-        server.serve_forever()
+        for _ in sys.stdin:
+            print(json.dumps(server.link.counted()), flush=True)
+        server.shutdown()
 
 
 if __name__ == "__main__":

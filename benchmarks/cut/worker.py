@@ -46,7 +46,7 @@ def serve() -> None:
         before = _cpu_seconds()
         result = _cut(order)
         answer = {
-            "cpu_seconds": _cpu_seconds() - before,
+            "cpu_seconds": _cpu_seconds() - before,  # without what is done apart
             "peak_mb": _peak_mb(),
             "method": result.method,
             "frames": result.frames,

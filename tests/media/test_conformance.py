@@ -15,13 +15,12 @@ from fractions import Fraction
 from pathlib import Path
 from typing import Any
 
-import av
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from tests.media.truth import Truth, judge, judge_pictures, judge_sound, pictures
-from tests.media_maker import Recipe, hidden_start, make, short_lengths, spliced
+from tests.media_maker import Recipe, hidden_start, make, shifted, short_lengths, spliced
 from tests.peers import need
 from tldr_highlight.media.cut import cut
 from tldr_highlight.media.types import ClipResult, ClipSpec, CutOptions
@@ -280,19 +279,6 @@ def test_drawn_sources(
 # --- the judge and others ------------------------------------------------------------------------------
 
 
-def shifted(path: Path, out: Path, kind: str, ticks: int) -> Path:
-    """A clip whose pictures or sound are some ticks late."""
-    with av.open(path) as old, av.open(out, "w") as new:
-        streams = [new.add_stream_from_template(s) for s in old.streams]
-        for packet in old.demux():
-            if packet.size:
-                if packet.stream.type == kind:
-                    packet.pts, packet.dts = packet.pts + ticks, packet.dts + ticks
-                packet.stream = streams[packet.stream_index]
-                new.mux(packet)
-    return out
-
-
 def test_the_judge_notices_what_is_wrong(bench: Bench, tmp_path: Path) -> None:
     """Pictures and sound that are one off, pictures that are worse, and copies that are none."""
     truth = bench.source("h264")
@@ -304,7 +290,7 @@ def test_the_judge_notices_what_is_wrong(bench: Bench, tmp_path: Path) -> None:
         with pytest.raises(AssertionError):
             judge_pictures(truth, result, start, end)
     for ticks in (2, -2, 480):
-        late = replace(result.spec, path=shifted(result.spec.path, tmp_path / "late.mp4", "audio", ticks))
+        late = replace(result.spec, path=shifted(tmp_path / "late.mp4", result.spec.path, "audio", ticks))
         with pytest.raises(AssertionError):
             judge_sound(truth, replace(result, spec=late))
     (worse,) = cut(truth.info, [replace(result.spec, path=tmp_path / "worse.mp4")],
