@@ -12,6 +12,7 @@ from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import TypeAlias, TypeVar
 
+from tldr_highlight.core.egress import Policy
 from tldr_highlight.core.wire import Json, Refusal, pack, unpack
 from tldr_highlight.errors import (
     CutCrashError,
@@ -62,6 +63,9 @@ PLANS = "tldr_highlight.media.inside:plans"
 CLIPS = "tldr_highlight.media.inside:clips"
 """What runs in the process."""
 
+CAREFUL = Policy()
+"""Nothing but the public internet is connected to."""
+
 _Shape = TypeVar("_Shape")
 
 
@@ -71,6 +75,7 @@ class Look:
 
     origin: Origin
     sound: Origin | None
+    policy: Policy
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
@@ -81,18 +86,24 @@ class Work:
     specs: tuple[ClipSpec, ...]
     options: CutOptions
     jumped: bool
+    policy: Policy
 
 
 def inspect(
-    origin: Origin, *, sound: Origin | None = None, limits: ProcessLimits = LOOKING, target: str = LOOK
+    origin: Origin,
+    *,
+    sound: Origin | None = None,
+    policy: Policy = CAREFUL,
+    limits: ProcessLimits = LOOKING,
+    target: str = LOOK,
 ) -> MediaInfo:
-    """`probe` a source in a process of its own.
+    """`probe` a source in a process of its own, which connects to what `policy` allows.
 
     Raises:
         MediaTimeoutError, MediaMemoryError, MediaCrashError: the process had to be ended, or died.
         TldrError: what `probe` raises.
     """
-    with contextlib.closing(sandbox.run(target, pack(Look(origin, sound)), limits=limits)) as items:
+    with contextlib.closing(sandbox.run(target, pack(Look(origin, sound, policy)), limits=limits)) as items:
         seen = _read(MediaInfo, next(items, None))
     return dataclasses.replace(seen, origin=origin, sound_origin=sound)
 
@@ -103,6 +114,7 @@ def plan_apart(
     *,
     options: CutOptions = DEFAULTS,
     jumped: bool = False,
+    policy: Policy = CAREFUL,
     limits: ProcessLimits = CUTTING,
     target: str = PLANS,
 ) -> list[ClipPlan | CutError]:
@@ -112,8 +124,8 @@ def plan_apart(
         MediaTimeoutError, MediaMemoryError, MediaCrashError: the process had to be ended, or died.
         TldrError: the source cannot be opened any more; what `inspect` raises, where it is not looked at yet.
     """
-    info = source if isinstance(source, MediaInfo) else inspect(source, limits=limits)
-    work = Work(info, tuple(specs), options, jumped)
+    info = source if isinstance(source, MediaInfo) else inspect(source, policy=policy, limits=limits)
+    work = Work(info, tuple(specs), options, jumped, policy)
     with contextlib.closing(sandbox.run(target, pack(work), limits=limits)) as items:
         return [_outcome(ClipPlan, next(items, None), spec, i) for i, spec in enumerate(work.specs)]
 
@@ -124,6 +136,7 @@ def cut_apart(
     *,
     options: CutOptions = DEFAULTS,
     jumped: bool = False,
+    policy: Policy = CAREFUL,
     limits: ProcessLimits = CUTTING,
     on_progress: Progress | None = None,
     target: str = CLIPS,
@@ -138,8 +151,8 @@ def cut_apart(
         DiskFullError: no room for any of them.
         TldrError: the source cannot be opened any more; what `inspect` raises, where it is not looked at yet.
     """
-    info = source if isinstance(source, MediaInfo) else inspect(source, limits=limits)
-    job = _Job(Work(info, tuple(specs), options, jumped), limits, target, on_progress)
+    info = source if isinstance(source, MediaInfo) else inspect(source, policy=policy, limits=limits)
+    job = _Job(Work(info, tuple(specs), options, jumped, policy), limits, target, on_progress)
     while job.done < len(specs):
         try:
             yield from job.outcomes()
