@@ -34,7 +34,7 @@ LENGTH = struct.Struct(">I")
 
 
 def pack(value: object) -> Json:
-    """A shape as JSON: dataclasses, numbers, texts, paths, fractions, networks, tuples, mappings.
+    """A shape as JSON: dataclasses of dataclasses, numbers, texts, paths, fractions, networks, tuples, dicts.
 
     Raises:
         TypeError: something else is in it.
@@ -85,9 +85,7 @@ _PLAIN = {bool, int, float, str, Path, Fraction, IPv4Network, IPv6Network, types
 def _plain(shape: type, data: Json) -> Any:
     if shape is float and type(data) is int and abs(data) < 2**53:
         return float(data)
-    if shape is Path and type(data) is str:
-        return Path(data)
-    if shape in {IPv4Network, IPv6Network} and type(data) is str:
+    if shape in {Path, IPv4Network, IPv6Network} and type(data) is str:
         return shape(data)
     if shape is Fraction and type(data) is str and (parts := _FRACTION.fullmatch(data)):
         return Fraction(int(parts[1]), int(parts[2]))

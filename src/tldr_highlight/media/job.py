@@ -41,6 +41,9 @@ from tldr_highlight.media.types import (
 LOOKING = ProcessLimits(seconds=120.0)
 """For a look at a source, whose own patience is a minute."""
 
+ANYWHERE = Policy()
+"""Every public address."""
+
 CUTTING = ProcessLimits(seconds=300.0)
 """For one clip; the first one's includes opening the source."""
 
@@ -63,9 +66,6 @@ PLANS = "tldr_highlight.media.inside:plans"
 CLIPS = "tldr_highlight.media.inside:clips"
 """What runs in the process."""
 
-CAREFUL = Policy()
-"""Nothing but the public internet is connected to."""
-
 _Shape = TypeVar("_Shape")
 
 
@@ -86,18 +86,18 @@ class Work:
     specs: tuple[ClipSpec, ...]
     options: CutOptions
     jumped: bool
-    policy: Policy
+    policy: Policy  # of the source's address
 
 
 def inspect(
     origin: Origin,
     *,
     sound: Origin | None = None,
-    policy: Policy = CAREFUL,
+    policy: Policy = ANYWHERE,
     limits: ProcessLimits = LOOKING,
     target: str = LOOK,
 ) -> MediaInfo:
-    """`probe` a source in a process of its own, which connects to what `policy` allows.
+    """`probe` a source in a process of its own.
 
     Raises:
         MediaTimeoutError, MediaMemoryError, MediaCrashError: the process had to be ended, or died.
@@ -114,7 +114,7 @@ def plan_apart(
     *,
     options: CutOptions = DEFAULTS,
     jumped: bool = False,
-    policy: Policy = CAREFUL,
+    policy: Policy = ANYWHERE,
     limits: ProcessLimits = CUTTING,
     target: str = PLANS,
 ) -> list[ClipPlan | CutError]:
@@ -136,7 +136,7 @@ def cut_apart(
     *,
     options: CutOptions = DEFAULTS,
     jumped: bool = False,
-    policy: Policy = CAREFUL,
+    policy: Policy = ANYWHERE,
     limits: ProcessLimits = CUTTING,
     on_progress: Progress | None = None,
     target: str = CLIPS,
