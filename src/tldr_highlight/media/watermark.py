@@ -11,6 +11,7 @@ import io
 import math
 import struct
 import unicodedata
+import warnings
 from dataclasses import dataclass
 from fractions import Fraction
 from pathlib import Path
@@ -140,7 +141,9 @@ def _loaded(path: Path | None) -> Image.Image:
             data = file.read(MOST_BYTES + 1)
         if len(data) > MOST_BYTES:
             raise WatermarkError(f"watermark {shown(path)} is larger than {MOST_BYTES >> 20} MiB")
-        with Image.open(io.BytesIO(data), formats=FORMATS) as image:
+        # Pillow warns of damaged EXIF, of which one number is used here, and of bombs.
+        quiet = warnings.catch_warnings(action="ignore")
+        with quiet, Image.open(io.BytesIO(data), formats=FORMATS) as image:
             if image.width * image.height > MOST_PIXELS:
                 most = f"{MOST_PIXELS / 1e6:.0f} million"
                 raise WatermarkError(f"watermark {shown(path)} has more than {most} pixels")
@@ -151,7 +154,7 @@ def _loaded(path: Path | None) -> Image.Image:
 
 DAMAGED = (
     OSError, ValueError, SyntaxError, EOFError, IndexError, KeyError, TypeError, struct.error,
-    Image.DecompressionBombError, Image.DecompressionBombWarning,
+    Image.DecompressionBombError,
 )  # fmt: skip
 """What Pillow throws at damaged pictures."""
 
