@@ -30,7 +30,7 @@ from tldr_highlight.media.encode import FINEST_TICK, SoundTrack, Writer, new_mp4
 from tldr_highlight.media.frames import Source
 from tldr_highlight.media.loudness import measure
 from tldr_highlight.media.plan import Copyable, NotCopyableError, copyable
-from tldr_highlight.media.probe import AnyPacket, open_media, probe, shown
+from tldr_highlight.media.probe import AnyPacket, open_media, probe
 from tldr_highlight.media.quality import changed, upright_aspect, upright_size
 from tldr_highlight.media.samples import Block, Samples, aac_rate
 from tldr_highlight.media.smart import EdgeEncoder, for_mp4
