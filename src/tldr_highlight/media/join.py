@@ -30,7 +30,7 @@ from tldr_highlight.media.encode import FINEST_TICK, SoundTrack, Writer, new_mp4
 from tldr_highlight.media.frames import Source
 from tldr_highlight.media.loudness import measure
 from tldr_highlight.media.plan import Copyable, NotCopyableError, copyable
-from tldr_highlight.media.probe import AnyPacket, open_media, probe
+from tldr_highlight.media.probe import AnyPacket, open_media, probe, shown
 from tldr_highlight.media.quality import changed, upright_aspect, upright_size
 from tldr_highlight.media.samples import Block, Samples, aac_rate
 from tldr_highlight.media.smart import EdgeEncoder, for_mp4
@@ -43,7 +43,7 @@ from tldr_highlight.media.types import (
     MediaInfo,
     VideoInfo,
 )
-from tldr_highlight.media.upright import Upright, framed
+from tldr_highlight.media.upright import Upright, framed, matrix_of
 from tldr_highlight.media.verify import Expected
 
 Progress = Callable[[float], None]
@@ -585,18 +585,20 @@ def _common_tick(parts: Sequence[_Part]) -> Fraction:
 
 
 class _Alike:
-    """Brings the pictures of all clips to one size, upright, with bars where their shape is another one."""
+    """Brings all clips' pictures to one size and matrix, upright, with bars where their shape is another."""
 
     def __init__(self, video: VideoInfo) -> None:
         self._size = video.width // 2 * 2, video.height // 2 * 2
         self._aspect = video.sample_aspect
+        self._matrix: int | None = None  # the first picture's
         self._uprights: dict[VideoInfo, Upright] = {}
 
     def __call__(self, frame: VideoFrame, clip: _Clip) -> VideoFrame:
         assert clip.info.video
+        self._matrix = matrix_of(frame) if self._matrix is None else self._matrix
         if clip.info.video not in self._uprights:
             size = self._fitted(_upright(clip.info.video))
-            self._uprights[clip.info.video] = Upright(clip.info.video, *size, "yuv420p")
+            self._uprights[clip.info.video] = Upright(clip.info.video, *size, "yuv420p", self._matrix)
         return framed(self._uprights[clip.info.video](frame), *self._size)
 
     def _fitted(self, video: VideoInfo) -> tuple[int, int]:
