@@ -19,6 +19,7 @@ from tldr_highlight.errors import CutError, RangeError, TldrError
 from tldr_highlight.media import join as module
 from tldr_highlight.media.cut import cut
 from tldr_highlight.media.join import join
+from tldr_highlight.media.probe import probe
 from tldr_highlight.media.types import ClipResult, ClipSpec, CutOptions, Watermark
 
 MANY = [(0.1 + 0.15 * i, 0.2 + 0.151 * i) for i in range(20)]
@@ -54,7 +55,9 @@ def test_exact_at_every_joint(case: str, media: Maker, tmp_path: Path) -> None:
     made = media(suffix, **recipe)
     result = join(clips_of(made, ranges, tmp_path / "clips"), tmp_path / "reel.mp4")
     assert result.method == ("encode" if case == "many" else "copy")  # some of those are inside a GOP
-    joined = read(result.spec.path)
+    video = probe(result.spec.path).video
+    assert video
+    joined = read(result.spec.path, video.rotation)
     wanted = [made.numbers(a, b) for a, b in ranges]
     assert joined.numbers == [n for piece in wanted for n in piece]
     assert (result.actual_start, result.frames) == (0.0, len(joined.numbers))
@@ -118,6 +121,22 @@ def test_pictures_are_copied_byte_for_byte(media: Maker, tmp_path: Path) -> None
     assert packets_of(tmp_path / "reel.mp4") == [p for clip in clips for p in packets_of(clip)]
 
 
+@pytest.mark.parametrize("crossfade", [0.0, 0.2])
+def test_what_an_edit_list_hides_stays_hidden(crossfade: float, media: Maker, tmp_path: Path) -> None:
+    """Instant clips hold the rest of the GOP that they begin in."""
+    made = media("mp4", gop=25)
+    ranges = [(0.2, 1.7), (2.3, 3.3)]
+    clips = clips_of(made, ranges, tmp_path / "clips", CutOptions("instant"))
+    result = join(clips, tmp_path / "reel.mp4", crossfade=crossfade)
+    assert result.method == "smart"
+    shown = [p.number for p in seen(result.spec.path)]
+    one, other = (made.numbers(*r) for r in ranges)
+    fade = round(crossfade * 25)
+    assert len(shown) == len(one) + len(other) - fade
+    assert shown[: len(one) - fade] == one[: len(one) - fade]
+    assert shown[len(one) :] == other[fade:]
+
+
 def test_sound_does_not_drift(media: Maker, tmp_path: Path) -> None:
     """Twenty pieces, none a whole number of samples long."""
     made = media("mp4", fps=Fraction(30000, 1001), rate=44_100)
@@ -133,7 +152,7 @@ def test_clips_with_and_without_reordering(media: Maker, tmp_path: Path) -> None
     """Decoding times rise through all of it, though the clips' own distances differ."""
     made = media("mp4")
     clips = clips_of(made, [(0.5, 1.2), (1.44, 1.47), (3.0, 3.8), (1.9, 2.4)], tmp_path / "clips")
-    join(clips, tmp_path / "reel.mp4")
+    assert join(clips, tmp_path / "reel.mp4").method == "copy"
     with av.open(tmp_path / "reel.mp4") as container:
         stamps = [(p.dts, p.pts) for p in container.demux(video=0) if p.size]
     assert all(a[0] < b[0] for a, b in pairwise(stamps))

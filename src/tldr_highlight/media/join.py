@@ -30,7 +30,7 @@ from tldr_highlight.media.encode import FINEST_TICK, SoundTrack, Writer, new_mp4
 from tldr_highlight.media.frames import Source
 from tldr_highlight.media.loudness import measure
 from tldr_highlight.media.plan import Copyable, NotCopyableError, copyable
-from tldr_highlight.media.probe import AnyPacket, open_media, probe, shown
+from tldr_highlight.media.probe import AnyPacket, open_media, probe
 from tldr_highlight.media.quality import changed, upright_aspect, upright_size
 from tldr_highlight.media.samples import Block, Samples, aac_rate
 from tldr_highlight.media.smart import EdgeEncoder, for_mp4
@@ -115,7 +115,9 @@ def join(
 class _Clip:
     """A finished clip. Its times are ticks of its pictures, or of its sound where it has none."""
 
+    name: str
     info: MediaInfo
+    header: bytes | None  # with its pictures' parameter sets
     tick: Fraction  # seconds
     times: tuple[int, ...]  # of its pictures, in order
     depth: int  # pictures that one may overtake between decoding and presentation
@@ -172,8 +174,8 @@ def _look(path: Path) -> _Clip:
     with open_media(path) as container:
         stream = container.streams[kept.index]
         assert stream.time_base
-        tick = stream.time_base
-        stamps = [(p.pts, p.duration or 0) for p in container.demux(stream) if p.pts is not None and p.size]
+        tick, header = stream.time_base, stream.codec_context.extradata
+        stamps = [(p.pts or 0, p.duration or 0) for p in container.demux(stream) if _shown(p)]
         told = Fraction(((container.start_time or 0) + (container.duration or 0)), 1_000_000)
     if not stamps:
         raise CutError(f"{path.name} holds nothing to join")
@@ -187,8 +189,14 @@ def _look(path: Path) -> _Clip:
         end = round(told / tick)
     if info.video is None:
         first = max(0, times[0])  # what is before is there for the decoder
-        return _Clip(info, tick, (), 0, first, end)
-    return _Clip(info, tick, tuple(times), max(i - rank[p] for i, p in enumerate(pts)), times[0], end)
+        return _Clip(path.name, info, header, tick, (), 0, first, end)
+    depth = max(place - rank[at] for place, at in enumerate(pts))
+    return _Clip(path.name, info, header, tick, tuple(times), depth, times[0], end)
+
+
+def _shown(packet: AnyPacket) -> bool:
+    """Whether a packet is more than a start for the decoder that the edit list hides."""
+    return packet.pts is not None and packet.size > 0 and not packet.is_discard
 
 
 def _parts(clips: Sequence[_Clip], crossfade: float) -> list[_Part]:
@@ -306,7 +314,7 @@ def _blended(
     others = _frames(following, following.clip.first, following.clip.end)
     under, ahead = next(others, None), next(others, None)
     if under is None:
-        raise CutError(f"no picture of {shown(following.clip.info.origin)} can be decoded")
+        raise CutError(f"no picture of {following.clip.name} can be decoded")
     for index, (frame, at) in enumerate(_frames(part, start, part.clip.end)):
         while ahead and ahead[1] <= at:
             under, ahead = ahead, next(others, None)
@@ -341,13 +349,11 @@ def _agreed(parts: Sequence[_Part], options: CutOptions) -> h264.ParameterSets:
     for part in parts:
         if part.clip.tick != first.tick or _look_of(part.clip.info) != _look_of(first.info):
             raise NotCopyableError("the clips do not look alike")
-        with open_media(part.clip.info.origin) as container:
-            try:
-                sets = h264.ParameterSets.of(container.streams.video[0].codec_context.extradata)
-                units = [memoryview(s) for s in (*sets.sps.values(), *sets.pps.values())]
-                agrees = merged.add(units)
-            except h264.NotH264Error as error:
-                raise NotCopyableError(str(error)) from error
+        try:
+            sets = h264.ParameterSets.of(part.clip.header)
+            agrees = merged.add(memoryview(s) for s in (*sets.sps.values(), *sets.pps.values()))
+        except h264.NotH264Error as error:
+            raise NotCopyableError(str(error)) from error
         if not agrees or sets.length_size != 4:
             raise NotCopyableError("the clips were encoded differently")
     return merged
@@ -389,7 +395,18 @@ def _copied(
                     reel.encode(_blended(part, following, lambda frame, clip: frame))
             reel.finish()
     end = round(parts[-1].end / tick)
-    expected = Expected(tick, reel.times, end, reel.track.rate, reel.track.samples, copied=reel.sums)
+    video, track = parts[0].clip.info.video, reel.track
+    assert video
+    expected = Expected(
+        tick,
+        reel.times,
+        end,
+        track.rate,
+        track.samples,
+        track.heard.windows(),
+        copied=reel.sums,
+        turned=(video.rotation, video.flipped),
+    )
     _check_joints(draft, parts)
     return Written(0.0, float(parts[-1].end), expected)
 
@@ -539,10 +556,9 @@ def _encoded(parts: Sequence[_Part], options: CutOptions, tell: Progress, draft:
         end = round(parts[-1].end / writer.tick)
         writer.finish(end)
     tell(float(parts[-1].end))
-    times = _times(parts, writer.tick)
-    return Written(
-        0.0, float(parts[-1].end), Expected(writer.tick, times, end, writer.sound.rate, writer.sound.samples)
-    )
+    times, track = _times(parts, writer.tick), writer.sound
+    expected = Expected(writer.tick, times, end, track.rate, track.samples, track.heard.windows())
+    return Written(0.0, float(parts[-1].end), expected)
 
 
 def _alike(parts: Sequence[_Part], video: VideoInfo) -> Iterator[tuple[VideoFrame, Fraction]]:

@@ -136,8 +136,8 @@ def _look(
 
 
 def _head(expected: Expected) -> int:
-    """Encoded pictures before the first copied one."""
-    border = min(expected.copied, default=0)
+    """Pictures before the first copied one that is shown: encoded ones, or what an edit list hides."""
+    border = min((pts for pts in expected.copied if pts >= 0), default=0)
     return bisect.bisect_left(expected.pts, border)
 
 
