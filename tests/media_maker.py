@@ -19,7 +19,8 @@ from typing import Any
 import av
 import numpy as np
 from av.audio.frame import AudioFrame
-from av.container import OutputContainer
+from av.codec.context import Flags
+from av.container import InputContainer, OutputContainer
 from av.packet import Packet
 from av.video.frame import VideoFrame
 from numpy.typing import NDArray
@@ -69,6 +70,7 @@ class Recipe:
     aspect: Fraction = Fraction(1)
     colours: int | None = None  # one number of libav's for primaries, transfer and matrix
     full_range: bool = False
+    interlaced: bool = False  # coded so; the pictures are what they are
     options: tuple[tuple[str, str], ...] = ()
     video_start: float = 0.0
     noise: float = 0.0  # of the background, to fill files
@@ -79,6 +81,7 @@ class Recipe:
     audio_start: float = 0.0
     audio_seconds: float | None = None  # where the sound ends; None: with the pictures
     tracks: int = 1
+    sound_options: tuple[tuple[str, str], ...] = ()
     # file
     start: float = 0.0  # raw time of media time 0
     cover: bool = False
@@ -183,6 +186,8 @@ def _pictures(container: OutputContainer, recipe: Recipe) -> Iterator[tuple[Frac
         context.colorspace = context.color_trc = context.color_primaries = recipe.colours
     if recipe.full_range:
         context.color_range = 2
+    if recipe.interlaced:
+        context.flags |= Flags.interlaced_dct | Flags.interlaced_me
     if recipe.rotation or recipe.flipped:
         across = recipe.flipped and turned  # the flip comes after the turn there, and before it here
         stream.set_display_rotation(-recipe.rotation, vflip=recipe.flipped and not turned, hflip=across)
@@ -210,9 +215,11 @@ def _stored(number: int, recipe: Recipe) -> VideoFrame:
         flat = np.full_like(gray, 128)
         return VideoFrame.from_ndarray(np.stack([gray, flat, flat]), "yuv444p")
     height, width = gray.shape
-    chroma = np.full((height // 2, width), 128, np.uint8)
-    chroma[:, : width // 2] = 110 + number % 30
-    frame = VideoFrame.from_ndarray(np.ascontiguousarray(np.vstack([gray, chroma])), "yuv420p")
+    chroma = np.full((2, height // 2, width // 2), 128, np.uint8)
+    chroma[0, :, : width // 4] = 110 + number % 30
+    chroma[1, :, width // 4 :] = 150 - number % 30
+    planes = np.concatenate([gray.ravel(), chroma.ravel()]).reshape(height * 3 // 2, width)
+    frame = VideoFrame.from_ndarray(planes, "yuv420p")
     if recipe.pix_fmt == "yuv420p":
         return frame
     side = 2 if recipe.full_range else 1
@@ -275,8 +282,8 @@ def _sound(
     assert recipe.audio
     rate = recipe.rate
     stream = container.add_stream(recipe.audio, rate=rate, layout=recipe.layout)
-    if recipe.audio in {"vorbis", "opus"}:
-        stream.codec_context.options = {"strict": "-2"}
+    experimental = {"strict": "-2"} if recipe.audio in {"vorbis", "opus"} else {}
+    stream.codec_context.options = {**experimental, **dict(recipe.sound_options)}
     stream.codec_context.bit_rate = 192_000
     times = recipe.picture_times()
     end = recipe.audio_seconds or (times[-1] + 1 / recipe.fps if recipe.codec else recipe.seconds)
@@ -294,6 +301,119 @@ def _sound(
         yield Fraction(10**6), stream.encode(None)
 
     return packets()
+
+
+# --- what other programs make of files -----------------------------------------------------------------
+
+
+def hidden_start(path: Path, source: Path, seconds: Fraction) -> Path:
+    """Packets of `source` in an MP4 whose edit list hides the first `seconds`, as tools that copy make it."""
+    with av.open(f"file:{source}") as old, av.open(f"file:{path}", "w") as new:
+        streams = [new.add_stream_from_template(s) for s in old.streams]
+        for packet in _whole(old):
+            _move(packet, -seconds)
+            packet.stream = streams[packet.stream_index]
+            new.mux(packet)
+    return path
+
+
+def spliced(path: Path, first: Path, second: Path, at: Fraction) -> Path:
+    """Pictures of `first` before `at` seconds, of `second` behind; there both have a key picture.
+
+    The sound is the first one's. Where an MP4 is made of MP4s, its header holds both parameter sets.
+    """
+    with (
+        av.open(f"file:{first}") as one,
+        av.open(f"file:{second}") as two,
+        av.open(f"file:{path}", "w", format=_format(path)) as new,
+    ):
+        streams = [new.add_stream_from_template(s) for s in one.streams]
+        if path.suffix == ".mp4":
+            headers = [bytes(c.streams.video[0].codec_context.extradata or b"") for c in (one, two)]
+            streams[0].codec_context.extradata = _both_parameters(*headers)
+        heads, tails = _whole(one), _whole(two)
+        begins = [min(p.pts * p.time_base for p in ps if not p.stream_index) for ps in (heads, tails)]
+        kept = [p for p in heads if p.stream_index or p.pts * p.time_base - begins[0] < at]
+        added = [p for p in tails if not p.stream_index and p.pts * p.time_base - begins[1] >= at]
+        for packet in added:
+            _move(packet, begins[0] - begins[1])
+        for packet in sorted(kept + added, key=lambda p: p.dts * p.time_base):
+            packet.stream = streams[packet.stream_index]
+            new.mux(packet)
+    return path
+
+
+def shifted(path: Path, source: Path, kind: str, ticks: int) -> Path:
+    """The same file, but for one kind of its packets, which are some ticks late."""
+    with av.open(f"file:{source}") as old, av.open(f"file:{path}", "w", format=_format(path)) as new:
+        streams = [new.add_stream_from_template(s) for s in old.streams]
+        for packet in _whole(old):
+            if packet.stream.type == kind:
+                packet.pts, packet.dts = packet.pts + ticks, packet.dts + ticks
+            packet.stream = streams[packet.stream_index]
+            new.mux(packet)
+    return path
+
+
+def short_lengths(path: Path, source: Path) -> Path:
+    """An MP4 of H.264 whose units are preceded by lengths of two bytes instead of four."""
+    with av.open(f"file:{source}") as old, av.open(f"file:{path}", "w") as new:
+        streams = [new.add_stream_from_template(s) for s in old.streams]
+        header = bytearray(old.streams.video[0].codec_context.extradata or b"")
+        header[4] = header[4] & 0xFC | 1
+        streams[0].codec_context.extradata = bytes(header)
+        for packet in _whole(old):
+            shorter = packet if packet.stream_index else _with_units(packet, 2)
+            shorter.stream = streams[packet.stream_index]
+            new.mux(shorter)
+    return path
+
+
+def _whole(container: InputContainer) -> list[Packet[Any]]:
+    return [p for p in container.demux() if p.pts is not None and p.dts is not None and p.size]
+
+
+def _move(packet: Packet[Any], seconds: Fraction) -> None:
+    ticks = round(seconds / packet.time_base)
+    packet.pts, packet.dts = packet.pts + ticks, packet.dts + ticks
+
+
+def units(data: bytes, length: int = 4) -> Iterator[bytes]:
+    """H.264 units of a packet as MP4 and Matroska hold it, with lengths of so many bytes."""
+    place = 0
+    while place + length <= len(data):
+        size = int.from_bytes(data[place : place + length], "big")
+        yield data[place + length : place + length + size]
+        place += length + size
+
+
+def _with_units(packet: Packet[Any], length: int) -> Packet[Any]:
+    made = Packet(b"".join(len(u).to_bytes(length, "big") + u for u in units(bytes(packet))))
+    made.pts, made.dts, made.time_base = packet.pts, packet.dts, packet.time_base
+    made.duration, made.is_keyframe = packet.duration, packet.is_keyframe
+    return made
+
+
+def _both_parameters(first: bytes, second: bytes) -> bytes:
+    """One avcC (ISO/IEC 14496-15) with the parameter sets of two; what follows them is the first one's."""
+    (sequence, picture, rest), (more_sequence, more_picture, _) = map(_parameters, (first, second))
+    sequences, pictures = sequence + more_sequence, picture + more_picture
+    sets = [bytes([0xE0 | len(sequences)]), *sequences, bytes([len(pictures)]), *pictures]
+    return first[:5] + b"".join(sets) + rest
+
+
+def _parameters(header: bytes) -> tuple[list[bytes], list[bytes], bytes]:
+    """Sequence and picture parameter sets of an avcC, lengths in front, and what is behind them."""
+    place = 5
+    found: list[list[bytes]] = []
+    for mask in (0x1F, 0xFF):
+        count, place = header[place] & mask, place + 1
+        found.append([])
+        for _ in range(count):
+            end = place + 2 + int.from_bytes(header[place : place + 2], "big")
+            found[-1].append(header[place:end])
+            place = end
+    return found[0], found[1], header[place:]
 
 
 # --- reading -------------------------------------------------------------------------------------------
@@ -321,6 +441,18 @@ def read(path: Path, rotation: int = 0, *, flipped: bool = False) -> Content:
             if isinstance(frame, VideoFrame):
                 _see(content, frame, rotation, flipped=flipped)
             elif isinstance(frame, AudioFrame) and frame.samples:
+                parts += _hear(content, frame, sum(map(len, parts)))
+    content.samples = np.concatenate(parts) if parts else content.samples
+    return content
+
+
+def hear(path: Path) -> Content:
+    """Decode the sound of a whole file alone, edit lists honoured."""
+    content = Content()
+    parts: list[Samples] = []
+    with av.open(f"file:{path}") as container:
+        for frame in container.decode(audio=0):
+            if frame.samples:
                 parts += _hear(content, frame, sum(map(len, parts)))
     content.samples = np.concatenate(parts) if parts else content.samples
     return content

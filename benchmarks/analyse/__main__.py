@@ -39,16 +39,16 @@ def main() -> int:
     everyone = [c for c in contestants() if not asked.only or c.name in asked.only]
     here = [c for c in everyone if not c.missing]
     left_out = [c for c in everyone if c.missing]
-    machine = _machine()
-    _tell(machine)
+    about = machine()
+    tell(about)
     results: Results = {}
     for minutes, path in _sources(asked.minutes, asked.source):
         results[minutes] = _contest(here, path, asked.repeat)
-        _tell(_table(results[minutes], minutes, everyone))
+        tell(_table(results[minutes], minutes, everyone))
     checks = bounds(results)
-    _tell(_verdict(checks, left_out))
+    tell(verdict(checks, [(c.name, c.missing) for c in left_out]))
     if asked.json:
-        print(json.dumps(_document(machine, results, checks, left_out), indent=2))
+        print(json.dumps(_document(about, results, checks, left_out), indent=2))
     if not all(check.kept for check in checks):
         return 1
     return 3 if left_out and asked.require_all else 0
@@ -78,7 +78,7 @@ def _sources(minutes: list[float], given: list[Path] | None) -> list[tuple[float
     paths = [(m, CACHE / f"1080p30-{m:g}min.mp4") for m in sorted(minutes)]
     for length, path in paths:
         if not path.exists():
-            _tell(f"making {path.name} (kept in benchmarks/cache)")
+            tell(f"making {path.name} (kept in benchmarks/cache)")
             subprocess.run(
                 [sys.executable, "-m", "benchmarks.analyse.source", str(length), str(path)], check=True
             )
@@ -96,17 +96,17 @@ def _duration(path: Path) -> float:
 
 
 def _contest(who: list[Contestant], path: Path, repeat: int) -> dict[str, list[Run]]:
-    _read_ahead(path)
+    read_ahead(path)
     runs: dict[str, list[Run]] = {c.name: [] for c in who}
     for turn in range(repeat):
         for contestant in who:
             run = measured(contestant.command(path))
             runs[contestant.name].append(run)
-            _tell(f"  {turn + 1}/{repeat} {contestant.name}: {run.seconds:.1f} s")
+            tell(f"  {turn + 1}/{repeat} {contestant.name}: {run.seconds:.1f} s")
     return runs
 
 
-def _read_ahead(path: Path) -> None:
+def read_ahead(path: Path) -> None:
     """Into the page cache once, so that the first contestant does not pay for the disk."""
     with path.open("rb", buffering=0) as file:
         while file.read(1 << 22):
@@ -116,7 +116,7 @@ def _read_ahead(path: Path) -> None:
 # --- what is printed -----------------------------------------------------------------------------------
 
 
-def _machine() -> str:
+def machine() -> str:
     load = os.getloadavg()[0]
     busy = f"; BUSY, load {load:.1f}: speeds below are too low" if load > 0.5 else ""
     today = datetime.datetime.now(datetime.UTC).date()
@@ -152,17 +152,18 @@ def _table(runs: dict[str, list[Run]], minutes: float, who: list[Contestant]) ->
     return "\n".join([*rows, ""])
 
 
-def _verdict(checks: list[Bound], left_out: list[Contestant]) -> str:
+def verdict(checks: list[Bound], left_out: list[tuple[str, str]]) -> str:
+    """Which bounds hold, and who was left out and why."""
     lines = [f"{'ok    ' if c.kept else 'MISSED'} {c.what}: {c.figure:.2f} ({c.rule})" for c in checks]
-    lines += [f"LEFT OUT: {c.name}: {c.missing}" for c in left_out]
+    lines += [f"LEFT OUT: {name}: {reason}" for name, reason in left_out]
     return "\n".join(lines)
 
 
 def _document(
-    machine: str, results: Results, checks: list[Bound], left_out: list[Contestant]
+    about: str, results: Results, checks: list[Bound], left_out: list[Contestant]
 ) -> dict[str, object]:
     return {
-        "machine": machine,
+        "machine": about,
         "files": [
             {
                 "minutes": minutes,
@@ -178,7 +179,7 @@ def _document(
     }
 
 
-def _tell(text: str) -> None:
+def tell(text: str) -> None:
     """People read stderr, programs stdout."""
     print(text, file=sys.stderr, flush=True)
 

@@ -1,14 +1,17 @@
 """Makes the file that the contestants read: `python -m benchmarks.analyse.source MINUTES OUT`.
 
 1080p30 H.264 High at 6 Mbit/s with a key picture every 2 s, AAC at 128 kbit/s, in MP4: what cameras,
-recorders and download buttons give. 64 s are encoded once (a whole number of GOPs *and* of AAC frames),
-the rest is their packets again with later times, which costs seconds instead of hours.
+recorders and download buttons give. With `--gop 10` key pictures come at cuts and every 10 s, as on video
+sites. 64 s are encoded once (they begin with a key picture, and are a whole number of AAC frames), the
+rest is their packets again with later times, which costs seconds instead of hours. With `--cheers` the
+sound is another one and encoded whole: murmur, and a crowd that cheers every six minutes.
 """
 
 from __future__ import annotations
 
-import sys
-from collections.abc import Iterator
+import argparse
+import itertools
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from fractions import Fraction
 from pathlib import Path
@@ -17,38 +20,47 @@ import av
 import numpy as np
 from av.audio.frame import AudioFrame
 from av.audio.stream import AudioStream
+from av.container import OutputContainer
+from av.packet import Packet
 from av.stream import Stream
 from av.video.frame import VideoFrame
 from av.video.stream import VideoStream
 from numpy.typing import NDArray
 
+from benchmarks.detection.synth import crowd, dsp
+
 WIDTH, HEIGHT, RATE, SOUND = 1920, 1080, 30, 48_000
-GOP = 2 * RATE
-PART = 64  # seconds: 32 GOPs, and 3000 AAC frames of 1024 samples
+GOP = 2  # seconds
+PART = 64  # seconds: 32 GOPs of 2 s, and 3000 AAC frames of 1024 samples
+EVERY = 360  # seconds between cheers, ten an hour
 SHOT = 5.3  # seconds between cuts, on purpose no multiple of the GOP
 
 Gray = NDArray[np.uint8]
 
 
-def make(minutes: float, path: Path, part: Path) -> None:
-    """Write `minutes` of video to `path`; `part` holds the encoded 64 seconds, made when missing."""
+def make(minutes: float, path: Path, part: Path, gop: int = GOP, *, cheers: bool = False) -> None:
+    """Write `minutes` of video to `path`; `part` holds the encoded 64 seconds, made when missing.
+
+    Key pictures are `gop` seconds apart; where that is more than 2 s, cuts are key pictures as well.
+    """
     path.parent.mkdir(parents=True, exist_ok=True)
     if not part.exists():
         draft = part.with_suffix(".tmp.mp4")
-        _encode(draft)
+        _encode(draft, gop)
         draft.replace(part)
     draft = path.with_suffix(".tmp.mp4")
-    _repeat(part, draft, minutes * 60)
+    _repeat(part, draft, minutes * 60, cheers=cheers)
     draft.replace(path)
 
 
-def _encode(path: Path) -> None:
+def _encode(path: Path, gop: int) -> None:
     with av.open(path, "w") as out:
         video = out.add_stream("libx264", rate=RATE)
         video.width, video.height, video.pix_fmt = WIDTH, HEIGHT, "yuv420p"
         video.bit_rate = 6_000_000
-        video.options = {"preset": "veryfast", "profile": "high", "g": str(GOP), "keyint_min": str(GOP),
-                         "sc_threshold": "0", "maxrate": "6500k", "bufsize": "6000k"}  # fmt: skip
+        even = {"keyint_min": str(gop * RATE), "sc_threshold": "0"} if gop <= GOP else {}
+        video.options = {"preset": "veryfast", "profile": "high", "g": str(gop * RATE), **even,
+                         "maxrate": "6500k", "bufsize": "6000k"}  # fmt: skip
         audio = out.add_stream("aac", rate=SOUND, layout="stereo")
         audio.bit_rate = 128_000
         sounds = _sounds()
@@ -142,11 +154,38 @@ def _sounds() -> Iterator[AudioFrame]:
         yield frame
 
 
-def _repeat(part: Path, path: Path, seconds: float) -> None:
+def _cheers(seconds: float) -> Iterator[AudioFrame]:
+    """A second at a time: murmur that never repeats, and cheering, another one each time."""
+    rng = np.random.default_rng(3)
+    rate = dsp.RATE
+    loud = np.zeros(0, np.float32)
+    for index in range(int(seconds)):
+        if index % EVERY == EVERY // 2:
+            loud = 0.15 * crowd.roar(rng, attack=0.8, hold=4.0, decay=2.0)
+        mono = 0.03 * crowd.bed_noise(rng, rate)
+        now, loud = loud[:rate], loud[rate:]
+        mono[: len(now)] += now
+        frame = AudioFrame.from_ndarray(np.clip(mono, -1, 1)[None].repeat(2, axis=0), "fltp", "stereo")
+        frame.sample_rate, frame.pts, frame.time_base = rate, index * rate, Fraction(1, rate)
+        yield frame
+
+
+def _encoded(out: OutputContainer, frames: Iterable[AudioFrame]) -> Iterator[Packet[AudioStream]]:
+    audio = out.add_stream("aac", rate=dsp.RATE, layout="stereo")
+    audio.bit_rate = 128_000
+    for frame in itertools.chain(frames, [None]):
+        yield from audio.encode(frame)
+
+
+def _repeat(part: Path, path: Path, seconds: float, *, cheers: bool) -> None:
     with av.open(part) as source, av.open(path, "w") as out:
-        streams = [s for s in source.streams if isinstance(s, VideoStream | AudioStream)]
+        streams = [
+            s for s in source.streams if isinstance(s, VideoStream if cheers else VideoStream | AudioStream)
+        ]
         copies: dict[int, Stream] = {s.index: out.add_stream_from_template(s) for s in streams}
+        sound = _encoded(out, _cheers(seconds)) if cheers else iter(())
         for turn in range(int(-(-seconds // PART))):
+            out.mux(list(itertools.islice(sound, PART * dsp.RATE // 1024)))
             for packet in source.demux(*streams):
                 base = packet.stream.time_base
                 assert base is not None
@@ -158,8 +197,19 @@ def _repeat(part: Path, path: Path, seconds: float) -> None:
                     packet.stream = copies[packet.stream.index]
                     out.mux(packet)
             source.seek(0)
+        out.mux(list(sound))
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(prog="python -m benchmarks.analyse.source", description=__doc__)
+    parser.add_argument("minutes", type=float)
+    parser.add_argument("path", type=Path)
+    parser.add_argument("--gop", type=int, default=GOP, help="most seconds between key pictures")
+    parser.add_argument("--cheers", action="store_true", help="a crowd that cheers now and then")
+    asked = parser.parse_args()
+    part = asked.path.parent / ("part.mp4" if asked.gop == GOP else f"part-g{asked.gop}.mp4")
+    make(asked.minutes, asked.path, part, asked.gop, cheers=asked.cheers)
 
 
 if __name__ == "__main__":
-    minutes, path = float(sys.argv[1]), Path(sys.argv[2])
-    make(minutes, path, path.parent / "part.mp4")
+    main()
