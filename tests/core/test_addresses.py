@@ -183,6 +183,7 @@ def test_an_operator_opens_named_networks_and_no_more() -> None:
     for ip, expected in {"10.1.2.3": True, "10.2.0.1": False, "127.0.0.1": False, "fd12::1": True,
                          "fd13::1": False, "::ffff:10.1.2.3": True, "8.8.8.8": True}.items():  # fmt: skip
         assert permitted(ipaddress.ip_address(ip), opened) is expected, ip
+    assert not permitted(ipaddress.ip_address("2606:4700::1%eth0"), EVERYTHING)
     Egress(Policy(allow_networks=opened)).check("http://10.1.2.3/")
 
 

@@ -155,4 +155,4 @@ def test_messages_come_through_a_socket_until_it_closes() -> None:
     with theirs:
         with ours:
             ours.sendall(message(1) + message("two" * 30_000) + b"\0\0")
-        assert list(received(theirs, 100_000)) == [1, "two" * 30_000]
+        assert list(received(theirs.recv, 100_000)) == [1, "two" * 30_000]

@@ -18,6 +18,7 @@ class Server:
 
     files: dict[str, bytes | int | Callable[[], bytes]] = field(default_factory=dict)  # a number is a status
     ranges: bool = True
+    host: str = "127.0.0.1"
     connections: int = field(default=0, init=False)
     sent: int = field(default=0, init=False)  # bytes of bodies
     asked: list[str] = field(default_factory=list, init=False)  # paths
@@ -41,7 +42,7 @@ class Server:
             def log_message(self, format: str, *args: object) -> None:
                 pass
 
-        self._server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
+        self._server = ThreadingHTTPServer((self.host, 0), Handler)
         self._thread = threading.Thread(target=self._server.serve_forever, args=(0.05,))
         self._thread.start()
         return self
@@ -54,7 +55,7 @@ class Server:
         self._server.server_close()
 
     def url(self, path: str) -> str:
-        return f"http://127.0.0.1:{self._server.server_port}{path}"
+        return f"http://{self.host}:{self._server.server_port}{path}"
 
     def _answer(self, request: BaseHTTPRequestHandler) -> None:
         self.asked.append(request.path)
@@ -63,7 +64,7 @@ class Server:
         body = body() if callable(body) else body
         if isinstance(body, int):
             request.send_response(body)
-            if body in {301, 302}:
+            if 300 < body < 309:
                 request.send_header("Location", request.path.rpartition("?to=")[2])
             request.send_header("Content-Length", "0")
             request.end_headers()

@@ -2,17 +2,22 @@
 
 from __future__ import annotations
 
+import itertools
+import zlib
 from dataclasses import replace
 from fractions import Fraction
 from pathlib import Path
 
 import av
+import numpy as np
 import pytest
 
 from tests.media.conftest import Maker
-from tests.media_maker import Recipe, damage, make
+from tests.media_maker import Recipe, damage, make, sound
 from tldr_highlight.errors import CutError
 from tldr_highlight.media.cut import cut
+from tldr_highlight.media.frames import Source
+from tldr_highlight.media.samples import Block
 from tldr_highlight.media.types import ClipSpec
 from tldr_highlight.media.verify import Expected, verify
 
@@ -46,6 +51,53 @@ def test_right(clip: Path) -> None:
 def test_wrong(clip: Path, wrong: Expected, complaint: str) -> None:
     with pytest.raises(CutError, match=complaint):
         verify(clip, wrong)
+
+
+@pytest.fixture
+def told(clip: Path) -> dict[int, int]:
+    """CRC-32 of every packet of pictures, by its time."""
+    with av.open(clip) as container:
+        base = container.streams.video[0].time_base
+        return {int(p.pts * base / TICK): zlib.crc32(p) for p in container.demux(video=0) if p.size}
+
+
+def test_copied_pictures_are_the_sources_bytes(clip: Path, told: dict[int, int]) -> None:
+    verify(clip, replace(RIGHT, copied=told))
+    with pytest.raises(CutError, match=r"picture at 0\.400 s changed"):
+        verify(clip, replace(RIGHT, copied={**told, 10 * 512: 1}))
+
+
+def test_copied_sound_is_the_sources_bytes(clip: Path) -> None:
+    with av.open(clip) as container:
+        sums = [zlib.crc32(p) for p in container.demux(audio=0) if p.size]
+    verify(clip, replace(RIGHT, copied_sound=sums))
+    with pytest.raises(CutError, match="its sound changed"):
+        verify(clip, replace(RIGHT, copied_sound=[*sums[:-1], 1]))
+
+
+def test_pictures_beside_joints_are_the_sources(clip: Path, media: Maker) -> None:
+    with Source(media("mp4").info) as source:
+        right, wrong = itertools.islice((p.frame for p in source.pictures(1.0) if p.at >= 1.0), 2)
+    verify(clip, replace(RIGHT, shown={0: right}))
+    with pytest.raises(CutError, match=r"picture at 0\.000 s is not the source's"):
+        verify(clip, replace(RIGHT, shown={0: wrong}))
+
+
+@pytest.mark.parametrize("late", [2, -700])
+@pytest.mark.parametrize("at", [0, 84_000])
+def test_sound_that_is_late(clip: Path, at: int, late: int) -> None:
+    verify(clip, replace(RIGHT, heard={at: heard(48_000 + at)}))
+    with pytest.raises(CutError, match=f"its sound is {late} samples late"):
+        verify(clip, replace(RIGHT, heard={at: heard(48_000 + at + late)}))
+
+
+def heard(start: int) -> Block:
+    return np.atleast_2d(sound(start, 12_000, 48_000))
+
+
+def test_turned(clip: Path) -> None:
+    with pytest.raises(CutError, match="not shown upright"):
+        verify(clip, replace(RIGHT, turned=(90, False)))
 
 
 def test_late_sound(tmp_path: Path) -> None:

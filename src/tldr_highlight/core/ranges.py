@@ -49,7 +49,7 @@ AHEAD = ((2, 2), (3, 3), (32, 5))
 idle, and what a clip of 10 s (7.5 MB) does not need of them is a tenth of it."""
 
 LEAST_PART = 16_384
-"""Bytes; a server may send less than was asked for, but not byte by byte: no limit of speed would see that."""
+"""Bytes. A server may send less than was asked for, but byte by byte is slow, and no speed limit sees it."""
 
 RUNS = 8
 """Places a reader may be reading on from at a time: demuxers jump between pictures and sound."""

@@ -11,10 +11,9 @@ import dataclasses
 import functools
 import json
 import re
-import socket
 import struct
 import types
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from fractions import Fraction
 from pathlib import Path
 from typing import Any, Literal, TypeAlias, TypeVar, Union, cast, get_args, get_origin, get_type_hints
@@ -201,10 +200,10 @@ class Inbox:
             raise ValueError("a message nested too deeply") from error
 
 
-def received(line: socket.socket, most: int) -> Iterator[Json]:
-    """Messages from a blocking socket until the other side closes it."""
+def received(read: Callable[[int], bytes], most: int) -> Iterator[Json]:
+    """Messages from what `read` gives, at most so many bytes at once, until that is nothing."""
     inbox = Inbox(most)
-    while data := line.recv(65536):
+    while data := read(65536):
         inbox.add(data)
         while (item := inbox.next()) is not None:
             yield item

@@ -219,7 +219,8 @@ def _write(
             base += length
         ticks = round(base / writer.tick)
         writer.finish(ticks)
-    expected = Expected(writer.tick, writer.pts, ticks, writer.sound.rate, writer.sound.samples)
+    sound = writer.sound
+    expected = Expected(writer.tick, writer.pts, ticks, sound.rate, sound.samples, sound.heard.windows())
     return Written(spans[0][0], spans[-1][1], expected)
 
 

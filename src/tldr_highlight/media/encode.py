@@ -26,6 +26,7 @@ from av.video.stream import VideoStream
 from tldr_highlight.media.probe import AnyPacket
 from tldr_highlight.media.quality import clip_size, rung, upright_aspect
 from tldr_highlight.media.samples import Block, aac_rate, layout_of
+from tldr_highlight.media.sync import Heard
 from tldr_highlight.media.types import CutOptions, MediaInfo, VideoInfo
 from tldr_highlight.media.upright import Upright
 from tldr_highlight.media.watermark import Overlay
@@ -59,6 +60,7 @@ class SoundTrack:
         self.rate = aac_rate(info.audio.sample_rate) if info.audio else 0  # Hz
         self.layout = layout_of(info.audio) if info.audio else "stereo"
         self.loudness = options.loudness  # LUFS it is to have
+        self.heard = Heard(self.rate)
         self._container = container
         self._bit_rate = rung(options).audio_bit_rate
         self._stream: AudioStream | None = None
@@ -78,6 +80,7 @@ class SoundTrack:
         frame.sample_rate = self.rate
         frame.pts, frame.time_base = self.samples, Fraction(1, self.rate)
         self.samples += block.shape[1]
+        self.heard.add(block)
         self._container.mux(self.open().encode(frame))
 
     def finish(self) -> None:

@@ -38,8 +38,8 @@ from typing import NoReturn, TypeAlias
 from tldr_highlight.core.wire import Json, Refusal, message, pack, received, unpack
 from tldr_highlight.errors import TldrError
 
-PRELOADED = "tldr_highlight.media.inside"
-"""What children need, in the keeper's memory already where they are forked."""
+PRELOADED = ("tldr_highlight.media.inside", "av.subtitles.stream", "numpy.fft")
+"""What children need, in the keeper's memory already where they are forked; the last two are loaded late."""
 
 FORKS = sys.platform == "linux"
 
@@ -245,7 +245,7 @@ def be_child() -> NoReturn:
 
 
 def _serve(control: socket.socket) -> None:
-    messages = received(control, LARGEST_ORDER)
+    messages = received(control.recv, LARGEST_ORDER)
     order = unpack(Order, next(messages))
     _confine(order)
 
@@ -317,7 +317,8 @@ def _main(arguments: list[str]) -> None:
         be_child()
     if FORKS:
         _system_control(_SET_CHILD_SUBREAPER, 1)
-        importlib.import_module(PRELOADED)
+        for module in PRELOADED:
+            importlib.import_module(module)
         gc.freeze()  # or the first collection of each child copies all of it
     with socket.socket(fileno=int(arguments[0])) as requests:
         keep(requests)

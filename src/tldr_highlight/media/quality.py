@@ -60,6 +60,15 @@ def upright_aspect(video: VideoInfo) -> Fraction:
 
 def forced(options: CutOptions, info: MediaInfo) -> str | None:
     """Why the pictures of a clip must all be encoded, in one clause for people; None: they may be copied."""
+    if reason := changed(options, info):
+        return reason
+    if info.video and options.quality in SMALLER:
+        return f"quality {options.quality} asks for a smaller file"
+    return None
+
+
+def changed(options: CutOptions, info: MediaInfo) -> str | None:
+    """Why pictures are to look otherwise than they do, in one clause for people; None: they are not."""
     if info.video is None:
         return None
     limit = rung(options).max_height
@@ -67,8 +76,6 @@ def forced(options: CutOptions, info: MediaInfo) -> str | None:
         return "a watermark is put on"
     if limit and upright_size(info.video)[1] > limit:
         return f"scaled to {limit} lines"
-    if options.quality in SMALLER:
-        return f"quality {options.quality} asks for a smaller file"
     return None
 
 

@@ -12,6 +12,7 @@ import contextlib
 import heapq
 import itertools
 from collections.abc import Iterable, Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from enum import Enum
 from typing import TypeAlias, cast
@@ -86,7 +87,10 @@ def keys_show_motion(info: MediaInfo) -> bool:
 
 @dataclass(slots=True)
 class Reader:
-    """Iterate over it for the source's segments; afterwards it tells how the reading went."""
+    """Iterate over it for the source's segments; afterwards it tells how the reading went.
+
+    The next segment is read in a thread of its own while the caller works on one.
+    """
 
     info: MediaInfo
     sampling: Sampling
@@ -97,6 +101,9 @@ class Reader:
     jumped: bool = field(default=False, init=False)  # timestamps leapt, see `Timeline`
 
     def __iter__(self) -> Iterator[Segment]:
+        return _ahead(self._read())
+
+    def _read(self) -> Iterator[Segment]:
         with contextlib.ExitStack() as opened:
             container = opened.enter_context(open_media(self.info.origin))
             apart = self.info.sound_origin
@@ -159,6 +166,15 @@ class Reader:
                 f"{shown(self.info.origin)} goes on for more than {LONGEST / 3600:.0f} hours:"
                 " its timestamps are wrong, or split it first"
             )
+
+
+def _ahead(segments: Iterator[Segment]) -> Iterator[Segment]:
+    """The same, each but the first read while its predecessor is worked on."""
+    with ThreadPoolExecutor(1) as thread:
+        coming = thread.submit(next, segments, None)
+        while segment := coming.result():
+            coming = thread.submit(next, segments, None)
+            yield segment
 
 
 def pictures_between(

@@ -164,11 +164,13 @@ class _Clip:
         if self._copied:
             self._copied.finish()
             rate, samples = self._copied.rate, round(length * self._copied.rate)
+            heard = self._copied.heard()
         else:
             assert self._encoded
             self._encoded.fill(length)
             self._track.finish()
             rate, samples = self._track.rate, self._track.samples
+            heard = self._track.heard.windows()
         self._tell(float(length))
         return Expected(
             self._tick,
@@ -176,6 +178,7 @@ class _Clip:
             self._clip_ticks(self._found.end),
             rate,
             samples,
+            heard,
             copied=self._sums,
             copied_sound=self._copied.sums if self._copied else (),
             shown=self._shown,

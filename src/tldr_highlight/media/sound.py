@@ -13,6 +13,7 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from fractions import Fraction
 
+import numpy as np
 from av.audio.stream import AudioStream
 from av.container import OutputContainer
 from av.packet import Packet
@@ -22,7 +23,8 @@ from tldr_highlight.media.frames import Placed, Source
 from tldr_highlight.media.loudness import gain_for
 from tldr_highlight.media.plan import HELD, NotCopyableError
 from tldr_highlight.media.probe import AnyPacket
-from tldr_highlight.media.samples import AAC_RATES, OFF_PLACE, Samples
+from tldr_highlight.media.samples import AAC_RATES, OFF_PLACE, Block, Samples, layout_of
+from tldr_highlight.media.sync import WINDOW
 
 Progress = Callable[[float], None]
 """Called with the media seconds of the clip that are done."""
@@ -140,6 +142,17 @@ class CopiedSound:
         self.fill(Fraction(self._end, self.rate))
         if self._end - self._written >= FRAME:
             raise SoundNotCopyableError("the sound ends before the pictures")
+
+    def heard(self) -> dict[int, Block]:
+        """The beginning and the end of the range as the source has them, decoded anew, for comparison."""
+        most = min(self._end, round(WINDOW * self.rate))
+        return {at: self._decoded(self._start + at, most) for at in (0, self._end - most)}
+
+    def _decoded(self, place: int, count: int) -> Block:
+        assert self._source.info.audio
+        sounds = self._source.sounds(place / self.rate)
+        samples = Samples(sounds, self.rate, layout_of(self._source.info.audio), place)
+        return np.concatenate(list(samples.until(place + count)), axis=1)
 
     def _copy(self, block: _Block) -> None:
         bare = bytes(block.payload) if self._source.audio.codec_context.extradata else _bare(block.payload)

@@ -13,6 +13,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from fractions import Fraction
 from pathlib import Path
+from typing import cast
 
 import numpy as np
 from av.audio.stream import AudioStream
@@ -23,6 +24,11 @@ from av.video.stream import VideoStream
 
 from tldr_highlight.errors import CutError, MediaError
 from tldr_highlight.media.probe import AnyPacket, decoded, open_media, orientation
+from tldr_highlight.media.samples import Block
+from tldr_highlight.media.sync import lag
+
+WARMING = 3 * 1024
+"""Samples decoded before those that are compared: a packet of AAC needs the one before."""
 
 FIRST_PICTURES = 12
 """Pictures decoded at the beginning."""
@@ -46,6 +52,7 @@ class Expected:
     end: int  # ticks at which the last picture or sound ends
     rate: int  # Hz; 0 without sound
     samples: int
+    heard: Mapping[int, Block] = field(default_factory=dict[int, Block])  # sample -> what is heard from there
     copied: Mapping[int, int] = field(default_factory=dict[int, int])  # pts -> CRC-32 of a copied packet
     copied_sound: Sequence[int] = ()  # CRC-32 of every packet of sound, where that was copied
     shown: Mapping[int, VideoFrame] = field(default_factory=dict[int, VideoFrame])  # pts -> source's picture
@@ -75,6 +82,8 @@ class _Seen:
     compared: set[int] = field(default_factory=set[int])
     decoded: int = 0
     sound_sums: list[int] = field(default_factory=list[int])
+    heard: dict[int, list[Block]] = field(default_factory=dict[int, "list[Block]"])  # window -> blocks
+    listened: int = 0  # sample up to which sound was decoded
     sound_start: Fraction | None = None  # seconds
     sound_end: Fraction = Fraction(0)
 
@@ -89,13 +98,12 @@ def _verified(container: InputContainer, expected: Expected) -> float:
     seen = _look(container, video, audio, expected)
     if video:
         _check_pictures(video, seen, expected)
-    if audio:
-        _check_sound(seen, expected)
+    late = _check_sound(seen, expected) if audio else 0
     length = float(expected.end * expected.tick)
     slack = max(length / max(1, len(expected.pts)), AAC_FRAME / (expected.rate or 48000)) + 0.001
     told = (container.duration or 0) / 1_000_000
     _need(abs(told - length) <= slack, f"it says to last {told:.3f} s instead of {length:.3f} s")
-    return float(seen.sound_start or 0)
+    return late / (expected.rate or 1)
 
 
 def _need(fulfilled: bool, complaint: str) -> None:
@@ -121,15 +129,15 @@ def _look(
             if len(seen.pts) <= first:
                 _see(seen, video, packet, expected)
         elif audio:
-            _hear(seen, audio, packet)
+            _hear(seen, audio, packet, expected)
             if expected.copied_sound:
                 seen.sound_sums.append(zlib.crc32(packet))
     return seen
 
 
 def _head(expected: Expected) -> int:
-    """Encoded pictures before the first copied one."""
-    border = min(expected.copied, default=0)
+    """Pictures before the first copied one that is shown: encoded ones, or what an edit list hides."""
+    border = min((pts for pts in expected.copied if pts >= 0), default=0)
     return bisect.bisect_left(expected.pts, border)
 
 
@@ -158,13 +166,25 @@ def _likeness(a: VideoFrame, b: VideoFrame) -> float:
     return 10 * math.log10(255**2 / error) if error else math.inf
 
 
-def _hear(seen: _Seen, audio: AudioStream, packet: AnyPacket) -> None:
-    """Note where sound starts, by decoding it, and where it ends, by its last packet."""
+def _hear(seen: _Seen, audio: AudioStream, packet: AnyPacket, expected: Expected) -> None:
+    """Decode sound where it is compared; note where it starts, and where it ends by its last packet."""
     assert packet.pts is not None
-    if seen.sound_start is None:
-        frames = audio.codec_context.decode(packet)  # pyright: ignore[reportUnknownMemberType]
-        if frames and frames[0].samples:
-            seen.sound_start = (frames[0].pts or 0) * packet.time_base
+    begin, end = (round(t * packet.time_base * expected.rate) for t in (packet.pts, packet.pts + AAC_FRAME))
+    window = next((at for at, block in expected.heard.items()
+                   if at - WARMING < end and begin < at + block.shape[1]), None)  # fmt: skip
+    if window is not None or seen.sound_start is None:
+        if begin > seen.listened:
+            audio.codec_context.flush_buffers()
+        seen.listened = end
+        for frame in audio.codec_context.decode(packet):  # pyright: ignore[reportUnknownMemberType]
+            at = (frame.pts or 0) * packet.time_base
+            if seen.sound_start is None:
+                seen.sound_start = at
+            for key, block in expected.heard.items():
+                skipped = key - round(at * expected.rate)
+                if -block.shape[1] < skipped < frame.samples:
+                    sound = cast("Block", frame.to_ndarray())
+                    seen.heard.setdefault(key, []).append(sound[:, max(0, skipped) :])
     seen.sound_end = (packet.pts + (packet.duration or 0)) * packet.time_base
 
 
@@ -193,7 +213,8 @@ def _check_pictures(video: VideoStream, seen: _Seen, expected: Expected) -> None
     _need(seen.compared == set(expected.shown), "a picture beside a joint cannot be decoded")
 
 
-def _check_sound(seen: _Seen, expected: Expected) -> None:
+def _check_sound(seen: _Seen, expected: Expected) -> int:
+    """Samples by which the sound is late."""
     one = Fraction(1, expected.rate)
     start = seen.sound_start
     _need(start is not None and abs(start) < one, f"its sound starts {float(start or 0):.4f} s late")
@@ -201,3 +222,7 @@ def _check_sound(seen: _Seen, expected: Expected) -> None:
     _need(abs(off) < AAC_FRAME * one, f"its sound ends {float(off):+.3f} s off")
     if expected.copied_sound:
         _need(seen.sound_sums == list(expected.copied_sound), "its sound changed")
+    ours = {at: np.concatenate(blocks, axis=1) for at, blocks in seen.heard.items()}
+    late = lag(ours, expected.heard)
+    _need(abs(late) <= 1, f"its sound is {late} samples late")
+    return late

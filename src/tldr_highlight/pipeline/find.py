@@ -9,7 +9,7 @@ interrupted goes on where it was.
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from fractions import Fraction
 from pathlib import Path
@@ -24,7 +24,7 @@ from tldr_highlight.core.files import write_text
 from tldr_highlight.highlights.document import HighlightDoc, HighlightsDoc, dumps
 from tldr_highlight.highlights.exports import export
 from tldr_highlight.media.cut import cut
-from tldr_highlight.media.join import reel
+from tldr_highlight.media.join import join
 from tldr_highlight.media.picture import thumbnails
 from tldr_highlight.media.probe import probe
 from tldr_highlight.media.read import Reader, Sampling, keys_show_motion, pictures_between, sampling_for
@@ -263,7 +263,8 @@ def _render(
     (work.out / "reel.mp4").unlink(missing_ok=True)
     if options.reel_seconds and moments:
         progress("reel", 0, 1)
-        _make_reel(info, moments, options.reel_seconds, document, work, options, jumped=jumped)
+        clips_of = {(s.start, s.end): s.path for s in specs if s.path in made}
+        _make_reel(info, moments, clips_of, document, work, options, jumped=jumped)
 
 
 def _cut_missing(
@@ -299,15 +300,32 @@ def _cut_missing(
 def _make_reel(
     info: MediaInfo,
     moments: Sequence[Moment],
-    target: float,
+    clips: Mapping[tuple[float, float], Path],
     document: HighlightsDoc,
     work: Workspace,
     options: FindOptions,
     *,
     jumped: bool,
 ) -> None:
-    ranges = reel_ranges(moments, target)
-    result = reel(info, ranges, work.out / "reel.mp4", options=options.encode, jumped=jumped)
+    """Join the best clips; the one that is trimmed to fill the reel is cut for it alone."""
+    target = options.reel_seconds or 0.0
+    pieces: list[Path] = []
+    for start, end in reel_ranges(moments, target):
+        if (start, end) in clips:
+            pieces.append(clips[start, end])
+            continue
+        spec = ClipSpec(start, end, work.piece)
+        outcome = next(cut(info, [spec], options=options.encode, jumped=jumped))
+        if isinstance(outcome, ClipResult):
+            pieces.append(spec.path)
+        else:
+            document["warnings"].append(f"the reel lacks {clock(start)}-{clock(end)}: {outcome}")
+    if not pieces:
+        document["warnings"].append("no reel: none of its clips could be cut")
+        return
+    finished = replace(options.encode, mode="auto", watermark=None, loudness=None)  # the clips have them
+    result = join(pieces, work.out / "reel.mp4", options=finished)
+    work.piece.unlink(missing_ok=True)
     if result.actual_end < target - 0.5:
         document["warnings"].append(
             f"the reel is {result.actual_end:.1f} s long, not {target:g}: there is no more worth showing"

@@ -77,6 +77,11 @@ class Workspace:
         except (OSError, ValueError):
             return {}
 
+    @property
+    def piece(self) -> Path:
+        """Where a clip goes that only the reel needs."""
+        return self._work / "piece.mp4"
+
     # the end
 
     def forget_others(self, keep: set[Path]) -> None:
