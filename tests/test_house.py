@@ -95,11 +95,16 @@ def test_examples_use_commands_and_options_that_exist() -> None:
 
 
 def test_every_key_of_the_document_is_documented() -> None:
+    from tldr_highlight.clips.document import ClipDoc, CutDoc, FailureDoc, PlanDoc, PlannedDoc
     from tldr_highlight.highlights.document import EvidenceDoc, HighlightDoc, HighlightsDoc
 
     page = text("docs/cli.md")
     keys = HighlightsDoc.__annotations__ | HighlightDoc.__annotations__ | EvidenceDoc.__annotations__
-    assert [k for k in keys if f"`{k}`" not in page] == []
+    assert [k for k in keys if f"`{k}`" not in section(page, "find")] == []
+    cut: dict[str, object] = {}
+    for shape in (CutDoc, ClipDoc, PlanDoc, PlannedDoc, FailureDoc):
+        cut |= shape.__annotations__
+    assert [k for k in cut if f"`{k}`" not in section(page, "cut")] == []
 
 
 def test_every_preset_analyzer_format_and_motion_is_documented() -> None:
@@ -174,7 +179,9 @@ def test_files_named_in_the_pages_exist() -> None:
         "docs/architecture.md",
         *(f"docs/decisions/{p.name}" for p in ROOT.glob("docs/decisions/0*.md")),
     ):
-        for name in re.findall(r"`((?:media|analysis|highlights|pipeline|cli|core)/[\w./-]*)`", text(page)):
+        for name in re.findall(
+            r"`((?:media|analysis|highlights|pipeline|clips|cli|core)/[\w./-]*)`", text(page)
+        ):
             assert (SRC / name).exists(), f"{page}: {name}"
 
 

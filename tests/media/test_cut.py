@@ -627,6 +627,18 @@ def test_an_instant_copy_begins_at_the_picture_asked_for(media: Maker, tmp_path:
     assert abs(lag(clip.samples, 48_000, 48_000)) == 0
 
 
+def test_an_instant_copy_hides_most_of_a_long_group(media: Maker, tmp_path: Path) -> None:
+    result = clip_of(media("mp4", gop=50), tmp_path, 1.5, 1.8, options=INSTANT)
+    assert (result.method, result.actual_start) == ("copy", pytest.approx(1.52))
+    assert read(result.spec.path).numbers == list(range(38, 38 + result.frames))
+
+
+def test_a_range_behind_all_clocks_is_refused(media: Maker, tmp_path: Path) -> None:
+    for outcome in clips_of(media("mp4"), tmp_path, (1e7, 2e7), (1e300, 2e300)):
+        assert isinstance(outcome, RangeError)
+        assert "lies behind the source's end" in str(outcome)
+
+
 def test_an_instant_copy_of_what_cannot_be_copied_is_refused(media: Maker, tmp_path: Path) -> None:
     outcome = clips_of(media("mp4", codec="libx265", bframes=3), tmp_path, (1.0, 2.0), options=INSTANT)[0]
     assert isinstance(outcome, CutError)

@@ -60,7 +60,7 @@ def find(
         Path | None,
         typer.Option(
             help="Folder for the results; with several sources, one folder each inside it. "
-            "[default: highlights/<name of the source>]",
+            "\\[default: highlights/<name of the source>]",
             show_default=False,
         ),
     ] = None,
@@ -91,13 +91,8 @@ def find(
     """Find the highlights of videos and write clips, thumbnails, a report and highlights.json."""
     from tldr_highlight.highlights.document import dumps  # noqa: PLC0415
 
-    try:
-        options = _options(preset, dimensions, analyzer, most, threshold, reel, export, motion, clips=clips)
-        paths = expand(sources)
-    except TldrError as error:
-        if as_json:
-            sys.stdout.write(dumps(_failure(" ".join(sources), error)))
-        raise
+    options = _options(preset, dimensions, analyzer, most, threshold, reel, export, motion, clips=clips)
+    paths = expand(sources)
     targets = outputs(paths, out)
     results: list[object] = []
     failed: list[TldrError] = []

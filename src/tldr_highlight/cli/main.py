@@ -10,8 +10,10 @@ from typing import Annotated
 import typer
 
 from tldr_highlight import __version__
+from tldr_highlight.cli.cut import cut
 from tldr_highlight.cli.demo import demo
 from tldr_highlight.cli.doctor import doctor
+from tldr_highlight.cli.failures import JsonCommand
 from tldr_highlight.cli.find import find
 from tldr_highlight.errors import TldrError
 
@@ -22,7 +24,8 @@ app = typer.Typer(
     rich_markup_mode="rich",
     pretty_exceptions_enable=False,
 )
-app.command()(find)
+app.command(cls=JsonCommand)(find)
+app.command(cls=JsonCommand)(cut)
 app.command()(demo)
 app.command()(doctor)
 
@@ -54,7 +57,9 @@ def run() -> None:
         sys.exit(error.exit_code)
     except SystemExit as end:
         if end.code == INTERRUPTED:
-            sys.stderr.write("tldr-highlight: interrupted; run the same command again to go on from here\n")
+            sys.stderr.write(
+                "tldr-highlight: interrupted; what is done is kept: run the same command again\n"
+            )
         raise
 
 

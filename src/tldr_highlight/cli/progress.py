@@ -17,7 +17,10 @@ LABELS = {
 
 @contextlib.contextmanager
 def bars(*, shown: bool = True) -> Generator[Callable[[str, float, float], None]]:
-    """A function that shows how far each stage is, for as long as the block lasts."""
+    """A function that shows how far each stage is, for as long as the block lasts.
+
+    The bar of a stage without a label of its own, such as one clip of many, goes when the stage is done.
+    """
     if not shown or not sys.stderr.isatty():
         yield lambda stage, done, total: None
         return
@@ -38,5 +41,7 @@ def bars(*, shown: bool = True) -> Generator[Callable[[str, float, float], None]
             if stage not in tasks:
                 tasks[stage] = progress.add_task(LABELS.get(stage, stage), total=total or None)
             progress.update(tasks[stage], completed=done, total=total or None)
+            if done >= total and stage not in LABELS:
+                progress.remove_task(tasks.pop(stage))
 
         yield tell

@@ -15,6 +15,7 @@ import struct
 import types
 from collections.abc import Callable, Iterator, Mapping
 from fractions import Fraction
+from ipaddress import IPv4Network, IPv6Network
 from pathlib import Path
 from typing import Any, Literal, TypeAlias, TypeVar, Union, cast, get_args, get_origin, get_type_hints
 
@@ -33,14 +34,14 @@ LENGTH = struct.Struct(">I")
 
 
 def pack(value: object) -> Json:
-    """A shape as JSON: dataclasses of dataclasses, numbers, texts, paths, fractions, tuples, dictionaries.
+    """A shape as JSON: dataclasses of dataclasses, numbers, texts, paths, fractions, networks, tuples, dicts.
 
     Raises:
         TypeError: something else is in it.
     """
     if value is None or isinstance(value, bool | int | float | str):
         return value
-    if isinstance(value, Path):
+    if isinstance(value, Path | IPv4Network | IPv6Network):
         return str(value)
     if isinstance(value, Fraction):
         return f"{value.numerator}/{value.denominator}"
@@ -78,14 +79,14 @@ def _unpacked(shape: Any, data: Json) -> Any:
 
 _FRACTION = re.compile(r"(-?[0-9]{1,40})/([1-9][0-9]{0,39})")
 
-_PLAIN = {bool, int, float, str, Path, Fraction, types.NoneType}
+_PLAIN = {bool, int, float, str, Path, Fraction, IPv4Network, IPv6Network, types.NoneType}
 
 
 def _plain(shape: type, data: Json) -> Any:
     if shape is float and type(data) is int and abs(data) < 2**53:
         return float(data)
-    if shape is Path and type(data) is str:
-        return Path(data)
+    if shape in {Path, IPv4Network, IPv6Network} and type(data) is str:
+        return shape(data)
     if shape is Fraction and type(data) is str and (parts := _FRACTION.fullmatch(data)):
         return Fraction(int(parts[1]), int(parts[2]))
     if type(data) is not shape:

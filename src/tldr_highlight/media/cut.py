@@ -139,7 +139,7 @@ def finished(spec: ClipSpec, method: CutMethod, reason: str, write: Callable[[Pa
         spec=spec,
         actual_start=written.start,
         actual_end=written.end,
-        frames=len(written.expected.pts),
+        frames=sum(pts >= 0 for pts in written.expected.pts),  # an instant copy hides those before
         method=method,
         reason=reason,
         sync_ms=1000 * offset,

@@ -5,9 +5,12 @@ Each function is a `keeper.Target`: arguments as JSON in, an item for each step 
 
 from __future__ import annotations
 
+import contextlib
 import time
-from collections.abc import Iterator
+from collections.abc import Generator, Iterator
+from dataclasses import replace
 
+from tldr_highlight.core.egress import Egress, Policy
 from tldr_highlight.core.wire import Json, Refusal, pack, unpack
 from tldr_highlight.errors import CutError
 from tldr_highlight.media.cut import cut
@@ -15,6 +18,8 @@ from tldr_highlight.media.job import Look, Work
 from tldr_highlight.media.keeper import Tell
 from tldr_highlight.media.plan import plan
 from tldr_highlight.media.probe import probe
+from tldr_highlight.media.remote import opened
+from tldr_highlight.media.types import MediaInfo, Origin
 
 NOTES_APART = 0.1
 """Least seconds between two notes about progress: cutting sees 1 000 pictures a second."""
@@ -24,14 +29,17 @@ def look(arguments: Json, tell: Tell) -> Iterator[Json]:
     """One item: the `MediaInfo` of a `Look`."""
     del tell
     wanted = unpack(Look, arguments)
-    yield pack(probe(wanted.origin, sound=wanted.sound))
+    with _reached(wanted.origin, wanted.sound, wanted.policy) as (origin, sound):
+        info = probe(origin, sound=sound)
+    yield pack(replace(info, origin=wanted.origin, sound_origin=wanted.sound))
 
 
 def plans(arguments: Json, tell: Tell) -> Iterator[Json]:
     """An item for each clip of a `Work`: `ClipPlan` or `Refusal`; all of them are made in the first step."""
     del tell
     work = unpack(Work, arguments)
-    yield from map(_packed, plan(work.info, work.specs, options=work.options, jumped=work.jumped))
+    with _source(work) as info:
+        yield from map(_packed, plan(info, work.specs, options=work.options, jumped=work.jumped))
 
 
 def clips(arguments: Json, tell: Tell) -> Iterator[Json]:
@@ -45,8 +53,25 @@ def clips(arguments: Json, tell: Tell) -> Iterator[Json]:
             told = time.monotonic()
             tell([index, share])
 
-    outcomes = cut(work.info, work.specs, options=work.options, jumped=work.jumped, on_progress=on_progress)
-    yield from map(_packed, outcomes)
+    with _source(work) as info:
+        outcomes = cut(info, work.specs, options=work.options, jumped=work.jumped, on_progress=on_progress)
+        yield from map(_packed, outcomes)
+
+
+@contextlib.contextmanager
+def _source(work: Work) -> Generator[MediaInfo]:
+    """What is cut, open for as long as the block lasts."""
+    with _reached(work.info.origin, work.info.sound_origin, work.policy) as (origin, sound):
+        yield replace(work.info, origin=origin, sound_origin=sound)
+
+
+@contextlib.contextmanager
+def _reached(origin: Origin, sound: Origin | None, policy: Policy) -> Generator[tuple[Origin, Origin | None]]:
+    """Both in a form that can be opened as often as needed."""
+    with contextlib.ExitStack() as stack:
+        egress = stack.enter_context(Egress(policy))
+        pictures = stack.enter_context(opened(origin, egress))
+        yield pictures, stack.enter_context(opened(sound, egress)) if sound else None
 
 
 def _packed(outcome: object) -> Json:

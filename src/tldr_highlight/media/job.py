@@ -12,6 +12,7 @@ from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import TypeAlias, TypeVar
 
+from tldr_highlight.core.egress import Policy
 from tldr_highlight.core.wire import Json, Refusal, pack, unpack
 from tldr_highlight.errors import (
     CutCrashError,
@@ -39,6 +40,9 @@ from tldr_highlight.media.types import (
 
 LOOKING = ProcessLimits(seconds=120.0)
 """For a look at a source, whose own patience is a minute."""
+
+ANYWHERE = Policy()
+"""Every public address."""
 
 CUTTING = ProcessLimits(seconds=300.0)
 """For one clip; the first one's includes opening the source."""
@@ -71,6 +75,7 @@ class Look:
 
     origin: Origin
     sound: Origin | None
+    policy: Policy
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
@@ -81,10 +86,16 @@ class Work:
     specs: tuple[ClipSpec, ...]
     options: CutOptions
     jumped: bool
+    policy: Policy  # of the source's address
 
 
 def inspect(
-    origin: Origin, *, sound: Origin | None = None, limits: ProcessLimits = LOOKING, target: str = LOOK
+    origin: Origin,
+    *,
+    sound: Origin | None = None,
+    policy: Policy = ANYWHERE,
+    limits: ProcessLimits = LOOKING,
+    target: str = LOOK,
 ) -> MediaInfo:
     """`probe` a source in a process of its own.
 
@@ -92,7 +103,7 @@ def inspect(
         MediaTimeoutError, MediaMemoryError, MediaCrashError: the process had to be ended, or died.
         TldrError: what `probe` raises.
     """
-    with contextlib.closing(sandbox.run(target, pack(Look(origin, sound)), limits=limits)) as items:
+    with contextlib.closing(sandbox.run(target, pack(Look(origin, sound, policy)), limits=limits)) as items:
         seen = _read(MediaInfo, next(items, None))
     return dataclasses.replace(seen, origin=origin, sound_origin=sound)
 
@@ -103,6 +114,7 @@ def plan_apart(
     *,
     options: CutOptions = DEFAULTS,
     jumped: bool = False,
+    policy: Policy = ANYWHERE,
     limits: ProcessLimits = CUTTING,
     target: str = PLANS,
 ) -> list[ClipPlan | CutError]:
@@ -112,8 +124,8 @@ def plan_apart(
         MediaTimeoutError, MediaMemoryError, MediaCrashError: the process had to be ended, or died.
         TldrError: the source cannot be opened any more; what `inspect` raises, where it is not looked at yet.
     """
-    info = source if isinstance(source, MediaInfo) else inspect(source, limits=limits)
-    work = Work(info, tuple(specs), options, jumped)
+    info = source if isinstance(source, MediaInfo) else inspect(source, policy=policy, limits=limits)
+    work = Work(info, tuple(specs), options, jumped, policy)
     with contextlib.closing(sandbox.run(target, pack(work), limits=limits)) as items:
         return [_outcome(ClipPlan, next(items, None), spec, i) for i, spec in enumerate(work.specs)]
 
@@ -124,6 +136,7 @@ def cut_apart(
     *,
     options: CutOptions = DEFAULTS,
     jumped: bool = False,
+    policy: Policy = ANYWHERE,
     limits: ProcessLimits = CUTTING,
     on_progress: Progress | None = None,
     target: str = CLIPS,
@@ -138,8 +151,8 @@ def cut_apart(
         DiskFullError: no room for any of them.
         TldrError: the source cannot be opened any more; what `inspect` raises, where it is not looked at yet.
     """
-    info = source if isinstance(source, MediaInfo) else inspect(source, limits=limits)
-    job = _Job(Work(info, tuple(specs), options, jumped), limits, target, on_progress)
+    info = source if isinstance(source, MediaInfo) else inspect(source, policy=policy, limits=limits)
+    job = _Job(Work(info, tuple(specs), options, jumped, policy), limits, target, on_progress)
     while job.done < len(specs):
         try:
             yield from job.outcomes()

@@ -34,6 +34,9 @@ COPIED_PER_SECOND = 150e6
 OPENING = 0.1
 """Seconds that a clip costs besides."""
 
+LATEST = 30 * 24 * 3600.0
+"""Media seconds that no source reaches (`probe` takes a week); libav's clock overflows far behind."""
+
 Stamp = tuple[int, int]
 """pts and dts of a packet, in ticks of the source: what it is known by."""
 
@@ -149,6 +152,8 @@ def check_range(info: MediaInfo, start: float, end: float, options: CutOptions) 
         raise RangeError(f"{text} begins before the source does: start at 0 or later")
     if start >= end:
         raise RangeError(f"{text} is empty or runs backwards: its end must be behind its start")
+    if start > LATEST:
+        raise RangeError(f"{text} lies behind the source's end, at {info.duration:.3f} s")
     if not options.clamp and end > info.duration + 0.001:
         raise RangeError(f"{text} reaches behind the end of the source, which is at {info.duration:.3f} s")
 

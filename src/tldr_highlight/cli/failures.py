@@ -1,0 +1,61 @@
+"""What a command with `--json` says when it fails: a document, too, even for a mistake in its options."""
+
+from __future__ import annotations
+
+import json
+import sys
+from collections.abc import Sequence
+from typing import Any
+
+import typer
+from typer.core import TyperCommand
+
+from tldr_highlight.errors import TldrError, UsageError
+
+
+class JsonCommand(TyperCommand):
+    """A command that answers `{"source", "error": {"code", "message"}}` under `--json`, and on stderr."""
+
+    def parse_args(self, ctx: Any, args: list[str]) -> list[str]:
+        """Read the command line."""
+        words = tuple(args)
+        try:
+            return super().parse_args(ctx, args)
+        except typer.TyperException as error:
+            if "--json" not in words:
+                raise
+            raise _told(
+                self._source(words), UsageError.code, error.format_message(), error.exit_code
+            ) from error
+
+    def invoke(self, ctx: Any) -> Any:
+        """Run the command."""
+        try:
+            return super().invoke(ctx)
+        except TldrError as error:
+            if not ctx.params["as_json"]:
+                raise
+            source = ctx.params.get("source") or " ".join(ctx.params.get("sources", ()))
+            raise _told(source, error.code, str(error), error.exit_code) from error
+
+    def _source(self, words: Sequence[str]) -> str:
+        """The first word that is no option and no option's value."""
+        valued = {name for p in self.params if not getattr(p, "is_flag", False) for name in p.opts}
+        rest = iter(words)
+        for word in rest:
+            if word == "--":
+                return next(rest, "")
+            if word in valued:
+                next(rest, None)
+            elif not word.startswith("-"):
+                return word
+        return ""
+
+
+def _told(source: str, code: str, message: str, exit_code: int) -> typer.Exit:
+    from tldr_highlight.clips.origins import label  # noqa: PLC0415 - loads what media needs
+
+    document = {"source": label(source), "error": {"code": code, "message": message}}
+    sys.stdout.write(json.dumps(document, ensure_ascii=False, indent=2) + "\n")
+    sys.stderr.write(f"tldr-highlight: {message}\n")
+    return typer.Exit(exit_code)

@@ -1,0 +1,1 @@
+"""A list of ranges of one source becomes files."""
