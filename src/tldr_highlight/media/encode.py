@@ -129,7 +129,12 @@ class Writer:
             self._container.close()
 
     def picture(self, frame: VideoFrame, at: int) -> None:
-        """Show `frame` from `at` ticks on, until the next one."""
+        """Show `frame` from `at` ticks on, until the next one.
+
+        A picture at the tick of the one before it is left out: damaged clocks may be finer than MP4 can tell.
+        """
+        if self.pts and at <= self.pts[-1]:
+            return
         upright = self._opened(frame)(frame)
         upright.pts, upright.time_base = at, self.tick
         upright.pict_type = PictureType.NONE  # the source's own would be forced on the encoder

@@ -45,6 +45,9 @@ MOST_SLACK = 0.001
 FINE_ENOUGH = 2.0
 """Samples of one tick up to which a timebase is trusted with the places of samples."""
 
+MOST_REORDERED = 16
+"""Pictures that H.264 and HEVC reorder at most."""
+
 MOST_THREADS = 8
 """Decoding threads; each holds pictures, and of 8K ones 50 MB each."""
 
@@ -208,7 +211,7 @@ class Source:
         stream = self._video_stream(fresh=back is None)
         if back is not None and not _sought(stream, start - back + self.info.start_time):
             return iter(())
-        return itertools.dropwhile(lambda p: not p.packet.is_keyframe, self._placed(stream))
+        return _with_dts(itertools.dropwhile(lambda p: not p.packet.is_keyframe, self._placed(stream)))
 
     def _sound_packets_from(self, start: float, back: float | None) -> Iterator[Placed]:
         stream = self._audio_stream(fresh=back is None)
@@ -310,6 +313,23 @@ class Source:
             if packet.stream_index == stream.index:
                 at = packet.pts if packet.pts is not None else stamp
                 yield Placed(packet, at * tick + shift, shift, length)
+
+
+def _with_dts(packets: Iterator[Placed]) -> Iterator[Placed]:
+    """Give the first packets the decoding times they lack.
+
+    Matroska stores none, and libav knows them only from where as many pictures as are reordered have come.
+    """
+    waiting: list[Placed] = []
+    for placed in packets:
+        waiting.append(placed)
+        if placed.packet.dts is not None or len(waiting) > MOST_REORDERED:
+            break
+    for later, earlier in itertools.pairwise(reversed(waiting)):
+        if later.packet.dts is not None:
+            earlier.packet.dts = later.packet.dts - max(1, earlier.packet.duration or 0)
+    yield from waiting
+    yield from packets
 
 
 def _absurd(pts: int, dts: int, tick: float) -> bool:

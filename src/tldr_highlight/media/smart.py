@@ -90,7 +90,7 @@ class _Clip:
         self.container = new_mp4(draft, rate)
         self._copied = CopiedSound(source, self.container) if info.audio and copy_sound else None
         self._track = SoundTrack(self.container, info, options)
-        self._encoded = None if self._copied else EncodedSound(source, self._track, Fraction(0))
+        self._encoded = None if self._copied else EncodedSound(source, self._track)
         self._video: Stream | None = None
 
     def seconds(self, ticks: int) -> float:
@@ -121,16 +121,17 @@ class _Clip:
         encoder = self._encoder()
         missing = set(wanted)
         for picture in pictures:
-            if picture.ticks in missing:
-                missing.discard(picture.ticks)
-                if picture.ticks in {wanted[0], wanted[-1]}:
-                    self._shown[self._clip_ticks(picture.ticks)] = picture.frame
-                for packet in encoder.encode(picture.frame, self._clip_ticks(picture.ticks)):
+            at = cast("int", picture.frame.pts)  # `picture.ticks` counts from media time 0
+            if at in missing:
+                missing.discard(at)
+                if at in {wanted[0], wanted[-1]}:
+                    self._shown[self._clip_ticks(at)] = picture.frame
+                for packet in encoder.encode(picture.frame, self._clip_ticks(at)):
                     self._write_edge(packet, wanted)
-                self._heard(picture.ticks)
-            elif picture.ticks > wanted[-1]:
-                if picture.ticks == self._found.border[0]:
-                    self._shown[self._clip_ticks(picture.ticks)] = picture.frame
+                self._heard(at)
+            elif at > wanted[-1]:
+                if at == self._found.border[0]:
+                    self._shown[self._clip_ticks(at)] = picture.frame
                 break
         for packet in encoder.encode(None, 0):
             self._write_edge(packet, wanted)
@@ -144,16 +145,16 @@ class _Clip:
         begun = False
         for placed in packets:
             packet = placed.packet
-            stamp = (packet.pts, packet.dts)
-            begun = begun or stamp == found.border
+            at = packet.pts  # writing changes the packet's own; and dts may be a guess, another one each time
+            begun = begun or at == found.border[0]
             if not begun:
                 continue
             check_packet(placed, sets)
             if (len(sets.sps), len(sets.pps)) != known:
                 raise NotCopyableError("it brings new parameter sets in its middle")
             self._copy(packet)
-            self._heard(cast("int", packet.pts))
-            if stamp == found.last:
+            self._heard(cast("int", at))
+            if at == found.last[0]:
                 return
         raise NotCopyableError("it could not be read to its end")
 
