@@ -130,3 +130,33 @@ def test_the_made_file_goes_on_without_gaps(part: Path, tmp_path: Path) -> None:
     assert np.allclose(np.diff(sound), 1024 / source.SOUND, atol=1e-4)
     assert 149.9 < sound[-1] < 150
     assert not list(tmp_path.glob("*.tmp.*"))
+
+
+def test_cheering_is_where_it_should_be(part: Path, tmp_path: Path) -> None:
+    path = tmp_path / "made.mp4"
+    source.make(4, path, part, cheers=True)
+    with av.open(path) as made:
+        assert sum(bool(p.size) for p in made.demux(video=0)) == 240 * source.RATE
+    with av.open(path) as made:
+        blocks = [f.to_ndarray().mean(axis=0) for f in made.decode(audio=0)]
+    sound = np.concatenate(blocks)
+    rate = len(sound) // 240
+    loudness = np.sqrt(np.square(sound[: 240 * rate].reshape(240, rate)).mean(axis=1))
+    assert len(sound) / rate == pytest.approx(240, abs=0.1)
+    assert np.flatnonzero(loudness > 2.5 * np.median(loudness)).tolist() == list(range(180, 186))
+
+
+def test_long_gops_have_key_pictures_at_cuts_too(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    """In the benchmark's own encoder, on fewer and smaller pictures."""
+    for name, value in {"WIDTH": 480, "HEIGHT": 288, "PART": 16}.items():
+        monkeypatch.setattr(source, name, value)
+    keys: dict[int, list[int]] = {}
+    for gop in (2, 10):
+        source.make(16 / 60, tmp_path / f"{gop}.mp4", tmp_path / f"part-{gop}.mp4", gop)
+        with av.open(tmp_path / f"{gop}.mp4") as made:
+            packets = [p for p in made.demux(video=0) if p.is_keyframe and p.pts is not None]
+            keys[gop] = [round(float(p.pts * p.time_base) * source.RATE) for p in packets]
+    assert keys[2] == list(range(0, 480, 60))
+    assert {0, 159} <= set(keys[10])  # where the first two shots begin
+    assert max(np.diff(keys[10])) <= 300
+    assert not {60, 120, 240, 300} & set(keys[10])
