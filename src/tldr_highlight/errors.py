@@ -27,7 +27,8 @@
     │   ├── RangeError           range_invalid            2  permanent
     │   ├── CutTimeoutError      cut_timeout            124  transient   its process was ended
     │   ├── CutCrashError        cut_crashed              1  permanent   its process died
-    │   └── CutMemoryError       cut_over_memory          1  permanent   its process was ended
+    │   ├── CutMemoryError       cut_over_memory          1  permanent   its process was ended
+    │   └── CutSourceError       cut_source_failed        8  transient   its part of the source was not had
     ├── OutputError              output_unwritable        1  resource    folder missing rights
     │   ├── DiskFullError        disk_full                1  resource
     │   └── OutputBusyError      output_busy              1  transient   another run holds the folder
@@ -242,6 +243,14 @@ class CutMemoryError(CutError):
     """A clip that took more memory than it may."""
 
     code = "cut_over_memory"
+
+
+class CutSourceError(CutError):
+    """A range whose part of the source could not be had; the message ends with the source's own code."""
+
+    code = "cut_source_failed"
+    exit_code = 8
+    fate = Fate.TRANSIENT
 
 
 class OutputError(TldrError):

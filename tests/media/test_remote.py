@@ -20,6 +20,7 @@ from tests.media.server import Server
 from tests.media_maker import lag, read
 from tldr_highlight.core.egress import Egress, Policy
 from tldr_highlight.errors import (
+    CutSourceError,
     MediaError,
     NoStreamsError,
     NotMediaError,
@@ -158,8 +159,10 @@ def test_a_file_that_changes_while_it_is_read(media: Maker, egress: Egress, tmp_
     with Server({"/a": body}) as server, opened(Remote(server.url("/a")), egress) as origin:
         info = probe(origin)
         server.files["/a"] = body + b"more"
-        with pytest.raises(SourceChangedError):
-            list(cut(info, [ClipSpec(20.0, 21.0, tmp_path / "clip.mp4")]))
+        (lost,) = cut(info, [ClipSpec(20.0, 21.0, tmp_path / "clip.mp4")])
+        assert isinstance(lost, CutSourceError)
+        assert type(lost.__cause__) is SourceChangedError
+        assert "source_changed" in str(lost)
     assert not list(tmp_path.iterdir())
 
 
@@ -170,8 +173,10 @@ def test_what_goes_wrong_inside_libav_keeps_its_name(
     with Server({"/a": body}) as server, opened(Remote(server.url("/a")), egress) as origin:
         info = probe(origin)
         server.files["/a"] = 404
-        with pytest.raises(SourceNotFoundError):
-            list(cut(info, [ClipSpec(20.0, 21.0, tmp_path / "clip.mp4")]))
+        (lost,) = cut(info, [ClipSpec(20.0, 21.0, tmp_path / "clip.mp4")])
+        assert isinstance(lost, CutSourceError)
+        assert type(lost.__cause__) is SourceNotFoundError
+        assert "source_not_found" in str(lost)
     assert capfd.readouterr().err == ""  # PyAV prints what it cannot carry
     assert probe(media("mp4").path)  # and what it carries is not left over
 
@@ -352,9 +357,17 @@ def test_a_segment_that_is_gone(
         whole = server.files["/list10.ts"]
         server.files["/list10.ts"] = answer
         spec = ClipSpec(20.0, 22.0, tmp_path / "clip.mp4")
+        after, lost, before = cut(
+            info, [replace(spec, start=24.0, end=25.0), spec, replace(spec, start=5.0, end=6.0)]
+        )
+        assert isinstance(lost, CutSourceError)
+        assert lost.index == 1
+        assert str(answer) in str(lost)
+        assert isinstance(after, ClipResult)
+        assert isinstance(before, ClipResult)
         with pytest.raises(SourceError, match=str(answer)):
-            list(cut(info, [spec]))
-        assert not spec.path.exists()
+            list(cut(info, [spec] * 3))
+        spec.path.unlink()
         server.files["/list10.ts"] = whole
         assert isinstance(next(iter(cut(info, [spec]))), ClipResult)
     assert capfd.readouterr().err == ""

@@ -18,7 +18,7 @@ from av.error import FFmpegError
 from av.video.frame import VideoFrame
 
 from tldr_highlight.core.files import replacing
-from tldr_highlight.errors import CutError, RangeError
+from tldr_highlight.errors import CutError, CutSourceError, RangeError, SourceError
 from tldr_highlight.media.encode import Writer
 from tldr_highlight.media.frames import Picture, Source
 from tldr_highlight.media.picture import add_poster
@@ -35,6 +35,9 @@ from tldr_highlight.media.smart import copy_range
 from tldr_highlight.media.sound import EncodedSound, Progress, SoundNotCopyableError
 from tldr_highlight.media.types import DEFAULTS, ClipResult, ClipSpec, CutMethod, CutOptions, MediaInfo
 from tldr_highlight.media.verify import Expected, verify
+
+MOST_FAILURES = 3
+"""Ranges in a row for which a server failed, after which it is not asked for the rest."""
 
 
 def cut(
@@ -53,8 +56,9 @@ def cut(
 
     Raises:
         DiskFullError, OutputError: clips cannot be written at all.
-        TldrError: the source cannot be opened any more.
+        TldrError: the source cannot be opened any more, or its server failed for three ranges in a row.
     """
+    failures = 0  # of the source, in a row
     with Source(info, jumped=jumped) as source:
         for index, spec in enumerate(specs):
 
@@ -62,7 +66,16 @@ def cut(
                 if on_progress:
                     on_progress(index, min(1.0, seconds / (spec.end - spec.start)))
 
-            outcome = _attempt(source, spec, options, tell)
+            try:
+                outcome = _attempt(source, spec, options, tell)
+                failures = 0
+            except SourceError as error:
+                failures += 1
+                if failures == MOST_FAILURES:
+                    raise
+                source.close()
+                outcome = CutSourceError(f"{range_text(spec.start, spec.end)}: {error} ({error.code})")
+                outcome.__cause__ = error
             if isinstance(outcome, CutError):
                 outcome.index = index
             yield outcome

@@ -140,9 +140,14 @@ class Source:
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
+        self.close()
+
+    def close(self) -> None:
+        """Let go of the source; whatever is read next opens it again."""
         for stream in (self._video, self._audio):
             if stream:
                 stream.container.close()
+        self._video = self._audio = None
 
     @property
     def files(self) -> list[Path]:
