@@ -70,12 +70,12 @@ def test_all_options(orders: list[Order]) -> None:
         "--watermark-corner", "top-left", "--watermark-margin", "0.1", "--watermark-height", "0.2",
         "--watermark-opacity", "0.5",
         "--loudness", "-16", "--strict", "--timeout", "7", "--name", "{title}", "--poster", "--out", "-out",
-        "--audio", "sound.m4a",
+        "--audio", "sound.m4a", "--reel", "reel.mp4", "--crossfade", "0.5",
     )  # fmt: skip
     mark = Watermark(None, "Tor!", "top-left", 0.1, 0.2, 0.5)
     assert asked.options == CutOptions("encode", "small", mark, -16, clamp=False)
     assert (asked.posters, asked.limit, asked.out) == (True, 7, Path("-out"))
-    assert asked.sound == Path("sound.m4a")
+    assert (asked.sound, asked.reel, asked.crossfade) == (Path("sound.m4a"), Path("reel.mp4"), 0.5)
     assert order(orders, "match.mp4", "1-2", "--instant").instant
 
 

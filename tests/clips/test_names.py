@@ -128,6 +128,7 @@ def test_the_source_and_folders_are_never_in_the_way(tmp_path: Path) -> None:
     (tmp_path / "old.mp4").write_bytes(b"clip of yesterday")
     found = paths(["match", "other", "old"], tmp_path, [source, tmp_path / "gone"])
     assert [p.name for p in found] == ["match-2.mp4", "other-2.mp4", "old.mp4"]
+    assert paths(["reel"], tmp_path, [tmp_path / "x" / ".." / "reel.mp4"]) == [tmp_path / "reel-2.mp4"]
     (tmp_path / "link.mp4").symlink_to(source)
     (tmp_path / "logo.jpg").symlink_to(source)  # where a poster would go
     assert paths(["logo"], tmp_path, [source]) == [tmp_path / "logo-2.mp4"]

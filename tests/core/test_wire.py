@@ -9,12 +9,14 @@ import socket
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from fractions import Fraction
+from ipaddress import ip_network
 from pathlib import Path
 from typing import Any, Literal
 
 import pytest
 
 from tldr_highlight import errors
+from tldr_highlight.core.egress import Policy
 from tldr_highlight.core.wire import LENGTH, Inbox, Refusal, message, pack, received, unpack
 
 
@@ -44,6 +46,8 @@ SHAPES = [
         Path("caf\udce9"), Fraction(-1, 3), ONE, (ONE, ONE), (-3, "é\n"), {"crf": "20"}, {"a": 1.0}, True, ONE
     ),
     Inner("two", math.inf),
+    Policy(),
+    Policy((ip_network("10.1.0.0/16"), ip_network("fd00::/8")), Path("ca.pem"), tries=1),
 ]
 
 
@@ -77,6 +81,7 @@ WRONG: dict[str, Any] = {
     "a fraction to count long at": GOOD | {"fraction": "1e999999999"},
     "a fraction without end": GOOD | {"fraction": "1" * 5000 + "/3"},
     "a number without end": GOOD | {"inner": {"word": "one", "number": 10**400}},
+    "no network": pack(Policy()) | {"allow_networks": ["everything"]},
     "neither": GOOD | {"either": 5},
 }
 
@@ -84,7 +89,7 @@ WRONG: dict[str, Any] = {
 @pytest.mark.parametrize("case", WRONG)
 def test_other_shapes_are_refused(case: str) -> None:
     with pytest.raises(ValueError, match=r"."):
-        unpack(Outer, WRONG[case])
+        unpack(Policy if case == "no network" else Outer, WRONG[case])
 
 
 def classes(base: type[errors.TldrError] = errors.TldrError) -> list[type[errors.TldrError]]:

@@ -84,10 +84,12 @@ def drip() -> None:
 
 
 def leaving(arguments: Json, tell: Tell) -> Iterator[Json]:
-    """Come to a good end, and leave a process running."""
+    """Leave a process running: at a good end, or where `arguments` is a code, at a sudden one."""
     if (pid := os.fork()) == 0:
         drip()
     yield pid
+    if arguments is not None:
+        os._exit(arguments)
 
 
 def busy(arguments: Json, tell: Tell) -> Iterator[Json]:

@@ -8,6 +8,8 @@ import signal
 import sys
 import tempfile
 from collections.abc import Generator
+from dataclasses import replace
+from ipaddress import ip_network
 from pathlib import Path
 from typing import Any
 
@@ -15,8 +17,11 @@ import pytest
 
 from tests.media.conftest import Made, Maker
 from tests.media.faults import HERE
+from tests.media.server import Server
 from tests.media.test_sandbox import alive
+from tests.media_maker import read
 from tldr_highlight import errors
+from tldr_highlight.core.egress import Policy
 from tldr_highlight.errors import (
     CutCrashError,
     CutError,
@@ -30,7 +35,7 @@ from tldr_highlight.media.job import cut_apart, inspect, plan_apart
 from tldr_highlight.media.plan import plan
 from tldr_highlight.media.probe import probe
 from tldr_highlight.media.sandbox import ProcessLimits
-from tldr_highlight.media.types import ClipResult, ClipSpec, CutOptions
+from tldr_highlight.media.types import ClipResult, ClipSpec, CutOptions, Remote
 
 PATIENT = ProcessLimits(seconds=120)
 
@@ -271,3 +276,50 @@ def test_whoever_asks_loads_no_decoder() -> None:
 
     code = "import sys; import tldr_highlight.media.job; assert 'av' not in sys.modules"
     subprocess.run([sys.executable, "-c", code], check=True)
+
+
+# --- sources on servers --------------------------------------------------------------------------------
+
+LOOPBACK = Policy(allow_networks=(ip_network("127.0.0.1/32"),), pause=0.0)
+
+
+def test_a_source_on_a_server(source: Made, tmp_path: Path) -> None:
+    with Server({"/film": source.path.read_bytes()}) as server:
+        origin = Remote(server.url("/film?key=secret"), {"X-Key": "one"})
+        server.files["/film?key=secret"] = server.files["/film"]
+        info = inspect(origin, policy=LOOPBACK)
+        clip, bad = cut_apart(info, [spec(tmp_path, 1, 3), spec(tmp_path, 5, 4)], policy=LOOPBACK)
+    assert (info.origin, info.duration) == (origin, source.info.duration)
+    source.assert_exact(clip, 1, 3)
+    assert isinstance(bad, RangeError)
+    assert {told["x-key"] for told in server.told} == {"one"}
+    assert "secret" not in repr((info, clip))
+
+
+def test_pictures_and_sound_from_two_places(media: Maker, source: Made, tmp_path: Path) -> None:
+    seen, heard = media("mp4", seconds=6.0, audio=None), media("m4a", seconds=6.0, codec=None)
+    with Server({"/sound": heard.path.read_bytes()}) as server:
+        sound = Remote(server.url("/sound"))
+        info = inspect(seen.path, sound=sound, policy=LOOPBACK)
+        (clip,) = cut_apart(info, [spec(tmp_path, 1, 3)], policy=LOOPBACK)
+    assert isinstance(clip, ClipResult)
+    whole = read(clip.spec.path)
+    assert whole.numbers == seen.numbers(1, 3)
+    assert len(whole.samples) >= 2 * 48_000 - 1024
+
+
+def test_nothing_private_is_connected_to_unless_allowed(source: Made, tmp_path: Path) -> None:
+    with Server({"/film": source.path.read_bytes()}) as server:
+        origin = Remote(server.url("/film"))
+        with pytest.raises(errors.AddressError):
+            inspect(origin)
+        with pytest.raises(errors.AddressError):
+            list(cut_apart(replace(source.info, origin=origin), [spec(tmp_path, 1, 3)]))
+        with pytest.raises(errors.AddressError):
+            plan_apart(replace(source.info, origin=origin), [spec(tmp_path, 1, 3)])
+        assert server.connections == 0
+
+
+def test_a_server_that_fails(source: Made) -> None:
+    with Server() as server, pytest.raises(errors.SourceNotFoundError):
+        inspect(Remote(server.url("/film")), policy=LOOPBACK)

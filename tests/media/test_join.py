@@ -310,6 +310,28 @@ def test_clips_of_different_sources(media: Maker, tmp_path: Path) -> None:
     assert abs(lag(samples[97_024:143_000], 96_000 + 1024, 48_000)) <= 1
 
 
+def test_colours_of_different_sources(media: Maker, tmp_path: Path) -> None:
+    """BT.709 and BT.601 name colours differently; in one track they are named as in the first clip."""
+    clips = [
+        *clips_of(media("mp4", colours=1), [(0.0, 1.0)], tmp_path / "a"),
+        *clips_of(media("mp4", colours=6), [(0.0, 1.0)], tmp_path / "b"),
+    ]
+    result = join(clips, tmp_path / "reel.mp4", options=CutOptions(crf=4))
+    assert (result.method, result.frames) == ("encode", 50)
+    with av.open(result.spec.path) as reel, av.open(clips[1]) as other:
+        shown = list(reel.decode(video=0))[25:]
+        assert {f.colorspace for f in shown} == {1}
+        for ours, theirs in zip(shown, other.decode(video=0), strict=True):
+            left = slice(80, 180), slice(20, 140)
+            difference = rgb_of(ours)[left].mean((0, 1)) - rgb_of(theirs)[left].mean((0, 1))
+            assert abs(difference).max() < 3.5  # taken for the other matrix: 8
+
+
+def rgb_of(frame: Any) -> Any:
+    """A picture's colours by the matrix it names."""
+    return frame.reformat(format="rgb24", src_colorspace=frame.colorspace).to_ndarray().astype(float)
+
+
 @pytest.mark.parametrize(
     "options",
     [CutOptions("encode"), CutOptions(watermark=Watermark(text="x")), CutOptions(max_height=96)],

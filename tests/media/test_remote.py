@@ -21,6 +21,7 @@ from tests.media_maker import lag, read
 from tldr_highlight.core.egress import Egress, Policy
 from tldr_highlight.errors import (
     MediaError,
+    NoStreamsError,
     NotMediaError,
     SourceChangedError,
     SourceDeniedError,
@@ -260,9 +261,9 @@ def test_a_recording_is_cut_exactly(name: str, film: Made, egress: Egress, tmp_p
 
 
 def test_only_what_is_needed_of_a_recording_is_fetched_and_that_once(
-    film: Made, egress: Egress, tmp_path: Path
+    media: Maker, egress: Egress, tmp_path: Path
 ) -> None:
-    files = recorded(film.path, tmp_path / "files")
+    files = recorded(media("mp4", seconds=30.0, noise=64.0).path, tmp_path / "files")
     with Server(files) as server, opened(Remote(server.url("/list.m3u8")), egress) as origin:
         info = probe(origin)
         looked_at = len(server.asked)
@@ -303,3 +304,81 @@ def test_the_best_variant_and_its_own_sound(media: Maker, egress: Egress, tmp_pa
         assert len(clip.numbers) == 25
         assert abs(lag(clip.samples[:20_000], clip.numbers[0] * 1920, 48_000)) <= 1
         assert {path.split("/")[1] for path in server.asked} == {"all.m3u8", "large", "main"}
+
+
+MEDIA = """#EXTM3U
+#EXT-X-TARGETDURATION:4
+#EXTINF:4,
+own.ts
+"""
+
+
+@pytest.mark.parametrize(
+    ("text", "kind", "what"),
+    [
+        (MEDIA, MediaError, "is live"),
+        (MEDIA + "#EXT-X-PLAYLIST-TYPE:EVENT", MediaError, "is live"),
+        (MEDIA.replace("#EXTINF", '#EXT-X-KEY:METHOD=SAMPLE-AES,KEYFORMAT="com.apple.streamingkeydelivery",'
+                       'URI="skd://x"\n#EXTINF') + "#EXT-X-ENDLIST", NoStreamsError, "is encrypted"),
+        ("#EXTM3U\n#EXT-X-STREAM-INF:BANDWIDTH=1\nx.m3u8\n", MediaError, "playlists of playlists"),
+        ("#EXTM3U\n#EXT-X-STREAM-INF:BANDWIDTH=1\nown.ts\n", MediaError, "no playlist"),
+        ("#EXTM3U\n#EXT-X-STREAM-INF:BANDWIDTH=1\n", MediaError, "no variant"),
+        ("#EXTM3U\n#EXT-X-ENDLIST\n", MediaError, "cannot be read"),
+        (MEDIA.replace("own", "text") + "#EXT-X-ENDLIST", MediaError, "cannot be read"),
+        (MEDIA.replace("own", "missing") + "#EXT-X-ENDLIST", SourceNotFoundError, "no such file"),
+    ],
+)  # fmt: skip
+def test_recordings_that_cannot_be_used(
+    text: str, kind: type[TldrError], what: str, film: Made, egress: Egress, capfd: pytest.CaptureFixture[str]
+) -> None:
+    files = {"/x.m3u8": text.encode(), "/own.ts": b"G" * 188, "/text.ts": b"words " * 9000}
+    with (
+        Server(files) as server,
+        pytest.raises(kind, match=what) as caught,
+        opened(Remote(server.url("/x.m3u8")), egress) as origin,
+    ):
+        probe(origin)
+    assert type(caught.value) is kind
+    assert capfd.readouterr().err == ""
+
+
+@pytest.mark.parametrize("answer", [404, 403, 500])
+def test_a_segment_that_is_gone(
+    answer: int, media: Maker, egress: Egress, tmp_path: Path, capfd: pytest.CaptureFixture[str]
+) -> None:
+    files = recorded(media("mp4", seconds=30.0, noise=64.0).path, tmp_path / "files")
+    with Server(files) as server, opened(Remote(server.url("/list.m3u8")), egress) as origin:
+        info = probe(origin)
+        whole = server.files["/list10.ts"]
+        server.files["/list10.ts"] = answer
+        spec = ClipSpec(20.0, 22.0, tmp_path / "clip.mp4")
+        with pytest.raises(SourceError, match=str(answer)):
+            list(cut(info, [spec]))
+        assert not spec.path.exists()
+        server.files["/list10.ts"] = whole
+        assert isinstance(next(iter(cut(info, [spec]))), ClipResult)
+    assert capfd.readouterr().err == ""
+
+
+def test_headers_are_told_to_their_own_server(film: Made, egress: Egress, tmp_path: Path) -> None:
+    files = recorded(film.path, tmp_path / "files")
+    with Server(files) as own, Server(files) as other:
+        own.files["/list.m3u8"] = files["/list.m3u8"].replace(b"list1.", other.url("/list1.").encode())
+        url = own.url("/list.m3u8").replace("//", "//name:word@")
+        with opened(Remote(url, {"X-Key": "KEY", "Cookie": "KEY", "User-Agent": "us"}), egress) as origin:
+            probe(origin)
+        assert [t["x-key"] for t in own.told] == ["KEY"] * len(own.told)
+        assert {t["authorization"] for t in own.told} == {"Basic bmFtZTp3b3Jk"}
+        assert other.told
+        for told in other.told:
+            assert not {"x-key", "cookie", "authorization"} & set(told)
+            assert told["user-agent"] == "us"
+
+
+def test_names_in_a_playlist_count_from_where_it_was_found(
+    film: Made, egress: Egress, tmp_path: Path
+) -> None:
+    files = {f"/deep/er{path}": body for path, body in recorded(film.path, tmp_path / "files").items()}
+    url = "/x?to=/deep/er/list.m3u8"
+    with Server({**files, url: 302}) as server, opened(Remote(server.url(url)), egress) as origin:
+        assert probe(origin).duration == pytest.approx(30, abs=0.1)

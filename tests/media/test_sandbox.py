@@ -147,6 +147,11 @@ def test_a_hung_child_dies_with_all_it_started(kind: str | None) -> None:
 def test_what_outlives_its_child_is_killed() -> None:
     (pid,) = items("leaving", limits=PATIENT)
     assert not alive(pid)
+    answers = run(HERE + "leaving", 1, limits=PATIENT)
+    pid = next(answers)
+    with pytest.raises(MediaCrashError):
+        next(answers)
+    assert not alive(pid)
 
 
 def test_a_child_that_never_lets_go_of_the_interpreter() -> None:

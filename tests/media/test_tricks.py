@@ -39,19 +39,22 @@ class Pipe:
 
     def __init__(self, path: Path) -> None:
         self.path = path
-        self.opened = False
+        self.opened = self._done = False
         os.mkfifo(path)
         self._thread = threading.Thread(target=self._watch)
         self._thread.start()
 
     def _watch(self) -> None:
-        writer = os.open(self.path, os.O_WRONLY)  # waits for somebody to read
-        self.opened = True
-        os.close(writer)
+        for _ in range(100):
+            writer = os.open(self.path, os.O_WRONLY)  # waits for somebody to read
+            os.close(writer)
+            if self._done:
+                return
+            self.opened = True
 
     def close(self) -> bool:
         """Whether it had been opened."""
-        opened = self.opened
+        opened, self._done = self.opened, True
         reader = os.open(self.path, os.O_RDONLY | os.O_NONBLOCK)
         self._thread.join()
         os.close(reader)

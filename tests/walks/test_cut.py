@@ -11,10 +11,12 @@ import re
 import resource
 import signal
 import subprocess
+import threading
 from fractions import Fraction
 from pathlib import Path
 from typing import Any
 
+import av
 import pytest
 from PIL import Image
 
@@ -150,6 +152,41 @@ def test_instant_copies_are_replaced_by_exact_clips(tmp_path: Path, made: Made) 
     for clip in done.document["clips"]:
         exact(made, clip, tmp_path)
     assert len(done.document["clips"]) == len(list((tmp_path / "clips").iterdir())) == 2
+
+
+def test_a_reel_of_the_clips(tmp_path: Path, made: Made) -> None:
+    done = cut(made.path, "5-6", "4-3", "1.5-3", "--reel", "reel.mp4", "--json", cwd=tmp_path)
+    assert (done.code, done.document["reel"]) == (1, "reel.mp4")  # one range is none
+    assert read(tmp_path / "reel.mp4").numbers == made.numbers(5, 6) + made.numbers(1.5, 3)
+    faded = cut(made.path, "5-6", "1-2", "--reel", "r.mp4", "--crossfade", "0.4", "--json", cwd=tmp_path)
+    assert faded.code == 0
+    with av.open(str(tmp_path / "r.mp4")) as reel:
+        assert reel.streams.video[0].frames == 40
+    onto = cut(made.path, "5-6", "--reel", made.path, "--json", cwd=tmp_path)
+    assert (onto.code, onto.error) == (2, "usage")
+    away = cut(made.path, "1-2", "--reel", "reel.mp4/r.mp4", "--json", cwd=tmp_path)
+    assert (away.code, away.document["reel"], len(away.document["clips"])) == (1, None, 1)
+    assert away.err.startswith("tldr-highlight: no reel: cannot write reel.mp4/r.mp4")
+
+
+def test_a_clip_that_takes_too_long_costs_itself_alone(tmp_path: Path, made: Made) -> None:
+    """A server that answers who looks at the source, and the first who cuts from it, and then no more."""
+    (tmp_path / ".env").write_text("TLDR_ALLOW_NETWORKS=127.0.0.0/8\n")
+    data, over, beginnings = made.path.read_bytes(), threading.Event(), 0
+
+    def body() -> bytes:
+        nonlocal beginnings
+        beginnings += server.told[-1].get("range", "").startswith("bytes=0-")
+        if beginnings > 1:
+            over.wait(60)
+        return data
+
+    with Server({"/v.mp4": body}) as server:
+        done = cut(server.url("/v.mp4"), "1-2", "--timeout", "1", "--json", cwd=tmp_path)
+        over.set()
+    assert done.code == 1, done
+    assert [(e["index"], e["code"]) for e in done.document["errors"]] == [(0, "cut_timeout")]
+    assert tree(tmp_path) == {".env"}
 
 
 def test_a_plan_writes_nothing(tmp_path: Path, made: Made) -> None:

@@ -101,6 +101,12 @@ def cut(
     poster: Annotated[
         bool, typer.Option("--poster", help="Also a JPEG of each clip, of its peak or its middle.")
     ] = False,
+    reel: Annotated[
+        Path | None, typer.Option(metavar="FILE", help="Also all clips joined into this file.")
+    ] = None,
+    crossfade: Annotated[
+        float, typer.Option(min=0, max=60, metavar="SECONDS", help="Blend from clip to clip in the reel.")
+    ] = 0.0,
     strict: Annotated[
         bool, typer.Option("--strict", help="Refuse ranges that reach past the end, instead of ending there.")
     ] = False,
@@ -150,6 +156,8 @@ def cut(
         ),
         instant=instant,
         posters=poster,
+        reel=reel,
+        crossfade=crossfade,
         limit=timeout,
         policy=Policy.of(Settings()),
         keep=[Path(name) for name in (listed, watermark) if name],
@@ -159,7 +167,7 @@ def cut(
         sys.stdout.write(dumps(document))
     else:
         _tell(document, out)
-    if document["errors"]:
+    if document["errors"] or ("reel" in document and document["reel"] is None):
         raise typer.Exit(1)
 
 
@@ -267,6 +275,8 @@ def _tell(document: CutDoc | PlanDoc, out: Path) -> None:
     console = Console(highlight=False)
     console.print(table)
     console.print(f"{_summary(document)} [bold]{escape(str(out))}[/]", soft_wrap=True)
+    if "clips" in document and (reel := document.get("reel")):
+        console.print(f"The reel is [bold]{escape(reel)}[/]", soft_wrap=True)
 
 
 Row = tuple[str, str, str, str, str]

@@ -14,13 +14,13 @@ from fractions import Fraction
 from pathlib import Path
 
 from tldr_highlight.clips.document import ClipDoc, CutDoc, FailureDoc, PlanDoc, PlannedDoc
-from tldr_highlight.clips.names import POSTER, Template, paths, safe
+from tldr_highlight.clips.names import POSTER, Template, is_same, paths, safe
 from tldr_highlight.clips.origins import label, stem_of
 from tldr_highlight.core.egress import Policy
 from tldr_highlight.core.files import output_errors
 from tldr_highlight.errors import CutError, OutputError, TldrError, UsageError
 from tldr_highlight.highlights.ranges import NamedRange, RangeList
-from tldr_highlight.media.job import cut_apart, inspect, plan_apart
+from tldr_highlight.media.job import cut_apart, inspect, join_apart, plan_apart
 from tldr_highlight.media.sandbox import ProcessLimits
 from tldr_highlight.media.types import ClipPlan, ClipResult, ClipSpec, CutOptions, MediaInfo, Origin
 
@@ -43,6 +43,8 @@ class Order:
     options: CutOptions = field(default_factory=CutOptions)
     instant: bool = False  # quick copies first, each replaced by the exact clip
     posters: bool = False  # a picture of each clip beside it
+    reel: Path | None = None  # all clips one after another
+    crossfade: float = 0.0  # seconds, between them
     limit: float = 300.0  # seconds that one clip may take
     policy: Policy = field(default_factory=Policy)  # of addresses
     keep: Sequence[Path] = ()  # files that no clip may replace
@@ -87,12 +89,16 @@ def cut_order(
         say(f"note: {warning}")
     specs = _specs(order, info)
     with _folder(order.out):
-        quick = _cut_quickly(order, info, specs, say) if order.instant else set[Path]()
+        quick: set[Path] = set()
         try:
-            _cut(order, info, specs, document, quick, progress)
+            if order.instant:
+                _cut_quickly(order, info, specs, quick, say)
+            finished = _cut(order, info, specs, document, quick, progress)
         finally:
             for path in quick:  # what stands under a name in the end is exact
                 path.unlink(missing_ok=True)
+        if order.reel and document["clips"]:
+            document["reel"] = _join(order, [spec.path for spec in finished], progress, say)
     return document
 
 
@@ -103,15 +109,17 @@ def _cut(
     document: CutDoc,
     quick: set[Path],
     progress: Progress,
-) -> None:
-    """Make the exact clips and list them; those that were made are no longer `quick` ones."""
+) -> list[ClipSpec]:
+    """Make the exact clips, list them, and give them; those that were made are no longer `quick` ones."""
     left = list(enumerate(specs))
+    made: list[ClipSpec] = []
     try:
         for outcome in _outcomes(order, info, specs, order.options, _teller(len(specs), progress)):
             index, spec = left.pop(0)
             progress(_stage(index, len(specs)), 1, 1)
             if isinstance(outcome, ClipResult):
                 quick.discard(spec.path)
+                made.append(spec)
                 document["clips"].append(_clip(outcome))
             else:
                 document["errors"].append(_failure(index, spec, outcome))
@@ -119,6 +127,24 @@ def _cut(
         if not document["clips"]:
             raise
         document["errors"] += [_failure(index, spec, error) for index, spec in left]
+    return made
+
+
+def _join(order: Order, clips: Sequence[Path], progress: Progress, say: Say) -> str | None:
+    """Join the clips; where that fails, say why."""
+    assert order.reel
+    limits = ProcessLimits(seconds=order.limit * len(clips))
+    options = replace(order.options, mode="auto", watermark=None, loudness=None)  # the clips have them
+    progress("reel", 0, 1)
+    try:
+        join_apart(
+            clips, order.reel, crossfade=order.crossfade, options=options, limits=limits,
+            on_progress=lambda share: progress("reel", share, 1),
+        )  # fmt: skip
+    except TldrError as error:
+        say(f"no reel: {error}")
+        return None
+    return _name(order.reel)
 
 
 def _outcomes(
@@ -175,8 +201,10 @@ def _specs(order: Order, info: MediaInfo) -> list[ClipSpec]:
         or order.name.name(index=number, start=r.start, end=r.end, title=r.title, source=source)
         for number, r in enumerate(ranges, 1)
     ]
-    inputs = [origin for origin in (order.source, order.sound) if isinstance(origin, Path)]
-    files = paths(names, order.out, [*order.keep, *inputs])
+    keep = [path for path in (order.source, order.sound, *order.keep) if isinstance(path, Path)]
+    if order.reel and any(is_same(order.reel, path) for path in keep):
+        raise UsageError(f"the reel would replace {order.reel}, which is read: choose another name")
+    files = paths(names, order.out, [*keep, *([order.reel] if order.reel else [])])
     return [_spec(r, file, order) for r, file in zip(ranges, files, strict=True)]
 
 
@@ -189,13 +217,14 @@ MOST_RANGES = 10_000
 """A day in pieces of nine seconds; more is a mistake."""
 
 
-def _cut_quickly(order: Order, info: MediaInfo, specs: Sequence[ClipSpec], say: Say) -> set[Path]:
+def _cut_quickly(
+    order: Order, info: MediaInfo, specs: Sequence[ClipSpec], quick: set[Path], say: Say
+) -> None:
     """Copies of whole GOPs, what is too much of them hidden: 0.1 s each, right in players that honour it."""
     bare = [replace(spec, poster=None) for spec in specs]
     outcomes = _outcomes(order, info, bare, replace(order.options, mode="instant"))
-    made = {outcome.spec.path for outcome in outcomes if isinstance(outcome, ClipResult)}
-    say(f"{len(made)} of {len(specs)} instant clips are in {order.out}; exact ones are replacing them")
-    return made
+    quick.update(outcome.spec.path for outcome in outcomes if isinstance(outcome, ClipResult))
+    say(f"{len(quick)} of {len(specs)} instant clips are in {order.out}; exact ones are replacing them")
 
 
 def _teller(count: int, progress: Progress) -> Callable[[int, float], None]:

@@ -37,7 +37,7 @@ class CutDoc(TypedDict):
     source: str
     clips: list[ClipDoc]
     errors: list[FailureDoc]
-    reel: NotRequired[str]
+    reel: NotRequired[str | None]  # where one was asked for; None: it failed
 
 
 class PlannedDoc(TypedDict):

@@ -143,8 +143,16 @@ def _numbered(out: Path, name: str, number: int) -> Path:
 def _in_use(path: Path, keep: Collection[Path]) -> bool:
     """Whether a clip, or its poster, would take the place of a folder or of a file to keep."""
     return any(
-        file.is_dir() or (file.exists() and any(os.path.exists(k) and file.samefile(k) for k in keep))
+        file.is_dir() or any(is_same(file, other) for other in keep)
         for file in (path, path.with_suffix(POSTER))
+    )
+
+
+def is_same(file: Path, other: Path) -> bool:
+    """Whether both names mean one file, there or not."""
+    there = os.path.exists(other)  # a text that might be a name may be too long for one: no error here
+    return os.path.abspath(file) == os.path.abspath(other) or (
+        there and file.exists() and file.samefile(other)
     )
 
 

@@ -76,7 +76,7 @@ def _attempt(source: Source, spec: ClipSpec, options: CutOptions, tell: Progress
         except NotCopyableError as reason:
             if options.mode == "instant":
                 raise
-            return make(source, [(spec.start, spec.end)], spec, options, tell, str(reason))[0]
+            return _encoded(source, spec, options, tell, str(reason))
     except CutError as error:
         return error
 
@@ -150,39 +150,14 @@ def finished(spec: ClipSpec, method: CutMethod, reason: str, write: Callable[[Pa
     return result
 
 
-def make(
-    source: Source,
-    ranges: Sequence[tuple[float, float]],
-    spec: ClipSpec,
-    options: CutOptions,
-    tell: Progress,
-    reason: str = "asked for",
-) -> tuple[ClipResult, float]:
-    """Encode `ranges` of a source one after another into `spec.path`, which appears complete and verified.
-
-    The result's times are those of the first and the last range; beside it comes the length in seconds.
+def _encoded(source: Source, spec: ClipSpec, options: CutOptions, tell: Progress, reason: str) -> ClipResult:
+    """Cut a clip by encoding all of it.
 
     Raises:
-        RangeError: a range holds nothing.
-        CutError: an encoder refused, or what was written is not right.
-        DiskFullError, OutputError: it cannot be written.
+        RangeError: it holds nothing.
     """
-    for index, (start, end) in enumerate(ranges):
-        try:
-            check_range(source.info, start, end, options)
-        except RangeError as error:
-            error.index = index
-            raise
     _not_onto_itself(source, spec)
-    length = 0.0
-
-    def write(draft: Path) -> Written:
-        nonlocal length
-        written = _write(source, ranges, draft, options, tell)
-        length = float(written.expected.end * written.expected.tick)
-        return written
-
-    return finished(spec, "encode", reason, write), length
+    return finished(spec, "encode", reason, partial(_write, source, spec, options, tell))
 
 
 # --- writing -------------------------------------------------------------------------------------------
@@ -190,52 +165,37 @@ def make(
 
 @dataclass(frozen=True, slots=True)
 class Written:
-    """What was written: media seconds of its first and last range, and what the file must hold."""
+    """What was written: media seconds of its start and end, and what the file must hold."""
 
     start: float
     end: float
     expected: Expected
 
 
-def _write(
-    source: Source,
-    ranges: Sequence[tuple[float, float]],
-    draft: Path,
-    options: CutOptions,
-    tell: Progress,
-) -> Written:
+def _write(source: Source, spec: ClipSpec, options: CutOptions, tell: Progress, draft: Path) -> Written:
     tick = source.picture_tick if source.info.video else Fraction(1, 90_000)
-    append = _append_pictures if source.info.video else _append_sound
-    spans: list[tuple[float, float]] = []
-    base = Fraction(0)
+    write = _write_pictures if source.info.video else _write_sound
     with Writer(draft, source.info, options, tick) as writer:
-        for index, wanted in enumerate(ranges):
-            try:
-                begin, length = append(source, writer, wanted, base, tell)
-            except RangeError as error:
-                error.index = index
-                raise
-            spans.append((begin, begin + float(length)))
-            base += length
-        ticks = round(base / writer.tick)
+        start, length = write(source, writer, (spec.start, spec.end), tell)
+        ticks = round(length / writer.tick)
         writer.finish(ticks)
     sound = writer.sound
     expected = Expected(writer.tick, writer.pts, ticks, sound.rate, sound.samples, sound.heard.windows())
-    return Written(spans[0][0], spans[-1][1], expected)
+    return Written(start, start + float(length), expected)
 
 
-def _append_pictures(
-    source: Source, writer: Writer, wanted: tuple[float, float], base: Fraction, tell: Progress
+def _write_pictures(
+    source: Source, writer: Writer, wanted: tuple[float, float], tell: Progress
 ) -> tuple[float, Fraction]:
-    """Append a range at `base` seconds of the clip; return its true start and its length in seconds."""
+    """Write a range; return its true start and its length in seconds."""
     tick = source.picture_tick
     first = shown = None
-    sound = EncodedSound(source, writer.sound, base)
+    sound = EncodedSound(source, writer.sound)
     for shown in _selected(source.pictures(wanted[0]), *wanted, source.info):
         if first is None:
             first = shown
             sound.begin(shown.at, wanted[1])
-        since = base + (shown.since - first.since) * tick
+        since = (shown.since - first.since) * tick
         writer.picture(shown.frame, round(since / writer.tick))
         sound.fill(since)
         tell(float(since))
@@ -243,23 +203,23 @@ def _append_pictures(
         raise RangeError(f"{range_text(*wanted)} holds no picture")
     length = (shown.until - first.since) * tick
     if shown.last:
-        length = max(length, sound.rest(base + length, base + Fraction(wanted[1] - first.at)) - base)
+        length = max(length, sound.rest(length, Fraction(wanted[1] - first.at)))
     if first.held and length < HELD:
         raise RangeError(
             f"{range_text(*wanted)} lies behind the last picture, which is at {first.real_at:.3f} s"
         )
-    sound.fill(base + length)
-    tell(float(base + length))
+    sound.fill(length)
+    tell(float(length))
     return first.at, length
 
 
-def _append_sound(
-    source: Source, writer: Writer, wanted: tuple[float, float], base: Fraction, tell: Progress
+def _write_sound(
+    source: Source, writer: Writer, wanted: tuple[float, float], tell: Progress
 ) -> tuple[float, Fraction]:
-    """As `_append_pictures`, of a source without pictures."""
-    sound = EncodedSound(source, writer.sound, base)
+    """As `_write_pictures`, of a source without pictures."""
+    sound = EncodedSound(source, writer.sound)
     start = sound.begin(*wanted)
-    length = sound.rest(base, base + Fraction(wanted[1] - start), tell) - base
+    length = sound.rest(Fraction(0), Fraction(wanted[1] - start), tell)
     if not length:
         raise RangeError(f"{range_text(*wanted)} lies behind the end of the sound")
     return start, length

@@ -131,7 +131,7 @@ class Writer:
     def picture(self, frame: VideoFrame, at: int) -> None:
         """Show `frame` from `at` ticks on, until the next one.
 
-        A picture at the tick of the one before it, as damaged clocks that are finer than MP4's have, is left out.
+        A picture at the tick of the one before it is left out: damaged clocks may be finer than MP4 can tell.
         """
         if self.pts and at <= self.pts[-1]:
             return

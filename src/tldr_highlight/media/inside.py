@@ -9,12 +9,14 @@ import contextlib
 import time
 from collections.abc import Generator, Iterator
 from dataclasses import replace
+from typing import Protocol
 
 from tldr_highlight.core.egress import Egress, Policy
 from tldr_highlight.core.wire import Json, Refusal, pack, unpack
 from tldr_highlight.errors import CutError
 from tldr_highlight.media.cut import cut
-from tldr_highlight.media.job import Look, Work
+from tldr_highlight.media.job import Look, Reel, Work
+from tldr_highlight.media.join import join
 from tldr_highlight.media.keeper import Tell
 from tldr_highlight.media.plan import plan
 from tldr_highlight.media.probe import probe
@@ -45,17 +47,50 @@ def plans(arguments: Json, tell: Tell) -> Iterator[Json]:
 def clips(arguments: Json, tell: Tell) -> Iterator[Json]:
     """An item for each clip of a `Work`: `ClipResult` or `Refusal`. Notes: index and share that is done."""
     work = unpack(Work, arguments)
-    told = 0.0
+    now_and_then = _seldom(tell)
 
     def on_progress(index: int, share: float) -> None:
-        nonlocal told
-        if share >= 1 or time.monotonic() >= told + NOTES_APART:
-            told = time.monotonic()
-            tell([index, share])
+        now_and_then([index, share], last=share >= 1)
 
     with _source(work) as info:
         outcomes = cut(info, work.specs, options=work.options, jumped=work.jumped, on_progress=on_progress)
         yield from map(_packed, outcomes)
+
+
+def reel(arguments: Json, tell: Tell) -> Iterator[Json]:
+    """One item: the `ClipResult` of a `Reel`. Notes: the share that is done."""
+    wanted = unpack(Reel, arguments)
+    now_and_then = _seldom(tell)
+
+    def on_progress(share: float) -> None:
+        now_and_then(share, last=share >= 1)
+
+    yield pack(
+        join(
+            wanted.clips,
+            wanted.path,
+            crossfade=wanted.crossfade,
+            options=wanted.options,
+            on_progress=on_progress,
+        )
+    )
+
+
+class _Note(Protocol):
+    def __call__(self, note: Json, *, last: bool) -> None: ...
+
+
+def _seldom(tell: Tell) -> _Note:
+    """Tell what is told too often only now and then, and the last of it always."""
+    told = 0.0
+
+    def now_and_then(note: Json, *, last: bool) -> None:
+        nonlocal told
+        if last or time.monotonic() >= told + NOTES_APART:
+            told = time.monotonic()
+            tell(note)
+
+    return now_and_then
 
 
 @contextlib.contextmanager

@@ -64,6 +64,7 @@ _KILLED: dict[type[MediaError], type[CutError]] = {
 LOOK = "tldr_highlight.media.inside:look"
 PLANS = "tldr_highlight.media.inside:plans"
 CLIPS = "tldr_highlight.media.inside:clips"
+REEL = "tldr_highlight.media.inside:reel"
 """What runs in the process."""
 
 _Shape = TypeVar("_Shape")
@@ -87,6 +88,16 @@ class Work:
     options: CutOptions
     jumped: bool
     policy: Policy  # of the source's address
+
+
+@dataclasses.dataclass(frozen=True, slots=True)
+class Reel:
+    """Finished clips that a process is to join."""
+
+    clips: tuple[Path, ...]
+    path: Path
+    crossfade: float
+    options: CutOptions
 
 
 def inspect(
@@ -162,6 +173,33 @@ def cut_apart(
             raise
         except OutputError as refusal:
             yield job.refused(refusal)
+
+
+def join_apart(
+    clips: Sequence[Path],
+    path: Path,
+    *,
+    crossfade: float = 0.0,
+    options: CutOptions = DEFAULTS,
+    limits: ProcessLimits = CUTTING,
+    on_progress: Callable[[float], None] | None = None,
+    target: str = REEL,
+) -> ClipResult:
+    """As `join`, in a process of its own: copied clips are still as hostile as their source.
+
+    Raises:
+        MediaTimeoutError, MediaMemoryError, MediaCrashError: the process had to be ended, or died.
+        TldrError: what `join` raises.
+    """
+
+    def on_note(note: Json) -> None:
+        if on_progress:
+            on_progress(min(1.0, max(0.0, _read(float, note))))
+
+    order = pack(Reel(tuple(clips), path, crossfade, options))
+    items = sandbox.run(target, order, limits=limits, on_note=on_note, drafts_in={path.parent})
+    with contextlib.closing(items):
+        return _read(ClipResult, next(items, None))
 
 
 @dataclasses.dataclass(slots=True)

@@ -30,7 +30,7 @@ from tldr_highlight.media.encode import FINEST_TICK, SoundTrack, Writer, new_mp4
 from tldr_highlight.media.frames import Source
 from tldr_highlight.media.loudness import measure
 from tldr_highlight.media.plan import Copyable, NotCopyableError, copyable
-from tldr_highlight.media.probe import AnyPacket, open_media, probe
+from tldr_highlight.media.probe import AnyPacket, open_media, probe, shown
 from tldr_highlight.media.quality import changed, upright_aspect, upright_size
 from tldr_highlight.media.samples import Block, Samples, aac_rate
 from tldr_highlight.media.smart import EdgeEncoder, for_mp4
@@ -43,7 +43,7 @@ from tldr_highlight.media.types import (
     MediaInfo,
     VideoInfo,
 )
-from tldr_highlight.media.upright import Upright, framed
+from tldr_highlight.media.upright import Upright, framed, matrix_of
 from tldr_highlight.media.verify import Expected
 
 Progress = Callable[[float], None]
@@ -84,7 +84,7 @@ def join(
     if not 0 <= crossfade < math.inf:
         raise RangeError(f"{crossfade:g} s is no length of a cross-fade: give 0 or more")
     if path.exists() and any(path.samefile(clip) for clip in clips):
-        raise CutError(f"{path.name} is one of the clips: choose another name")
+        raise CutError(f"{shown(path)} is one of the clips: choose another name")
     parts = _parts([_look(clip) for clip in clips], crossfade)
     total = float(parts[-1].end)
     spec = ClipSpec(0.0, total, path)
@@ -178,20 +178,20 @@ def _look(path: Path) -> _Clip:
         stamps = [(p.pts or 0, p.duration or 0) for p in container.demux(stream) if _shown(p)]
         told = Fraction(((container.start_time or 0) + (container.duration or 0)), 1_000_000)
     if not stamps:
-        raise CutError(f"{path.name} holds nothing to join")
+        raise CutError(f"{shown(path)} holds nothing to join")
     pts = [stamp for stamp, _ in stamps]
     times = sorted(pts)
     rank = {at: place for place, at in enumerate(times)}
     if len(rank) < len(times):
-        raise CutError(f"{path.name} has several pictures at one time")
+        raise CutError(f"{shown(path)} has several pictures at one time")
     end = max(at + duration for at, duration in stamps)
     if abs(told - end * tick) > ROUNDING and told > times[-1] * tick:
         end = round(told / tick)
     if info.video is None:
         first = max(0, times[0])  # what is before is there for the decoder
-        return _Clip(path.name, info, header, tick, (), 0, first, end)
+        return _Clip(shown(path), info, header, tick, (), 0, first, end)
     depth = max(place - rank[at] for place, at in enumerate(pts))
-    return _Clip(path.name, info, header, tick, tuple(times), depth, times[0], end)
+    return _Clip(shown(path), info, header, tick, tuple(times), depth, times[0], end)
 
 
 def _shown(packet: AnyPacket) -> bool:
@@ -585,18 +585,20 @@ def _common_tick(parts: Sequence[_Part]) -> Fraction:
 
 
 class _Alike:
-    """Brings the pictures of all clips to one size, upright, with bars where their shape is another one."""
+    """Brings all clips' pictures to one size and matrix, upright, with bars where their shape is another."""
 
     def __init__(self, video: VideoInfo) -> None:
         self._size = video.width // 2 * 2, video.height // 2 * 2
         self._aspect = video.sample_aspect
+        self._matrix: int | None = None  # the first picture's
         self._uprights: dict[VideoInfo, Upright] = {}
 
     def __call__(self, frame: VideoFrame, clip: _Clip) -> VideoFrame:
         assert clip.info.video
+        self._matrix = matrix_of(frame) if self._matrix is None else self._matrix
         if clip.info.video not in self._uprights:
             size = self._fitted(_upright(clip.info.video))
-            self._uprights[clip.info.video] = Upright(clip.info.video, *size, "yuv420p")
+            self._uprights[clip.info.video] = Upright(clip.info.video, *size, "yuv420p", self._matrix)
         return framed(self._uprights[clip.info.video](frame), *self._size)
 
     def _fitted(self, video: VideoInfo) -> tuple[int, int]:

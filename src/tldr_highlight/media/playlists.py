@@ -21,7 +21,7 @@ import av
 from tldr_highlight.core.addresses import Address, parse, refused
 from tldr_highlight.core.egress import HARMLESS, Egress
 from tldr_highlight.errors import MediaError, NoStreamsError
-from tldr_highlight.media.types import Remote
+from tldr_highlight.media.types import Remote, shown
 
 PLAYLIST_BYTES = 8 << 20
 """Of one playlist: 100 000 segments, which are a week."""
@@ -75,6 +75,7 @@ class Recording:
         own = parse(remote.url)
         self._egress = egress
         self._own = own
+        self._shown = shown(remote)
         self._headers = dict(remote.headers)
         if own.authorization:
             self._headers["Authorization"] = own.authorization
@@ -102,7 +103,7 @@ class Recording:
             if line.startswith("#EXT-X-STREAM-INF:") and not uri.startswith("#")
         ]
         if not variants:
-            raise MediaError("the playlist names no variant: it is damaged")
+            raise MediaError(f"{self._shown} names no variant: it is damaged")
         chosen, uri = max(variants, key=lambda v: _goodness(v[0]))
         media = [_attributes(line) for line in lines if line.startswith("#EXT-X-MEDIA:")]
         sounds = [
@@ -124,15 +125,15 @@ class Recording:
         fetched = self._egress.fetch(address.url, headers=self._told(address), most=PLAYLIST_BYTES)
         lines = _lines(fetched.body)
         if any(line.startswith("#EXT-X-STREAM-INF:") for line in lines):
-            raise MediaError("a playlist of playlists of playlists: name the one that is meant")
+            raise MediaError(f"{self._shown} names playlists of playlists: name one of them")
         return self._name(_Named(text=self._media(lines, parse(fetched.url))))
 
     def _media(self, lines: list[str], base: Address) -> bytes:
         """A playlist of segments, with our names in it."""
         if lines[:1] != ["#EXTM3U"]:
-            raise MediaError("a playlist names something that is no playlist: it is damaged")
+            raise MediaError(f"{self._shown} names something that is no playlist: it is damaged")
         if not {"#EXT-X-ENDLIST", "#EXT-X-PLAYLIST-TYPE:VOD"} & set(lines):
-            raise MediaError("it is live: name a recording, whose playlist says where it ends")
+            raise MediaError(f"{self._shown} is live: name a recording, whose playlist says where it ends")
         written: list[str] = []
         for line in lines:
             if not line.startswith("#"):
@@ -147,7 +148,7 @@ class Recording:
         """A tag with our name for the key or map that it names."""
         attributes = _attributes(line)
         if line.startswith("#EXT-X-KEY:") and attributes.get("KEYFORMAT", "identity") != "identity":
-            raise NoStreamsError("it is encrypted: name a recording without protection")
+            raise NoStreamsError(f"{self._shown} is encrypted: name a recording without protection")
         if not line.startswith(("#EXT-X-KEY:", "#EXT-X-MAP:")) or "URI" not in attributes:
             return line
         name = self._address(attributes["URI"], base)

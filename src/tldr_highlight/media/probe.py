@@ -39,8 +39,8 @@ from tldr_highlight.errors import (
     TldrError,
     UsageError,
 )
-from tldr_highlight.media.remote import HEAD, Opened
-from tldr_highlight.media.types import AudioInfo, MediaInfo, Origin, VideoInfo
+from tldr_highlight.media.remote import HEAD, PLAYLIST, Opened
+from tldr_highlight.media.types import AudioInfo, MediaInfo, Origin, VideoInfo, shown
 
 AnyPacket: TypeAlias = "Packet[Stream]"
 AnyStream = TypeVar("AnyStream", VideoStream, AudioStream)
@@ -115,19 +115,6 @@ def open_media(origin: Origin) -> InputContainer:
         raise _refusal(origin, head, error) from error
 
 
-def shown(origin: Origin) -> str:
-    """The source's name as messages show it: in quotes, line breaks and other controls as escapes.
-
-    Of an address host and path only: the rest may hold keys.
-    """
-    name = origin.name if isinstance(origin, Path) else _without_keys(origin.url)
-    return "'" + "".join(c if c.isprintable() else ascii(c)[1:-1] for c in name) + "'"
-
-
-def _without_keys(url: str) -> str:
-    return url.partition("://")[2].partition("?")[0].partition("#")[0].rpartition("@")[2]
-
-
 def _head(origin: Origin) -> bytes:
     """The first bytes, when they do not rule the source out already."""
     if isinstance(origin, Path):
@@ -168,6 +155,8 @@ def _refusal(origin: Origin, head: bytes, error: FFmpegError) -> TldrError:
         )
     if isinstance(error, PermissionError):
         return MediaError(f"{name} cannot be read: {error.strerror}")
+    if isinstance(origin, Opened) and head.startswith(PLAYLIST):
+        return MediaError(f"{name} names segments that cannot be read ({error.strerror}): it is damaged")
     if media := _signature(head, _MEDIA_SIGNATURES):
         return MediaError(f"{name} is {media} and cannot be opened ({error.strerror}): repair or replace it")
     other = _signature(head, _OTHER_SIGNATURES) or _plain(head)

@@ -25,12 +25,14 @@ from tldr_highlight.core.egress import Egress
 from tldr_highlight.core.ranges import Blocks, RangeReader
 from tldr_highlight.errors import SourceLargeError
 from tldr_highlight.media.playlists import FIRST, PLAYLIST_BYTES, Recording
-from tldr_highlight.media.types import Origin, Remote
+from tldr_highlight.media.types import Origin, Remote, shown
 
 Result = TypeVar("Result")
 
 HEAD = 4096
 """Bytes that show what a file is."""
+
+PLAYLIST = b"#EXTM3U"
 
 READ_BYTES = 65_536
 """Bytes that libav asks us for at once, for small things; large ones it asks for in one piece."""
@@ -82,7 +84,7 @@ def opened(origin: Origin, egress: Egress) -> Generator[Origin]:
         return
     with Blocks(egress, origin.url, headers=origin.headers) as blocks:
         head = blocks.reader().read(HEAD) or b""
-        medium = _recording(blocks, origin, egress) if head.startswith(b"#EXTM3U") else _File(blocks)
+        medium = _recording(blocks, origin, egress) if head.startswith(PLAYLIST) else _File(blocks)
         yield Opened(origin.url, origin.headers, head=head, medium=medium)
 
 
@@ -128,7 +130,9 @@ class _Segments:
 
 def _recording(blocks: Blocks, remote: Remote, egress: Egress) -> _Segments:
     if blocks.size > PLAYLIST_BYTES:
-        raise SourceLargeError(f"a playlist of {blocks.size} bytes; the most is {PLAYLIST_BYTES}")
+        raise SourceLargeError(
+            f"{shown(remote)} is a playlist of {blocks.size} bytes; the most is {PLAYLIST_BYTES}"
+        )
     return _Segments(Recording(egress, remote, blocks.url, blocks.reader().readall()))
 
 

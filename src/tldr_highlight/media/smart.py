@@ -90,7 +90,7 @@ class _Clip:
         self.container = new_mp4(draft, rate)
         self._copied = CopiedSound(source, self.container) if info.audio and copy_sound else None
         self._track = SoundTrack(self.container, info, options)
-        self._encoded = None if self._copied else EncodedSound(source, self._track, Fraction(0))
+        self._encoded = None if self._copied else EncodedSound(source, self._track)
         self._video: Stream | None = None
 
     def seconds(self, ticks: int) -> float:

@@ -31,12 +31,11 @@ Progress = Callable[[float], None]
 
 
 class EncodedSound:
-    """Sound encoded anew; nothing where the source has none. Its range begins at `base` of the clip."""
+    """Sound encoded anew; nothing where the source has none."""
 
-    def __init__(self, source: Source, track: SoundTrack, base: Fraction) -> None:
+    def __init__(self, source: Source, track: SoundTrack) -> None:
         self._source = source
         self._track = track
-        self._base = base
         self._samples: Samples | None = None
 
     def begin(self, at: float, until: float) -> float:

@@ -30,6 +30,19 @@ Origin: TypeAlias = Path | Remote
 """Where media comes from."""
 
 
+def shown(origin: Origin) -> str:
+    """The source's name as messages show it: in quotes, line breaks and other controls as escapes.
+
+    Of an address host and path only: the rest may hold keys.
+    """
+    name = origin.name if isinstance(origin, Path) else _without_keys(origin.url)
+    return "'" + "".join(c if c.isprintable() else ascii(c)[1:-1] for c in name) + "'"
+
+
+def _without_keys(url: str) -> str:
+    return url.partition("://")[2].partition("?")[0].partition("#")[0].rpartition("@")[2]
+
+
 @dataclass(frozen=True, slots=True)
 class VideoInfo:
     """The video stream that is used: the first decodable one that is no attached picture."""

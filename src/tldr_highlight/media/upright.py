@@ -21,10 +21,13 @@ class Upright:
     """Turns a source's decoded pictures upright and brings them to `width` x `height` of `pixel_format`.
 
     The size is that of the upright picture. Where the target is YUV, full-range colours become limited
-    ones and RGB becomes bt709.
+    ones, RGB becomes bt709, and all get `matrix` (libav's number) where it is given.
     """
 
-    def __init__(self, video: VideoInfo, width: int, height: int, pixel_format: str) -> None:
+    def __init__(
+        self, video: VideoInfo, width: int, height: int, pixel_format: str, matrix: int | None = None
+    ) -> None:
+        self._matrix = matrix
         self._format = pixel_format
         self._lying = (height, width) if video.rotation in {90, 270} else (width, height)
         self._reformatter = VideoReformatter()
@@ -42,22 +45,24 @@ class Upright:
 
     def _flat(self, frame: VideoFrame) -> VideoFrame:
         """The right size and pixel format, not turned."""
-        full = is_full_range(frame)
-        if (frame.width, frame.height) == self._lying and frame.format.name == self._format and not full:
+        full, own = is_full_range(frame), matrix_of(frame)
+        matrix = (Colorspace.ITU709 if frame.format.is_rgb else own) if self._matrix is None else self._matrix
+        alike = frame.format.name == self._format and not full and matrix == own
+        if (frame.width, frame.height) == self._lying and alike:
             return frame
         flat = self._reformatter.reformat(
             frame,
             *self._lying,
             self._format,
-            src_colorspace=matrix_of(frame),
-            dst_colorspace=Colorspace.ITU709 if frame.format.is_rgb else matrix_of(frame),
+            src_colorspace=own,
+            dst_colorspace=matrix,
             interpolation="BICUBIC",
             src_color_range=ColorRange.JPEG if full else ColorRange.MPEG,
             dst_color_range=ColorRange.MPEG,  # of YUV; RGB is always full
         )
         if not flat.format.is_rgb:
             _copy_colours(frame, flat)
-            flat.color_range = ColorRange.MPEG
+            flat.colorspace, flat.color_range = matrix, ColorRange.MPEG
         return flat
 
 

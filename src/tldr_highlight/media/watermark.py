@@ -11,6 +11,7 @@ import io
 import math
 import struct
 import unicodedata
+import warnings
 from dataclasses import dataclass
 from fractions import Fraction
 from pathlib import Path
@@ -23,6 +24,7 @@ from numpy.typing import NDArray
 from PIL import Image, ImageDraw, ImageFont, ImageOps
 
 from tldr_highlight.errors import WatermarkError
+from tldr_highlight.media.probe import shown
 from tldr_highlight.media.types import Watermark
 from tldr_highlight.media.upright import matrix_of
 
@@ -134,23 +136,25 @@ def _loaded(path: Path | None) -> Image.Image:
     assert path
     try:
         if not path.is_file():  # a pipe would wait for ever
-            raise WatermarkError(f"no picture for the watermark at {path}")
+            raise WatermarkError(f"no picture for the watermark at {shown(path)}")
         with path.open("rb") as file:
             data = file.read(MOST_BYTES + 1)
         if len(data) > MOST_BYTES:
-            raise WatermarkError(f"watermark {path.name} is larger than {MOST_BYTES >> 20} MiB")
-        with Image.open(io.BytesIO(data), formats=FORMATS) as image:
+            raise WatermarkError(f"watermark {shown(path)} is larger than {MOST_BYTES >> 20} MiB")
+        # Pillow warns of damaged EXIF, of which one number is used here, and of bombs.
+        quiet = warnings.catch_warnings(action="ignore")
+        with quiet, Image.open(io.BytesIO(data), formats=FORMATS) as image:
             if image.width * image.height > MOST_PIXELS:
                 most = f"{MOST_PIXELS / 1e6:.0f} million"
-                raise WatermarkError(f"watermark {path.name} has more than {most} pixels")
+                raise WatermarkError(f"watermark {shown(path)} has more than {most} pixels")
             return _rgba(ImageOps.exif_transpose(image))
     except DAMAGED as error:
-        raise WatermarkError(f"watermark {path.name} is no PNG, JPEG or WebP that can be read") from error
+        raise WatermarkError(f"watermark {shown(path)} is no PNG, JPEG or WebP that can be read") from error
 
 
 DAMAGED = (
     OSError, ValueError, SyntaxError, EOFError, IndexError, KeyError, TypeError, struct.error,
-    Image.DecompressionBombError, Image.DecompressionBombWarning,
+    Image.DecompressionBombError,
 )  # fmt: skip
 """What Pillow throws at damaged pictures."""
 
