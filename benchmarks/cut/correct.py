@@ -163,9 +163,7 @@ def _lag(source: Path, start: float, clip: Path) -> int | None:
     wanted, _ = _sound(source, start - REACH, HEARD + 2 * REACH)
     size = 1 << (len(heard) + len(wanted)).bit_length()
     spectrum = np.fft.rfft(heard, size) * np.conj(np.fft.rfft(wanted, size))
-    match = np.fft.irfft(
-        spectrum / np.sqrt(np.maximum(np.abs(spectrum), 1e-9)), size
-    )  # sharper than as it is
+    match = np.fft.irfft(spectrum / np.sqrt(np.maximum(np.abs(spectrum), 1e-9)), size)  # sharpened
     match = np.roll(match, 2 * reach)[: 2 * reach + 1]
     place = int(np.argmax(match))
     return place - reach if match[place] > 8 * np.std(match) else None

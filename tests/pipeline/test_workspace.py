@@ -53,13 +53,13 @@ def test_a_finished_clip_is_known_by_range_recipe_and_content(tmp_path: Path, so
         spec.path.parent.mkdir()
         spec.path.write_bytes(b"clip")
         digest = "a3d23aab9e4f13e21fcfdb0cd9b1b1d8c1a5b7bd4a01ca9e2f5b1c6d2f3a4b5c"
-        result = ClipResult(spec, 1.0, 2.0, 25, "encode", 0.0, 4, digest)
+        result = ClipResult(spec, 1.0, 2.0, 25, "encode", "asked for", 0.0, 4, digest)
         work.remember(result, "crf 20")
         assert not work.finished(spec, "crf 20"), "the content is not what was remembered"
         import hashlib
 
         digest = hashlib.sha256(b"clip").hexdigest()
-        work.remember(ClipResult(spec, 1.0, 2.0, 25, "encode", 0.0, 4, digest), "crf 20")
+        work.remember(ClipResult(spec, 1.0, 2.0, 25, "encode", "asked for", 0.0, 4, digest), "crf 20")
         assert work.finished(spec, "crf 20")
         assert not work.finished(spec, "crf 30")
         assert not work.finished(ClipSpec(1.0, 2.5, spec.path), "crf 20")

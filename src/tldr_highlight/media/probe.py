@@ -1,8 +1,9 @@
 """What a file is, before anything of it is believed.
 
-`open_media` is the only door through which a media file enters: it lets libav use the containers on a
-list and the `file` protocol, so that no playlist, no concat script and no reference inside a file can
-make it open another one. `probe` looks at the headers, the first half minute of packets and one picture.
+`open_media` is the only door through which media enters: it lets libav use the containers on a list and,
+for files, the `file` protocol, so that no playlist, no concat script and no reference inside a file can
+make it open another one; sources on servers come through `remote.py`. `probe` looks at the headers, the
+first half minute of packets (of sources on servers the first megabyte) and one picture.
 """
 
 from __future__ import annotations
