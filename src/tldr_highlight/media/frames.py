@@ -463,5 +463,6 @@ def believable(frame: AudioFrame) -> bool:
     """
     if not frame.samples or not frame.sample_rate:
         return False
-    many = frame.format.is_planar and frame.layout.nb_channels > MOST_PLANES
-    return not (many and frame.layout.name.endswith("channels"))
+    layout = frame.layout
+    many = layout.nb_channels > MOST_PLANES and frame.format.is_planar
+    return not (many and layout.name.endswith("channels"))

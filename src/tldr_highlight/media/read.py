@@ -302,6 +302,7 @@ class _SoundReader:
 
     def __init__(self) -> None:
         self._frames: list[AudioFrame] = []
+        self._kind: tuple[int, str, int] | None = None  # of the frames
         self._start: float = -np.inf
         self._end: float = -np.inf
         self._joined: float = -np.inf  # where the last block ended
@@ -314,8 +315,10 @@ class _SoundReader:
             if not believable(frame):
                 continue
             at = max(self._end, 0.0) if frame.time is None else frame.time + shift
-            if self._frames and (abs(at - self._end) > SOUND_GAP or not _alike(frame, self._frames[0])):
+            kind = (frame.sample_rate, frame.format.name, frame.layout.nb_channels)
+            if self._frames and (abs(at - self._end) > SOUND_GAP or kind != self._kind):
                 blocks += self.finish()
+            self._kind = kind
             if not self._frames:
                 self._start = self._end = self._joined if abs(at - self._joined) <= SOUND_GAP else at
             self._frames.append(frame)
@@ -333,10 +336,6 @@ class _SoundReader:
         self._joined = self._end
         self._frames = []
         return [(follows, block)]
-
-
-def _alike(a: AudioFrame, b: AudioFrame) -> bool:
-    return (a.sample_rate, a.format.name, len(a.planes)) == (b.sample_rate, b.format.name, len(b.planes))
 
 
 _SAMPLES = {"u8": "u1", "s16": "i2", "s32": "i4", "s64": "i8", "flt": "f4", "dbl": "f8"}

@@ -33,7 +33,9 @@ class Timeline:
     def offset(self, stream: int, raw: float, duration: float = 0.0) -> float:
         """Seconds to add to the times of this packet of `stream`, whose decoding time is `raw`."""
         offset = self._offsets.get(stream, self._latest_offset)
-        last = self._last.get(stream, max(self._last.values(), default=0.0))
+        last = self._last.get(stream)
+        if last is None:
+            last = max(self._last.values(), default=0.0)
         placed = raw + offset
         if not -BACK <= placed - last <= FORWARD:
             wanted = last + duration - raw
