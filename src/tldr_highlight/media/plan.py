@@ -334,11 +334,13 @@ def _scan_tail(
     while True:
         packets = source.picture_packets(at)
         first = next(packets, None)
-        if first is None:
+        if first is None or first.at > at + slack(float(source.picture_tick)):  # no key picture is earlier
             raise NotCopyableError("its end cannot be read")
         idr = check_packet(first, sets)
         if _stamp(first)[0] <= border[0]:
-            behind = itertools.dropwhile(lambda p: _stamp(p) != border, itertools.chain([first], packets))
+            behind = itertools.dropwhile(
+                lambda p: _stamp(p)[0] != border[0], itertools.chain([first], packets)
+            )
             return _gathered(behind, limit, sets)
         if idr and _stamp(first)[0] < limit:
             return _gathered(itertools.chain([first], packets), limit, sets)
