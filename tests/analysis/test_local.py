@@ -8,7 +8,7 @@ from tests.analysis.test_signals import RATE, noise, segments, tone
 from tldr_highlight.analysis.base import STEP, Analysis
 from tldr_highlight.analysis.dimensions import preset
 from tldr_highlight.analysis.fusion import table
-from tldr_highlight.analysis.local import CONTEXT, KNOWN, analyse
+from tldr_highlight.analysis.local import CONTEXT, KNOWN, analyse, features, kinds
 from tldr_highlight.analysis.moments import choose
 from tldr_highlight.analysis.signals import Signals, measure
 
@@ -122,8 +122,36 @@ def test_a_calm_file_has_no_highlight(seed: int) -> None:
     assert choose(analyse(measure(segments(bed(300, seed)))), GENERAL, 300) == []
 
 
-def test_the_table_is_whole() -> None:
+def test_the_table_is_whole(match: tuple[Signals, list[float]]) -> None:
     intercept, rows = table()
     assert np.isfinite(intercept)
-    assert len({r.name for r in rows}) == len(rows) > 20
-    assert all(r.width > 0 for r in rows)
+    f = features(match[0])
+    known = f.values.keys() | kinds(f).keys()
+    assert {r.name for r in rows} <= known, "a row that nothing measures"
+    assert len({r.name for r in rows}) == len(rows) >= 12
+    assert all(r.width > 0 and np.isfinite(r.weight) and r.weight != 0 for r in rows)
+
+
+def dinned(samples: NDArray[np.float32], low: float, high: float) -> NDArray[np.float32]:
+    """Only what lies between two frequencies (Hz)."""
+    spectrum = np.fft.rfft(samples)
+    freqs = np.fft.rfftfreq(len(samples), 1 / RATE)
+    spectrum[(freqs < low) | (freqs > high)] = 0
+    return np.fft.irfft(spectrum, len(samples)).astype(np.float32)
+
+
+@pytest.mark.parametrize(("low", "high", "sign"), [(40, 500, -1), (700, 1900, 1)])
+def test_balance_tells_engines_from_people(low: float, high: float, sign: int) -> None:
+    samples = bed(60)
+    put(samples, 30, dinned(roar(20), low, high))
+    at = int(32 / STEP)
+    assert sign * features(measure(segments(samples)))["balance"][at] > 3
+
+
+def test_swing_tells_what_dies_down_from_what_stops() -> None:
+    cheer, machine = bed(60), bed(60)
+    put(cheer, 30, roar(20)[: int(5 * RATE)])
+    put(machine, 30, roar(20)[: int(5 * RATE)][::-1])
+    dies, stops = (features(measure(segments(x)))["swing"][int(32 / STEP)] for x in (cheer, machine))
+    assert dies < 0 < stops
+    assert stops - dies > 5
