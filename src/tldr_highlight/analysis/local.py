@@ -13,7 +13,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from tldr_highlight.analysis.base import STEP, Analysis, Curve, Event, Evidence, clock
-from tldr_highlight.analysis.fusion import fused
+from tldr_highlight.analysis.fusion import fused, standardised
 from tldr_highlight.analysis.moments import (
     REACTION_LEAD,
     SUPPRESSION,
@@ -73,8 +73,11 @@ def features(signals: Signals) -> Features:
     out["level"] = over_baseline(c["loudness"], 3.0, 120.0, 2.0)
     out["motion"] = contrast(np.log2(c["motion"] + 0.3), 2.0, 15.0, 3.0)
     out["motion_near"] = highest(out["motion"], 4.0, 1.5)
+    out["packets"] = contrast(c["packets"], 3.0, 15.0, 3.0)
     out["cut_burst"] = mean(c["cuts"], 6.0) - mean(c["cuts"], 120.0)
+    out["cut_near"] = highest(c["cuts"], 2.0, 2.0)
     out["flash"] = highest(c["flash"], 1.0, 1.0)
+    out["flash_rise"] = contrast(np.log2(c["flash"] + 0.5), 2.0, 15.0, 3.0)
     out["advert"] = _adverts(c["brightness"], c["detail"])
     return Features(out)
 
@@ -205,18 +208,32 @@ def _part(whole: Analysis, inside: tuple[float, float]) -> Analysis:
 
 
 def _worth(f: Features, parts: dict[str, Curve]) -> Curve:
-    """Logit of a moment around each step: by the fitted table where there is sound, by motion where not."""
+    """Logit of a moment around each step: by the fitted table where there is sound, by pictures where not."""
     heard = np.isfinite(rise(f))
-    quiet = (1 - SILENT_MOTION * np.nan_to_num(parts["motion"])) * (
-        1 - SILENT_CUTS * np.nan_to_num(parts["cuts"])
-    )
-    silent = _logit(1 - quiet)
-    worth = np.where(heard, fused(f.values | {"hand": parts["hand"], "gate": parts["gate"]}), silent)
+    worth = np.where(heard, fused(f.values | {"hand": parts["hand"], "gate": parts["gate"]}), _seen(f))
     return np.where(f["advert"] > 0, worth - ADVERT, worth)
 
 
-SILENT_MOTION, SILENT_CUTS = 0.75, 0.55
-"""Odds at most that motion alone, or a burst of cuts alone, shows a moment."""
+def _seen(f: Features) -> Curve:
+    """Logit from the picture alone: four things that speak for a moment, all worth the same."""
+    parts = [standardised(f[name], middle, width, SEEN_SMOOTHING) for name, middle, width in SEEN]
+    return SEEN_SLOPE * (np.mean(parts, axis=0) - SEEN_EVEN)
+
+
+SEEN = (
+    ("motion", 0.31, 0.45),
+    ("packets", -0.38, 0.59),
+    ("flash_rise", 0.07, 0.56),
+    ("cut_near", 0.0, 0.5),
+)
+"""Feature, middle and width over proposals of videos without sound. On kinds not seen, fitted weights had an
+average precision of .28, equal ones of .43: 105 events are too few to weigh them."""
+
+SEEN_SMOOTHING = 1.5
+"""Seconds: pictures need no syllables to pass."""
+
+SEEN_SLOPE, SEEN_EVEN = 1.42, 0.9
+"""Logits per width, and the mean of widths that is worth even odds: four in ten of those are moments."""
 
 ADVERT = 2.2
 """Logits taken off between black pictures: odds of one tenth."""
