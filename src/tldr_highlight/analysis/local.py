@@ -16,6 +16,7 @@ from tldr_highlight.analysis.base import STEP, Analysis, Curve, Event, Evidence,
 from tldr_highlight.analysis.fusion import fused, standardised
 from tldr_highlight.analysis.moments import (
     REACTION_LEAD,
+    REACTION_TAIL,
     SUPPRESSION,
     peaks,
     region,
@@ -288,6 +289,9 @@ def _dimensions(f: Features, part: dict[str, Curve]) -> dict[str, Curve]:
     }
 
 
+REGION_SHARE = 0.3
+"""Share of its height, in dB above both sides, down to which a region reaches."""
+
 FLOOR = -3.0
 """Logit below which nothing is an event, whatever the threshold: odds of one in twenty."""
 
@@ -306,7 +310,7 @@ def _events(
             break
         if any(a - room <= top <= b + room for a, b in taken):
             continue
-        a, b = region(excess, top, 0.4, 0.3 if silent else 1.2)
+        a, b = region(excess, top, REGION_SHARE, 0.3 if silent else 1.2)
         taken.append((a, b))
         part = slice(a, b + 1)
         best = a + int(np.argmax(np.nan_to_num(excess[part], nan=-np.inf)))
@@ -316,7 +320,7 @@ def _events(
             Event(
                 start=max(0.0, (first + a) * STEP - REACTION_LEAD),
                 peak=peak,
-                end=(first + b + 1) * STEP + 0.3,
+                end=(first + b + 1) * STEP + REACTION_TAIL,
                 worth=float(worth[top]),
                 confidence=_confidence(f, top),
                 dimensions=values,
