@@ -58,7 +58,8 @@ def features(signals: Signals) -> Features:
     out["excess"] = np.sort(np.array([_excess(c[b]) for b in BANDS]), axis=0)[1]
     out["attack"] = np.sort(np.array([_attack(c[b]) for b in BANDS]), axis=0)[1]
     out["swing"] = _swing(c["loudness"])
-    out["balance"] = out["mid_slow"] - out["low_slow"]  # people rise in the middle, engines and thumps below
+    # Engines and thumps rise below; how far applause and shouts rise above them says nothing.
+    out["balance"] = np.minimum(out["mid_slow"] - out["low_slow"], BALANCED)
     spread = rank(out["mid_slow"], -steps(90), steps(90) + 1, 0.84, 8)
     spread -= rank(out["mid_slow"], -steps(90), steps(90) + 1, 0.5, 8)
     out["mid_z"] = out["mid_slow"] / np.maximum(spread, 0.8)
@@ -68,6 +69,7 @@ def features(signals: Signals) -> Features:
         out[f"d_{name}"] = out[name] - rank(c[name], -steps(60), steps(60) + 1, 0.5, 8)
     out["hiss"] = mean(c["air"] - c["mid"], 3.0)
     out["d_hiss"] = out["hiss"] - rank(c["air"] - c["mid"], -steps(60), steps(60) + 1, 0.5, 8)
+    out["hissing"] = np.maximum(out["d_hiss"], 0.0)  # dull sounds are no better than usual ones
     out["centroid"] = np.log2(mean(c["centroid"], 3.0) + 1)
     out["pitch"] = over_baseline(c["pitch"], 2.0, 120.0, 0.12)
     out["pitch_fast"] = over_baseline(c["pitch"], 1.0, 120.0, 0.12)
@@ -81,6 +83,14 @@ def features(signals: Signals) -> Features:
     out["flash_rise"] = contrast(np.log2(c["flash"] + 0.5), 2.0, 15.0, 3.0)
     out["advert"] = _adverts(c["brightness"], c["detail"])
     return Features(out)
+
+
+BALANCED = 3.0
+"""dB by which the middle rises more than the low band, beyond which more of it says no more.
+
+Unbounded, `balance` and `hissing` let the table learn the spectrum of the crowds it was fitted on: on real
+recordings, which took no part in the fit, average precision was .76, and is .80 with bounds.
+"""
 
 
 def _excess(curve: Curve) -> Curve:
