@@ -158,9 +158,11 @@ def test_swing_tells_what_dies_down_from_what_stops() -> None:
     assert stops - dies > 5
 
 
-def filmed(seconds: float, events: tuple[float, ...], seed: int = 3) -> Signals:
-    """A picture without sound, four a second: restless all the time; three times as much, cuts and flashes at
-    `events`; bytes follow the motion.
+def filmed(
+    seconds: float, events: tuple[float, ...], seed: int = 3, *, stir: float = 3.0, show: bool = True
+) -> Signals:
+    """A picture without sound, four a second: restless all the time; at `events` `stir` times as much, with
+    cuts and flashes (`show`) or without; bytes follow the motion.
     """
     rng = np.random.default_rng(seed)
     times = np.arange(0, seconds, 0.25)
@@ -169,10 +171,10 @@ def filmed(seconds: float, events: tuple[float, ...], seed: int = 3) -> Signals:
     size = np.empty(len(times))
     for i, t in enumerate(times):
         near = [t - e for e in events if 0 <= t - e < 4]
-        if near and near[0] in (1.5, 3.0):
+        if show and near and near[0] in (1.5, 3.0):
             still = rng.integers(40, 200, (90, 160)).astype(np.float64)
-        noise_level = 3.0 * np.exp(0.15 * rng.standard_normal()) * (3 if near else 1)
-        light = 25 if near and near[0] in (0.5, 2.0) else 0
+        noise_level = 3.0 * np.exp(0.15 * rng.standard_normal()) * (stir if near else 1)
+        light = 25 if show and near and near[0] in (0.5, 2.0) else 0
         gray[i] = np.clip(still + noise_level * rng.standard_normal(still.shape) + light, 0, 255)
         size[i] = 3000 * noise_level
     none = np.empty(0)
@@ -184,3 +186,4 @@ def test_without_sound_the_picture_is_judged_and_calm_pictures_are_left() -> Non
     assert [round(m.peak / 10) * 10 for m in found] == [60, 120]
     for seed in range(3):
         assert choose(analyse(filmed(180, (), seed)), GENERAL, 180) == []
+        assert choose(analyse(filmed(180, (60.0, 120.0), seed, stir=1.6, show=False)), GENERAL, 180) == []
