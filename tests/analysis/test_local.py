@@ -8,9 +8,10 @@ from tests.analysis.test_signals import RATE, noise, segments, tone
 from tldr_highlight.analysis.base import STEP, Analysis
 from tldr_highlight.analysis.dimensions import preset
 from tldr_highlight.analysis.fusion import table
-from tldr_highlight.analysis.local import CONTEXT, KNOWN, analyse
+from tldr_highlight.analysis.local import CONTEXT, KNOWN, analyse, features, kinds
 from tldr_highlight.analysis.moments import choose
 from tldr_highlight.analysis.signals import Signals, measure
+from tldr_highlight.media.types import Pictures, Segment
 
 GENERAL = preset("general")
 
@@ -122,8 +123,67 @@ def test_a_calm_file_has_no_highlight(seed: int) -> None:
     assert choose(analyse(measure(segments(bed(300, seed)))), GENERAL, 300) == []
 
 
-def test_the_table_is_whole() -> None:
+def test_the_table_is_whole(match: tuple[Signals, list[float]]) -> None:
     intercept, rows = table()
     assert np.isfinite(intercept)
-    assert len({r.name for r in rows}) == len(rows) > 20
-    assert all(r.width > 0 for r in rows)
+    f = features(match[0])
+    known = f.values.keys() | kinds(f).keys()
+    assert {r.name for r in rows} <= known, "a row that nothing measures"
+    assert len({r.name for r in rows}) == len(rows) >= 12
+    assert all(r.width > 0 and np.isfinite(r.weight) and r.weight != 0 for r in rows)
+
+
+def dinned(samples: NDArray[np.float32], low: float, high: float) -> NDArray[np.float32]:
+    """Only what lies between two frequencies (Hz)."""
+    spectrum = np.fft.rfft(samples)
+    freqs = np.fft.rfftfreq(len(samples), 1 / RATE)
+    spectrum[(freqs < low) | (freqs > high)] = 0
+    return np.fft.irfft(spectrum, len(samples)).astype(np.float32)
+
+
+@pytest.mark.parametrize(("low", "high", "sign"), [(40, 500, -1), (700, 1900, 1)])
+def test_balance_tells_engines_from_people(low: float, high: float, sign: int) -> None:
+    samples = bed(60)
+    put(samples, 30, dinned(roar(20), low, high))
+    at = int(32 / STEP)
+    assert sign * features(measure(segments(samples)))["balance"][at] > 2.5
+
+
+def test_swing_tells_what_dies_down_from_what_stops() -> None:
+    cheer, machine = bed(60), bed(60)
+    put(cheer, 30, roar(20)[: int(5 * RATE)])
+    put(machine, 30, roar(20)[: int(5 * RATE)][::-1])
+    dies, stops = (features(measure(segments(x)))["swing"][int(32 / STEP)] for x in (cheer, machine))
+    assert dies < 0 < stops
+    assert stops - dies > 5
+
+
+def filmed(
+    seconds: float, events: tuple[float, ...], seed: int = 3, *, stir: float = 3.0, show: bool = True
+) -> Signals:
+    """A picture without sound, four a second: restless all the time; at `events` `stir` times as much, with
+    cuts and flashes (`show`) or without; bytes follow the motion.
+    """
+    rng = np.random.default_rng(seed)
+    times = np.arange(0, seconds, 0.25)
+    still = rng.integers(40, 200, (90, 160)).astype(np.float64)
+    gray = np.empty((len(times), 90, 160), np.uint8)
+    size = np.empty(len(times))
+    for i, t in enumerate(times):
+        near = [t - e for e in events if 0 <= t - e < 4]
+        if show and near and near[0] in (1.5, 3.0):
+            still = rng.integers(40, 200, (90, 160)).astype(np.float64)
+        noise_level = 3.0 * np.exp(0.15 * rng.standard_normal()) * (stir if near else 1)
+        light = 25 if show and near and near[0] in (0.5, 2.0) else 0
+        gray[i] = np.clip(still + noise_level * rng.standard_normal(still.shape) + light, 0, 255)
+        size[i] = 3000 * noise_level
+    none = np.empty(0)
+    return measure([Segment(0, 0.0, seconds, (), Pictures(times, gray), times, size, none)])
+
+
+def test_without_sound_the_picture_is_judged_and_calm_pictures_are_left() -> None:
+    found = choose(analyse(filmed(180, (60.0, 120.0))), GENERAL, 180)
+    assert [round(m.peak / 10) * 10 for m in found] == [60, 120]
+    for seed in range(3):
+        assert choose(analyse(filmed(180, (), seed)), GENERAL, 180) == []
+        assert choose(analyse(filmed(180, (60.0, 120.0), seed, stir=1.6, show=False)), GENERAL, 180) == []

@@ -46,9 +46,9 @@ def table() -> tuple[float, tuple[Row, ...]]:
     return rows[0].weight, tuple(rows[1:])
 
 
-def standardised(curve: Curve, middle: float, width: float) -> Curve:
+def standardised(curve: Curve, middle: float, width: float, smoothing: float = SMOOTHING) -> Curve:
     """Smoothed, in widths from the middle, clipped; what is unknown says nothing: 0."""
-    return np.nan_to_num(np.clip((mean(curve, SMOOTHING, least=0.2) - middle) / width, -CLIP, CLIP))
+    return np.nan_to_num(np.clip((mean(curve, smoothing, least=0.2) - middle) / width, -CLIP, CLIP))
 
 
 def fused(features: Mapping[str, Curve]) -> Curve:

@@ -13,9 +13,10 @@ from dataclasses import dataclass
 import numpy as np
 
 from tldr_highlight.analysis.base import STEP, Analysis, Curve, Event, Evidence, clock
-from tldr_highlight.analysis.fusion import fused
+from tldr_highlight.analysis.fusion import fused, standardised
 from tldr_highlight.analysis.moments import (
     REACTION_LEAD,
+    REACTION_TAIL,
     SUPPRESSION,
     peaks,
     region,
@@ -26,7 +27,6 @@ from tldr_highlight.analysis.rolling import (
     mean,
     over_baseline,
     rank,
-    share_above,
     sigmoid,
     steps,
 )
@@ -46,7 +46,7 @@ class Features:
 
 
 def features(signals: Signals) -> Features:
-    """Everything that needs surroundings, computed once."""
+    """Everything that needs surroundings, computed once; what each is there for is in `docs/detection.md`."""
     c = signals.curves
     out: dict[str, Curve] = {}
     slow = np.array([contrast(c[b], 3.0, 18.0, 6.0) for b in BANDS])
@@ -57,47 +57,40 @@ def features(signals: Signals) -> Features:
     out["fast"] = np.sort(fast, axis=0)[1]
     out["excess"] = np.sort(np.array([_excess(c[b]) for b in BANDS]), axis=0)[1]
     out["attack"] = np.sort(np.array([_attack(c[b]) for b in BANDS]), axis=0)[1]
-    out["spread"] = slow.max(axis=0) - out["slow"]
-    wide = np.array([contrast(c[b], 6.0, 24.0, 9.0) for b in BANDS])
-    out["wide"] = np.sort(wide, axis=0)[1]
-    out["floor_slow"] = contrast(c["floor"], 3.0, 18.0, 6.0)
-    out["floor_fast"] = contrast(c["floor"], 1.5, 12.0, 3.0)
-    high = [mean(c[b], 3.0) - rank(c[b], -steps(60), steps(60) + 1, 0.9, 8) for b in BANDS]
-    out["record"] = np.sort(np.array(high), axis=0)[1]  # above the loudest tenth of two minutes
-    for name in ("slow", "fast"):
-        spread = rank(out[name], -steps(90), steps(90) + 1, 0.84, 8) - rank(
-            out[name], -steps(90), steps(90) + 1, 0.5, 8
-        )
-        out[f"{name}_z"] = out[name] / np.maximum(spread, 0.8)
-    out["air_slow"] = contrast(c["air"], 3.0, 18.0, 6.0)
-    out["loudness_slow"] = contrast(c["loudness"], 3.0, 18.0, 6.0)
-    out["peak_fast"] = contrast(c["peak"], 1.5, 12.0, 3.0)
-    for name in ("tonality", "stability", "flatness", "fill", "wobble", "voiced", "glide", "syllables", "ha",
-                 "flux", "clipped"):  # fmt: skip
+    out["swing"] = _swing(c["loudness"])
+    # Engines and thumps rise below; how far applause and shouts rise above them says nothing.
+    out["balance"] = np.minimum(out["mid_slow"] - out["low_slow"], BALANCED)
+    spread = rank(out["mid_slow"], -steps(90), steps(90) + 1, 0.84, 8)
+    spread -= rank(out["mid_slow"], -steps(90), steps(90) + 1, 0.5, 8)
+    out["mid_z"] = out["mid_slow"] / np.maximum(spread, 0.8)
+    for name in ("tonality", "stability", "flatness", "fill", "wobble", "voiced", "glide", "ha", "clipped"):
         out[name] = mean(c[name], 3.0)
-    for name in ("tonality", "stability", "flatness", "voiced", "wobble", "ha", "flux"):
+    for name in ("tonality", "flatness", "voiced", "wobble", "ha"):
         out[f"d_{name}"] = out[name] - rank(c[name], -steps(60), steps(60) + 1, 0.5, 8)
     out["hiss"] = mean(c["air"] - c["mid"], 3.0)
     out["d_hiss"] = out["hiss"] - rank(c["air"] - c["mid"], -steps(60), steps(60) + 1, 0.5, 8)
-    out["body"] = mean(c["floor"] - c["peak"], 3.0)
+    out["hissing"] = np.maximum(out["d_hiss"], 0.0)  # dull sounds are no better than usual ones
+    out["centroid"] = np.log2(mean(c["centroid"], 3.0) + 1)
     out["pitch"] = over_baseline(c["pitch"], 2.0, 120.0, 0.12)
-    out["effort"] = over_baseline(c["effort"], 2.0, 90.0, 2.0)
     out["pitch_fast"] = over_baseline(c["pitch"], 1.0, 120.0, 0.12)
-    out["shout"] = mean(c["pitch"], 1.5) - rank(c["pitch"], -steps(60), steps(60) + 1, 0.9, 8)
-    # traffic passes every half minute, a goal does not
-    out["common"] = share_above(np.fmax(out["slow"], 0.8 * out["fast"]), 120.0, 0.75)
     out["level"] = over_baseline(c["loudness"], 3.0, 120.0, 2.0)
-    log_motion = np.log2(c["motion"] + 0.3)
-    out["motion"] = contrast(log_motion, 2.0, 15.0, 3.0)
-    out["motion_level"] = over_baseline(log_motion, 3.0, 120.0, 0.4)
-    out["packets"] = contrast(c["packets"], 3.0, 15.0, 3.0)
+    out["motion"] = contrast(np.log2(c["motion"] + 0.3), 2.0, 15.0, 3.0)
     out["motion_near"] = highest(out["motion"], 4.0, 1.5)
-    near = mean(c["cuts"], 6.0)
-    out["cut_burst"] = near - mean(c["cuts"], 120.0)
+    out["packets"] = contrast(c["packets"], 3.0, 15.0, 3.0)
+    out["cut_burst"] = mean(c["cuts"], 6.0) - mean(c["cuts"], 120.0)
     out["cut_near"] = highest(c["cuts"], 2.0, 2.0)
     out["flash"] = highest(c["flash"], 1.0, 1.0)
+    out["flash_rise"] = contrast(np.log2(c["flash"] + 0.5), 2.0, 15.0, 3.0)
     out["advert"] = _adverts(c["brightness"], c["detail"])
     return Features(out)
+
+
+BALANCED = 3.0
+"""dB by which the middle rises more than the low band, beyond which more of it says no more.
+
+Unbounded, `balance` and `hissing` let the table learn the spectrum of the crowds it was fitted on: on real
+recordings, which took no part in the fit, average precision was .76, and is .80 with bounds.
+"""
 
 
 def _excess(curve: Curve) -> Curve:
@@ -111,6 +104,15 @@ def _attack(curve: Curve) -> Curve:
     risen = np.full_like(second, np.nan)
     risen[3:] = second[3:] - second[:-3]
     return highest(risen, 4.0, 1.0)
+
+
+def _swing(loudness: Curve) -> Curve:
+    """dB: how much more steeply loudness falls within 4 s after a step than it rose within 3 s before.
+
+    People start at once and die down; machines, music and knobs stop at once.
+    """
+    rising = np.diff(loudness, prepend=loudness[:1])
+    return highest(-rising, 1.0, 4.0) - highest(rising, 3.0, 1.0)
 
 
 def _adverts(brightness: Curve, detail: Curve) -> Curve:
@@ -217,18 +219,32 @@ def _part(whole: Analysis, inside: tuple[float, float]) -> Analysis:
 
 
 def _worth(f: Features, parts: dict[str, Curve]) -> Curve:
-    """Logit of a moment around each step: by the fitted table where there is sound, by motion where not."""
+    """Logit of a moment around each step: by the fitted table where there is sound, by pictures where not."""
     heard = np.isfinite(rise(f))
-    quiet = (1 - SILENT_MOTION * np.nan_to_num(parts["motion"])) * (
-        1 - SILENT_CUTS * np.nan_to_num(parts["cuts"])
-    )
-    silent = _logit(1 - quiet)
-    worth = np.where(heard, fused(f.values | {"hand": parts["hand"]}), silent)
+    worth = np.where(heard, fused(f.values | {"hand": parts["hand"], "gate": parts["gate"]}), _seen(f))
     return np.where(f["advert"] > 0, worth - ADVERT, worth)
 
 
-SILENT_MOTION, SILENT_CUTS = 0.75, 0.55
-"""Odds at most that motion alone, or a burst of cuts alone, shows a moment."""
+def _seen(f: Features) -> Curve:
+    """Logit from the picture alone: four things that speak for a moment, all worth the same."""
+    parts = [standardised(f[name], middle, width, SEEN_SMOOTHING) for name, middle, width in SEEN]
+    return SEEN_SLOPE * (np.mean(parts, axis=0) - SEEN_EVEN)
+
+
+SEEN = (
+    ("motion", 0.31, 0.45),
+    ("packets", -0.38, 0.59),
+    ("flash_rise", 0.07, 0.56),
+    ("cut_near", 0.0, 0.5),
+)
+"""Feature, middle and width over proposals of videos without sound. On kinds not seen, fitted weights had an
+average precision of .28, equal ones of .43: 105 events are too few to weigh them."""
+
+SEEN_SMOOTHING = 1.5
+"""Seconds: pictures need no syllables to pass."""
+
+SEEN_SLOPE, SEEN_EVEN = 1.42, 0.9
+"""Logits per width, and the mean of widths that is worth even odds: four in ten of those are moments."""
 
 ADVERT = 2.2
 """Logits taken off between black pictures: odds of one tenth."""
@@ -283,6 +299,9 @@ def _dimensions(f: Features, part: dict[str, Curve]) -> dict[str, Curve]:
     }
 
 
+REGION_SHARE = 0.3
+"""Share of its height, in dB above both sides, down to which a region reaches."""
+
 FLOOR = -3.0
 """Logit below which nothing is an event, whatever the threshold: odds of one in twenty."""
 
@@ -301,7 +320,7 @@ def _events(
             break
         if any(a - room <= top <= b + room for a, b in taken):
             continue
-        a, b = region(excess, top, 0.4, 0.3 if silent else 1.2)
+        a, b = region(excess, top, REGION_SHARE, 0.3 if silent else 1.2)
         taken.append((a, b))
         part = slice(a, b + 1)
         best = a + int(np.argmax(np.nan_to_num(excess[part], nan=-np.inf)))
@@ -311,7 +330,7 @@ def _events(
             Event(
                 start=max(0.0, (first + a) * STEP - REACTION_LEAD),
                 peak=peak,
-                end=(first + b + 1) * STEP + 0.3,
+                end=(first + b + 1) * STEP + REACTION_TAIL,
                 worth=float(worth[top]),
                 confidence=_confidence(f, top),
                 dimensions=values,

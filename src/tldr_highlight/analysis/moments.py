@@ -18,8 +18,9 @@ LEAST_PROMINENCE = 0.6
 SUPPRESSION = 5.0
 """Seconds beyond a region in which weaker peaks belong to it."""
 
-REACTION_LEAD = 1.0
-"""Seconds before a region at which the moment starts: reactions come 0-2 s late."""
+REACTION_LEAD, REACTION_TAIL = 0.8, 0.8
+"""Seconds before a region at which the moment starts, for reactions come 0-2 s late, and after it at which it
+ends, for they die down below what can be measured."""
 
 LONGEST_MOMENT = 45.0
 
@@ -43,7 +44,7 @@ def _prominence(curve: Curve, top: int) -> float:
     return float(height - max(saddles, default=-np.inf))
 
 
-def region(excess: Curve, peak: int, share: float, least: float, bridge: float = 1.5) -> tuple[int, int]:
+def region(excess: Curve, peak: int, share: float, least: float, bridge: float = 2.5) -> tuple[int, int]:
     """`[first, last]` steps around `peak` in which `excess` stays above `share` of its height there.
 
     Dips of up to `bridge` seconds are stepped over.

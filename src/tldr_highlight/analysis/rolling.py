@@ -57,18 +57,6 @@ def mean(curve: Curve, seconds: float, least: float = 0.5) -> Curve:
     return _in_blocks(windows(curve, -half, width - half), one)
 
 
-def share_above(curve: Curve, seconds: float, part: float) -> Curve:
-    """Share of the steps up to `seconds` away that reach `part` of a step's own value; NaN: none known."""
-    reach = steps(seconds)
-
-    def one(view: Curve) -> Curve:
-        known = np.isfinite(view).sum(axis=1)
-        own = view[:, reach, None]  # NaN compares as false, and so counts as not reached
-        return np.where(known > 0, (view >= part * own).sum(axis=1) / np.maximum(known, 1), np.nan)
-
-    return _in_blocks(windows(curve, -reach, reach + 1), one)
-
-
 def _in_blocks(view: Curve, function: Callable[[Curve], Curve]) -> Curve:
     """`function` of rows of windows, applied to some of them at a time."""
     parts = [function(view[at : at + BLOCK]) for at in range(0, len(view), BLOCK)]
