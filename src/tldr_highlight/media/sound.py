@@ -16,10 +16,11 @@ from fractions import Fraction
 import numpy as np
 from av.audio.stream import AudioStream
 from av.container import OutputContainer
+from av.error import FFmpegError
 from av.packet import Packet
 
 from tldr_highlight.media.encode import SoundTrack
-from tldr_highlight.media.frames import Placed, Source
+from tldr_highlight.media.frames import Placed, Source, believable
 from tldr_highlight.media.loudness import gain_for
 from tldr_highlight.media.plan import HELD, NotCopyableError
 from tldr_highlight.media.probe import AnyPacket
@@ -87,7 +88,7 @@ class _Block:
     """One packet of AAC, bare, and the sample of media time at which it begins."""
 
     place: int
-    payload: AnyPacket | bytes
+    packet: AnyPacket
 
 
 class CopiedSound:
@@ -120,7 +121,7 @@ class CopiedSound:
         first = next(self._blocks, None)
         if first is None or first.place > self._start:
             raise SoundNotCopyableError("the sound begins later than the pictures")
-        config = self._source.audio.codec_context.extradata or _config(memoryview(first.payload))
+        config = self._source.audio.codec_context.extradata or _config(memoryview(first.packet))
         stream = self._container.add_stream_from_template(self._source.audio)
         stream.codec_context.extradata = config
         stream.time_base = Fraction(1, self.rate)
@@ -154,7 +155,8 @@ class CopiedSound:
         return np.concatenate(list(samples.until(place + count)), axis=1)
 
     def _copy(self, block: _Block) -> None:
-        bare = bytes(block.payload) if self._source.audio.codec_context.extradata else _bare(block.payload)
+        self._listen(block)
+        bare = bytes(block.packet) if self._source.audio.codec_context.extradata else _bare(block.packet)
         packet = Packet(bare)
         assert self._stream
         packet.stream = self._stream
@@ -165,6 +167,15 @@ class CopiedSound:
         self.sums.append(zlib.crc32(bare))
         self._written = packet.pts + packet.duration
         self._container.mux(packet)
+
+    def _listen(self, block: _Block) -> None:
+        """Decode a packet, which costs 25 us: what cannot be decoded must not be handed on."""
+        try:
+            frames = self._source.audio.codec_context.decode(block.packet)
+        except FFmpegError as error:
+            raise SoundNotCopyableError("the sound is damaged") from error
+        if not all(believable(frame) for frame in frames):
+            raise SoundNotCopyableError("the sound is damaged")
 
 
 def _check_codec(audio: AudioStream, rate: int) -> None:
@@ -212,9 +223,9 @@ def _config(adts: memoryview) -> bytes:
     return (kind << 11 | rate << 7 | channels << 3).to_bytes(2, "big")
 
 
-def _bare(payload: AnyPacket | bytes) -> bytes:
+def _bare(packet: AnyPacket) -> bytes:
     """A packet without its ADTS header."""
-    adts = memoryview(payload)
+    adts = memoryview(packet)
     _check_adts(adts)
     return bytes(adts[7 if adts[1] & 1 else 9 :])
 
