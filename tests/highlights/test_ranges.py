@@ -239,6 +239,7 @@ def test_titles_and_names_of_json() -> None:
         ("[[1, Infinity]]", RangeError, "entry 1: Infinity is no time"),
         ("[[1, 1e400]]", RangeError, "entry 1: Infinity is no time"),
         (f"[[1, {10**400}]]", RangeError, "entry 1: 1000000000"),
+        ("[[1, 1e308]]", RangeError, "entry 1: 1e+308 is no time"),
         ("[[1, true]]", RangeError, "entry 1: true is no time"),
         ("[[1, null]]", RangeError, "entry 1: null is no time"),
         ('[["1", "soon"]]', RangeError, "entry 1: 'soon' is no time"),

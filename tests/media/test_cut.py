@@ -22,7 +22,7 @@ from tldr_highlight.errors import CutError, DiskFullError, OutputError, RangeErr
 from tldr_highlight.media.cut import cut
 from tldr_highlight.media.frames import Source
 from tldr_highlight.media.probe import probe
-from tldr_highlight.media.types import ClipResult, ClipSpec, CutOptions, MediaInfo
+from tldr_highlight.media.types import ClipResult, ClipSpec, CutMode, CutOptions, MediaInfo
 
 OPEN_GOP = (("x264-params", "open-gop=1:keyint=20:min-keyint=20:scenecut=0:bframes=3:b-adapt=0"),)
 REFRESH = (("x264-params", "intra-refresh=1:keyint=30"),)
@@ -465,6 +465,18 @@ def test_bad_ranges_spoil_nothing(media: Maker, tmp_path: Path) -> None:
             assert outcome.index == index
             assert f"{wanted[0]:.10g}-{wanted[1]:.10g}" in str(outcome)
     assert sorted(p.name for p in tmp_path.iterdir()) == ["clip-0.mp4", "clip-8.mp4"]
+
+
+@pytest.mark.parametrize("mode", ["auto", "instant", "encode"])
+@pytest.mark.parametrize("end", [1e18, 1e39])
+def test_an_end_that_no_clock_reaches_is_the_sources(
+    end: float, mode: CutMode, media: Maker, tmp_path: Path
+) -> None:
+    made = media("mp4")
+    options = CutOptions(mode=mode)
+    asked = clip_of(made, tmp_path, 1.0, end, options=options)
+    told = clip_of(made, tmp_path, 1.0, made.info.duration, options=options)
+    assert (asked.method, asked.frames, asked.actual_end) == (told.method, told.frames, told.actual_end)
 
 
 def test_bad_range_of_sound_alone(media: Maker, tmp_path: Path) -> None:

@@ -15,7 +15,7 @@ import pytest
 
 from tests.media.conftest import Made, Maker
 from tests.media_maker import Content, gray_of, lag, number_of, read, sound
-from tldr_highlight.errors import CutError, RangeError, TldrError
+from tldr_highlight.errors import CutError, NotFoundError, RangeError, TldrError
 from tldr_highlight.media import join as module
 from tldr_highlight.media.cut import cut
 from tldr_highlight.media.join import join
@@ -414,6 +414,12 @@ def test_no_clip_at_all(tmp_path: Path) -> None:
     with pytest.raises(TldrError):
         join([tmp_path / "clip.mp4", tmp_path / "none.mp4"], tmp_path / "reel.mp4")
     assert [p.name for p in tmp_path.iterdir()] == ["clip.mp4"]
+
+
+def test_a_clip_that_is_not_there(tmp_path: Path) -> None:
+    (tmp_path / "reel.mp4").write_bytes(b"an old one")
+    with pytest.raises(NotFoundError):
+        join([tmp_path / "clip.mp4"], tmp_path / "reel.mp4")
 
 
 def test_not_onto_a_clip(media: Maker, tmp_path: Path) -> None:

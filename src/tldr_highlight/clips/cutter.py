@@ -18,7 +18,7 @@ from tldr_highlight.clips.names import POSTER, Template, is_same, paths, safe
 from tldr_highlight.clips.origins import label, stem_of
 from tldr_highlight.core.egress import Policy
 from tldr_highlight.core.files import output_errors
-from tldr_highlight.errors import CutError, OutputError, TldrError, UsageError
+from tldr_highlight.errors import CutError, TldrError, UsageError
 from tldr_highlight.highlights.ranges import NamedRange, RangeList
 from tldr_highlight.media.job import cut_apart, inspect, join_apart, plan_apart
 from tldr_highlight.media.sandbox import ProcessLimits
@@ -110,7 +110,14 @@ def _cut(
     quick: set[Path],
     progress: Progress,
 ) -> list[ClipSpec]:
-    """Make the exact clips, list them, and give them; those that were made are no longer `quick` ones."""
+    """Make the exact clips, list them, and give them; those that were made are no longer `quick` ones.
+
+    What ends all work, a full disk or a server that fails again and again, is listed for each clip it kept
+    from being made.
+
+    Raises:
+        TldrError: it did so before any clip was made.
+    """
     left = list(enumerate(specs))
     made: list[ClipSpec] = []
     try:
@@ -123,7 +130,7 @@ def _cut(
                 document["clips"].append(_clip(outcome))
             else:
                 document["errors"].append(_failure(index, spec, outcome))
-    except OutputError as error:
+    except TldrError as error:
         if not document["clips"]:
             raise
         document["errors"] += [_failure(index, spec, error) for index, spec in left]

@@ -216,6 +216,10 @@ def _entry(entry: object, where: str) -> NamedRange:
     raise RangeError(f"{where}: there is no start and end in {one_line(json.dumps(entry), 60)}")
 
 
+LARGEST = 1e40
+"""Seconds; clocks, of 40 letters at most, say no more. Near the largest float milliseconds overflow."""
+
+
 def _time(value: object, where: str) -> float:
     """Seconds of a number or a clock."""
     if isinstance(value, str):
@@ -225,7 +229,7 @@ def _time(value: object, where: str) -> float:
             seconds = float(value)
         except OverflowError:
             seconds = math.inf
-        if math.isfinite(seconds):
+        if abs(seconds) < LARGEST:
             return seconds
     raise RangeError(f"{where}: {one_line(json.dumps(value), 40)} is no time; write seconds, such as 751.5")
 

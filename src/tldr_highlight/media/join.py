@@ -83,9 +83,10 @@ def join(
         raise RangeError("a reel needs at least one clip")
     if not 0 <= crossfade < math.inf:
         raise RangeError(f"{crossfade:g} s is no length of a cross-fade: give 0 or more")
+    looks = [_look(clip) for clip in clips]
     if path.exists() and any(path.samefile(clip) for clip in clips):
         raise CutError(f"{shown(path)} is one of the clips: choose another name")
-    parts = _parts([_look(clip) for clip in clips], crossfade)
+    parts = _parts(looks, crossfade)
     total = float(parts[-1].end)
     spec = ClipSpec(0.0, total, path)
 

@@ -173,6 +173,7 @@ def copyable(source: Source, start: float, end: float, options: CutOptions) -> C
         NotCopyableError: everything has to be encoded, with the reason.
         RangeError: the range holds no picture.
     """
+    end = min(end, LATEST)
     _check_options(source, options)
     sets = _parameter_sets(source)
     head, border, held = _scan_head(source, start, end, sets)
@@ -201,6 +202,7 @@ def instantly(source: Source, start: float, end: float, options: CutOptions) -> 
         NotCopyableError: everything has to be encoded, with the reason.
         RangeError: the range holds no picture.
     """
+    end = min(end, LATEST)
     _check_options(source, options)
     sets = _parameter_sets(source)
     limit = _limit(source, end)

@@ -20,7 +20,7 @@ FloatArray: TypeAlias = NDArray[np.float32]
 
 @dataclass(frozen=True, slots=True)
 class Remote:
-    """Media at an HTTP(S) address: a file, or the playlist of an HLS or DASH recording."""
+    """Media at an HTTP(S) address: a file, or the playlist of an HLS recording."""
 
     url: str = field(repr=False)  # addresses and headers may carry keys: no log and no traceback shows them
     headers: Mapping[str, str] = field(default_factory=dict[str, str], repr=False, hash=False)
