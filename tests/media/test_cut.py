@@ -18,7 +18,7 @@ import pytest
 from tests.media.conftest import Made, Maker
 from tests.media_maker import Recipe, damage, gray_of, join_bytes, lag, make, number_of, read, sound
 from tests.peers import need
-from tldr_highlight.errors import CutError, DiskFullError, OutputError, RangeError
+from tldr_highlight.errors import CutError, CutSourceError, DiskFullError, OutputError, RangeError
 from tldr_highlight.media.cut import cut
 from tldr_highlight.media.frames import Source
 from tldr_highlight.media.probe import probe
@@ -618,6 +618,39 @@ def test_any_info_will_do(media: Maker, tmp_path: Path) -> None:
     info = MediaInfo(**{f: getattr(made.info, f) for f in MediaInfo.__slots__} | {"duration": 0.1})
     made.assert_exact(next(iter(cut(info, [ClipSpec(1.0, 2.0, tmp_path / "a.mp4")]))), 1.0, 2.0)
     assert os.listdir(tmp_path) == ["a.mp4"]
+
+
+def test_a_file_that_is_written_to_while_it_is_read(media: Maker, tmp_path: Path) -> None:
+    path = tmp_path / "growing.mp4"
+    path.write_bytes(media("mp4").path.read_bytes())
+    for mode in ("auto", "encode"):
+        touched: list[float] = []
+
+        def touch(index: int, share: float, touched: list[float] = touched) -> None:
+            if not touched:
+                with path.open("r+b") as file:
+                    file.seek(-1, os.SEEK_END)
+                    file.write(b"x")
+                touched.append(share)
+
+        spec = ClipSpec(0.5, 2.0, tmp_path / "clip.mp4")
+        (lost,) = cut(probe(path), [spec], options=CutOptions(mode=mode), on_progress=touch)
+        assert isinstance(lost, CutSourceError)
+        assert "source_changed" in str(lost)
+        assert not spec.path.exists()
+
+
+def test_a_clip_says_how_many_pictures_are_damaged(media: Maker, tmp_path: Path) -> None:
+    made = media("mp4", seconds=8.0)
+    info = overwritten(made, tmp_path / "some.mp4", "video", slice(80, 90))
+    clip = next(iter(cut(info, [ClipSpec(2.0, 6.0, tmp_path / "clip.mp4")])))
+    if isinstance(clip, ClipResult) and clip.method == "encode" and clip.frames < 100:
+        assert f"{100 - clip.frames} damaged pictures are left out" in clip.reason
+    info = overwritten(made, tmp_path / "most.mp4", "video", slice(40, 160))
+    lost = next(iter(cut(info, [ClipSpec(2.0, 6.0, tmp_path / "clip2.mp4")])))
+    assert isinstance(lost, CutError)
+    assert "damaged" in str(lost) or "no picture" in str(lost)
+    assert not (tmp_path / "clip2.mp4").exists()
 
 
 # --- instantly -----------------------------------------------------------------------------------------

@@ -139,6 +139,8 @@ def cut(
 
     if instant and (encode or watermark):
         raise UsageError(f"--instant makes copies first: --{'encode' if encode else 'watermark'} cannot hold")
+    if crossfade and not reel:
+        raise UsageError("--crossfade blends the clips of a reel: add --reel FILE")
     origin, sound = _origins(source, audio, header or [], audio_header or [])
     order = Order(
         source=origin,

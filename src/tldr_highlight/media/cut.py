@@ -10,7 +10,7 @@ from __future__ import annotations
 import gc
 import hashlib
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from fractions import Fraction
 from functools import partial
 from pathlib import Path
@@ -19,15 +19,18 @@ from av.error import FFmpegError
 from av.video.frame import VideoFrame
 
 from tldr_highlight.core.files import replacing
-from tldr_highlight.errors import CutError, CutSourceError, RangeError, SourceError
+from tldr_highlight.errors import CutError, RangeError, SourceError
 from tldr_highlight.media.encode import Writer
-from tldr_highlight.media.frames import Picture, Source
+from tldr_highlight.media.frames import Picture, Source, slack
 from tldr_highlight.media.picture import add_poster
 from tldr_highlight.media.plan import (
     HELD,
+    MOST_FAILURES,
+    REORDERED,
     NotCopyableError,
     check_range,
     chosen,
+    lost_range,
     range_text,
     reason_of,
 )
@@ -36,9 +39,6 @@ from tldr_highlight.media.smart import copy_range
 from tldr_highlight.media.sound import EncodedSound, Progress, SoundNotCopyableError
 from tldr_highlight.media.types import DEFAULTS, ClipResult, ClipSpec, CutMethod, CutOptions, MediaInfo
 from tldr_highlight.media.verify import Expected, verify
-
-MOST_FAILURES = 3
-"""Ranges in a row for which a server failed, after which it is not asked for the rest."""
 
 
 def cut(
@@ -75,8 +75,7 @@ def cut(
                 if failures == MOST_FAILURES:
                     raise
                 source.close()
-                outcome = CutSourceError(f"{range_text(spec.start, spec.end)}: {error} ({error.code})")
-                outcome.__cause__ = error
+                outcome = lost_range(spec, error)
             if isinstance(outcome, CutError):
                 outcome.index = index
             gc.collect()  # PyAV's containers and streams hold each other: 80 MB of 1080p until somebody looks
@@ -108,6 +107,7 @@ def _copied(source: Source, spec: ClipSpec, options: CutOptions, tell: Progress)
 
     def write(draft: Path, *, copy_sound: bool) -> Written:
         expected = copy_range(source, found, draft, options, tell, copy_sound=copy_sound)
+        source.check_unchanged()
         return Written(start, end, expected)
 
     method = "smart" if found.encoded else "copy"
@@ -172,7 +172,44 @@ def _encoded(source: Source, spec: ClipSpec, options: CutOptions, tell: Progress
         RangeError: it holds nothing.
     """
     _not_onto_itself(source, spec)
-    return finished(spec, "encode", reason, partial(_write, source, spec, options, tell))
+    lost = 0
+
+    def write(draft: Path) -> Written:
+        nonlocal lost
+        written = _write(source, spec, options, tell, draft)
+        source.check_unchanged()
+        lost = _lost(source, spec.start, written)
+        return written
+
+    result = finished(spec, "encode", reason, write)
+    return replace(result, reason=f"{reason}; {lost} damaged pictures are left out") if lost else result
+
+
+MOST_LOST = 0.6
+"""Share of a range's pictures that may be damaged before what is left is no clip of it any more."""
+
+
+def _lost(source: Source, start: float, written: Written) -> int:
+    """How many pictures of a range could not be decoded, by the packets that the source has for them.
+
+    Raises:
+        CutError: most of them.
+    """
+    if source.info.video is None or source.jumped:
+        return 0
+    grace = slack(float(source.picture_tick))
+    there: set[int] = set()
+    behind = 0
+    for placed in source.picture_packets(start):
+        behind = behind + 1 if placed.at >= written.end - grace else 0
+        if behind >= REORDERED or placed.packet.pts is None:
+            break
+        if not behind and placed.at >= start - grace:
+            there.add(placed.packet.pts)
+    lost = max(0, len(there) - len(written.expected.pts))
+    if lost > MOST_LOST * len(there):
+        raise CutError(f"{lost} of the {len(there)} pictures of {range_text(start, written.end)} are damaged")
+    return lost
 
 
 # --- writing -------------------------------------------------------------------------------------------

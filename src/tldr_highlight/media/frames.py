@@ -26,9 +26,10 @@ from av.stream import Stream
 from av.video.frame import VideoFrame
 from av.video.stream import VideoStream
 
+from tldr_highlight.errors import SourceChangedError
 from tldr_highlight.media.probe import MOST_PIXELS, AnyPacket, decoded, open_media, packets, use_only
 from tldr_highlight.media.timeline import FORWARD, Timeline
-from tldr_highlight.media.types import MediaInfo, Origin
+from tldr_highlight.media.types import MediaInfo, Origin, shown
 
 PREROLL = 0.3
 """Seconds of sound decoded before it is used: overlap, bit reservoirs (MP3: 0.24 s), Opus' 80 ms."""
@@ -133,6 +134,7 @@ class Source:
         self._video: Stream | None = None
         self._audio: Stream | None = None
         self._grid: _Grid | None = None
+        self._identities = [_identity(path) for path in self.files]
 
     def __enter__(self) -> Self:
         return self
@@ -148,6 +150,18 @@ class Source:
             if stream:
                 stream.container.close()
         self._video = self._audio = None
+
+    def check_unchanged(self) -> None:
+        """Make sure that the local files are still what they were; servers' are checked as they are read.
+
+        Raises:
+            SourceChangedError: one was written to, or another took its name.
+        """
+        for path, before in zip(self.files, self._identities, strict=True):
+            if _identity(path) != before:
+                raise SourceChangedError(
+                    f"{shown(path)} changed while it was read: cut it when it is finished"
+                )
 
     @property
     def files(self) -> list[Path]:
@@ -335,6 +349,15 @@ def _with_dts(packets: Iterator[Placed]) -> Iterator[Placed]:
             earlier.packet.dts = later.packet.dts - max(1, earlier.packet.duration or 0)
     yield from waiting
     yield from packets
+
+
+def _identity(path: Path) -> tuple[int, int, int] | None:
+    """What changes when a file is written to or replaced: inode, size, time of the last change in ns."""
+    try:
+        status = path.stat()
+    except OSError:
+        return None
+    return status.st_ino, status.st_size, status.st_mtime_ns
 
 
 def _absurd(pts: int, dts: int, tick: float) -> bool:

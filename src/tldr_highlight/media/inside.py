@@ -18,6 +18,7 @@ from tldr_highlight.media.cut import cut
 from tldr_highlight.media.job import Look, Reel, Work
 from tldr_highlight.media.join import join
 from tldr_highlight.media.keeper import Tell
+from tldr_highlight.media.leaps import leaps
 from tldr_highlight.media.plan import plan
 from tldr_highlight.media.probe import probe
 from tldr_highlight.media.remote import opened
@@ -41,7 +42,9 @@ def plans(arguments: Json, tell: Tell) -> Iterator[Json]:
     del tell
     work = unpack(Work, arguments)
     with _source(work) as info:
-        yield from map(_packed, plan(info, work.specs, options=work.options, jumped=work.jumped))
+        yield from map(
+            _packed, plan(info, work.specs, options=work.options, jumped=work.jumped or leaps(info))
+        )
 
 
 def clips(arguments: Json, tell: Tell) -> Iterator[Json]:
@@ -53,7 +56,8 @@ def clips(arguments: Json, tell: Tell) -> Iterator[Json]:
         now_and_then([index, share], last=share >= 1)
 
     with _source(work) as info:
-        outcomes = cut(info, work.specs, options=work.options, jumped=work.jumped, on_progress=on_progress)
+        jumped = work.jumped or leaps(info)
+        outcomes = cut(info, work.specs, options=work.options, jumped=jumped, on_progress=on_progress)
         yield from map(_packed, outcomes)
 
 

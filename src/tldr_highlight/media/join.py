@@ -67,7 +67,7 @@ def join(
 
     Each cross-fade takes `crossfade` seconds, rounded to the pictures of the clip that fades out, and at most
     half of the shorter clip; the reel is shorter by them. Clips that look different are shown at the size
-    of the first, with bars where they have another shape. The quality is that of what must be encoded; a
+    of the first, with bars where they have another shape. The quality is that of what is encoded whole; a
     watermark or fewer lines encode everything; loudness is that of the whole reel.
 
     The result's `actual_start` is 0 and its `actual_end` the reel's length in seconds. `on_progress` gets the
@@ -100,7 +100,11 @@ def join(
         if not any(found):
             raise NotCopyableError("no clip is longer than its cross-fades")
         encoded = any(part.fade_out or f is None or f.encoded for part, f in zip(parts, found, strict=True))
-        method, reason = ("smart", "only the cross-fades encoded") if encoded else ("copy", "the clips agree")
+        method, reason = (
+            ("smart", "only pictures around the cross-fades encoded")
+            if encoded
+            else ("copy", "the clips agree")
+        )
         return finished(spec, method, reason, partial(_copied, parts, found, sets, options, tell))
     except NotCopyableError as error:
         reason = str(error)

@@ -12,7 +12,7 @@ import math
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
-from tldr_highlight.errors import CutError, RangeError
+from tldr_highlight.errors import CutError, CutSourceError, RangeError, SourceError
 from tldr_highlight.media import h264
 from tldr_highlight.media.frames import Placed, Source, slack
 from tldr_highlight.media.quality import forced
@@ -72,18 +72,40 @@ def plan(
     Frames, bytes and seconds are estimates where copied pictures have not been looked at.
 
     Raises:
-        TldrError: the source cannot be opened any more.
+        TldrError: the source cannot be opened any more, or its server failed for three ranges in a row.
     """
     plans: list[ClipPlan | CutError] = []
+    failures = 0  # of the source, in a row
     with Source(info, jumped=jumped) as source:
         for index, spec in enumerate(specs):
             try:
                 check_range(source.info, spec.start, spec.end, options)
                 plans.append(_planned(source, spec, options))
             except CutError as error:
-                error.index = index
-                plans.append(error)
+                outcome = error
+            except SourceError as error:
+                if failures == MOST_FAILURES - 1:
+                    raise
+                failures += 1
+                source.close()
+                outcome = lost_range(spec, error)
+            else:
+                failures = 0
+                continue
+            outcome.index = index
+            plans.append(outcome)
     return plans
+
+
+MOST_FAILURES = 3
+"""Ranges in a row for which a server failed, after which it is not asked for the rest."""
+
+
+def lost_range(spec: ClipSpec, error: SourceError) -> CutSourceError:
+    """The outcome of a range for which the source failed."""
+    outcome = CutSourceError(f"{range_text(spec.start, spec.end)}: {error} ({error.code})")
+    outcome.__cause__ = error
+    return outcome
 
 
 def _planned(source: Source, spec: ClipSpec, options: CutOptions) -> ClipPlan:
