@@ -122,6 +122,19 @@ def test_a_file_on_a_server_is_cut_as_the_file(
         assert len(ranges_asked) == len(set(ranges_asked))
 
 
+def test_a_file_that_was_probed_elsewhere_is_not_read_at_its_beginning(
+    media: Maker, egress: Egress, tmp_path: Path
+) -> None:
+    made = media("mp4", seconds=60.0, noise=64.0, gop=25)
+    with Server({"/a": made.path.read_bytes()}) as server:
+        with opened(Remote(server.url("/a")), egress, probed=True) as origin:
+            info = replace(made.info, origin=origin)
+            (clip,) = cut(info, [ClipSpec(30.3, 34.7, tmp_path / "a.mp4")])
+        assert isinstance(clip, ClipResult), clip
+        firsts = [int(told["range"].removeprefix("bytes=").partition("-")[0]) for told in server.told]
+    assert not [first for first in firsts if 0 < first < 20 * BLOCK]
+
+
 def test_a_pair_on_a_server(media: Maker, egress: Egress, tmp_path: Path) -> None:
     seen, heard = media("mp4", audio=None), media("m4a", codec=None)
     with (

@@ -79,8 +79,10 @@ class Opened(Remote):
 
 
 @contextlib.contextmanager
-def opened(origin: Origin, egress: Egress) -> Generator[Origin]:
+def opened(origin: Origin, egress: Egress, *, probed: bool = False) -> Generator[Origin]:
     """Give `origin` in a form that `open_media` can open; files stay as they are.
+
+    Where `probed` says so, `probe` has seen it already, and its beginning is not asked for.
 
     Raises:
         SourceError: it cannot be reached, or may not be.
@@ -92,7 +94,7 @@ def opened(origin: Origin, egress: Egress) -> Generator[Origin]:
     with Blocks(egress, origin.url, headers=origin.headers) as blocks:
         head = blocks.reader().read(HEAD) or b""
         medium = _recording(blocks, origin, egress) if head.startswith(PLAYLIST) else _File(blocks)
-        medium.expect(*_read_first(head, medium.size))
+        medium.expect(*_read_first(head, medium.size, 0 if probed else BEGINNING))
         yield Opened(origin.url, origin.headers, head=head, medium=medium)
 
 
@@ -142,8 +144,8 @@ class _Segments:
         return _opened(FIRST, open_named, {**options, **HLS}, "hls")
 
 
-def _read_first(head: bytes, size: int) -> list[tuple[int, int]]:
-    """Where a file is read when it is opened and looked at: its beginning and, of MP4, its index.
+def _read_first(head: bytes, size: int, look: int) -> list[tuple[int, int]]:
+    """Where a file is read when it is opened, and looked at for `look` bytes: its beginning and MP4's index.
 
     The index stands before the pictures and sound, or behind them.
     """
@@ -151,13 +153,13 @@ def _read_first(head: bytes, size: int) -> list[tuple[int, int]]:
     while 0 <= at <= len(head) - 16:
         length, kind = int.from_bytes(head[at : at + 4], "big"), head[at + 4 : at + 8]
         if not (kind.isalnum() and kind.isascii()):
-            return [(0, BEGINNING)]
+            return [(0, look)]
         if length == 1:
             length = int.from_bytes(head[at + 8 : at + 16], "big")
         if length < 8 or kind == b"moov":
-            return [(0, min(size, at + length + BEGINNING))]
+            return [(0, min(size, at + length + look))]
         at += length
-    return [(0, BEGINNING), (min(at, size), size)]
+    return [(0, look), (min(at, size), size)]
 
 
 def _recording(blocks: Blocks, remote: Remote, egress: Egress) -> _Segments:
