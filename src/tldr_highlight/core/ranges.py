@@ -157,7 +157,7 @@ class Blocks:
             if self._closed.is_set() or self._whole:
                 return
             blocks = -(-self.size // BLOCK)
-            self._expected = [range(a // BLOCK, min(-(-b // BLOCK), blocks)) for a, b in stretches]
+            self._expected = [range(max(0, a) // BLOCK, min(-(-b // BLOCK), blocks)) for a, b in stretches]
             for stretch in self._expected:
                 self._ask(stretch[:RUN], self._early)
 

@@ -358,6 +358,8 @@ def _place(stream: Stream, start: float, end: float) -> _Place | None:
         return None
     delay = max(0, (stream.start_time or 0) - entries[0].timestamp)  # the index has decoding times
     since, until = (int(seconds // stream.time_base) for seconds in (start, end))
+    if entries[len(entries) - 1].timestamp < since:
+        return None  # in fragments, of which it knows only those that were read
     found = cast("Callable[..., int]", entries.search_timestamp)  # -1: before the first
     first, key = (entries[max(0, found(ticks - delay))] for ticks in (since, until))
     last = entries[min(found(until, any_frame=True) + MOST_REORDERED + 2, len(entries) - 1)]
