@@ -22,7 +22,7 @@ from tests.core.servers import Answer, Peer, Request, Server, asked_part, parts
 from tests.core.test_egress import LOOPBACK, cut_short, moved, names
 from tests.media_maker import Recipe, make
 from tldr_highlight.core.egress import Egress
-from tldr_highlight.core.ranges import AHEAD, BLOCK, KEPT_BLOCKS, Blocks
+from tldr_highlight.core.ranges import AHEAD, BLOCK, KEPT_BLOCKS, RUN, WINDOW, Blocks
 from tldr_highlight.errors import (
     DiskFullError,
     IncompleteError,
@@ -207,6 +207,99 @@ def test_reading_ahead_does_not_wait_for_its_reader(egress: Egress) -> None:
             file.seek(place * BLOCK)
             file.read(1)
         assert seen.wait(10)
+
+
+def asked_of(server: Server, size: int) -> list[tuple[int, int]]:
+    """Blocks that were asked for, from the first to before the last, in order of their places."""
+    parts_asked = [asked_part(r, size) or (0, 0) for r in server.requests]
+    return sorted((start // BLOCK, -(-end // BLOCK)) for start, end in parts_asked)
+
+
+def test_what_is_expected_comes_by_itself_in_one_request_and_nothing_beyond(egress: Egress) -> None:
+    gone = threading.Semaphore(0)
+
+    def answer(request: Request, peer: Peer) -> None:
+        parts(MANY)(request, peer)
+        gone.release()
+
+    with Server(answer) as server:
+        with Blocks(egress, server.url) as blocks, blocks.reader() as file:
+            blocks.expect((2 * BLOCK + 5, 6 * BLOCK + 5), (9 * BLOCK, 9 * BLOCK + 1))
+            assert all(gone.acquire(timeout=10) for _ in range(3))  # nobody has read yet
+            file.seek(2 * BLOCK + 5)
+            assert io.BufferedReader(file, 4096).read(4 * BLOCK) == MANY[2 * BLOCK + 5 :][: 4 * BLOCK]
+        assert asked_of(server, len(MANY)) == [(0, 1), (2, 7), (9, 10)]
+
+
+LONG = bytes(BLOCK) * 100
+
+
+def test_what_is_expected_is_asked_for_in_large_parts(egress: Egress) -> None:
+    with Server(parts(LONG)) as server:
+        with Blocks(egress, server.url) as blocks:
+            blocks.expect((0, len(LONG)))
+            assert blocks.reader().readall() == LONG
+        asked = [(0, 1), (1, RUN), *((at, min(100, at + RUN)) for at in range(RUN, 100, RUN))]
+        assert asked_of(server, len(LONG)) == asked
+
+
+def test_much_that_is_expected_waits_for_its_reader(egress: Egress, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("tldr_highlight.core.ranges.RUN", 2)
+    monkeypatch.setattr("tldr_highlight.core.ranges.WINDOW", 4)
+    with Server(parts(MANY)) as server:
+        with Blocks(egress, server.url) as blocks, blocks.reader() as file:
+            blocks.expect((0, len(MANY)))
+            file.seek(2 * BLOCK)
+            file.read(1)
+            blocks.expect((10 * BLOCK, 12 * BLOCK))
+            file.seek(10 * BLOCK)
+            file.read(1)  # what was asked for before it is on its way
+        assert asked_of(server, len(MANY)) == [(0, 1), (1, 2), (2, 3), (3, 4), (4, 6), (10, 12)]
+    assert (RUN + WINDOW) * 2 < KEPT_BLOCKS
+
+
+def test_what_is_expected_is_kept_until_it_is_read(egress: Egress, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("tldr_highlight.core.ranges.KEPT_BLOCKS", 40)
+    with Server(parts(LONG)) as server, Blocks(egress, server.url) as blocks, blocks.reader() as file:
+        blocks.expect((90 * BLOCK, 100 * BLOCK))
+        file.seek(30 * BLOCK)
+        for _ in range(50):
+            file.read(BLOCK)
+        before = len(server.requests)
+        file.seek(90 * BLOCK)
+        for _ in range(10):
+            file.read(BLOCK)
+        assert len(server.requests) == before
+
+
+def test_a_run_that_is_cut_short_goes_on_where_it_was(egress: Egress) -> None:
+    answers = iter([parts(DATA), cut_part, parts(DATA)])
+
+    def answer(request: Request, peer: Peer) -> object:
+        return next(answers)(request, peer)
+
+    with Server(answer) as server, Blocks(egress, server.url) as blocks, blocks.reader() as file:
+        blocks.expect((BLOCK, 5 * BLOCK))
+        file.seek(BLOCK)
+        for place in range(1, 5):
+            assert file.read(BLOCK) == DATA[place * BLOCK :][:BLOCK]
+        assert [asked_part(r, len(DATA)) for r in server.requests[1:]] == [
+            (BLOCK, 5 * BLOCK), (3 * BLOCK, 5 * BLOCK),
+        ]  # fmt: skip
+
+
+def test_a_run_that_fails_is_an_error_for_who_waits_and_asked_for_again_by_who_comes_later(
+    egress: Egress,
+) -> None:
+    answers = [parts(MANY)]
+    with Server(latest(answers)) as server, Blocks(egress, server.url) as blocks, blocks.reader() as file:
+        answers.append(lambda r, p: p.reply("403 Forbidden"))
+        blocks.expect((2 * BLOCK, 8 * BLOCK))
+        file.seek(7 * BLOCK)
+        with pytest.raises(SourceDeniedError):
+            file.read(100)
+        answers.append(parts(MANY))
+        assert file.read(100) == MANY[7 * BLOCK :][:100]
 
 
 def test_the_index_is_kept_while_the_film_passes_by(egress: Egress, monkeypatch: pytest.MonkeyPatch) -> None:

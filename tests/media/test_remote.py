@@ -19,6 +19,7 @@ from tests.media.conftest import SOUND_COMPARED, Made, Maker
 from tests.media.server import Server
 from tests.media_maker import lag, read
 from tldr_highlight.core.egress import Egress, Policy
+from tldr_highlight.core.ranges import BLOCK
 from tldr_highlight.errors import (
     CutSourceError,
     MediaError,
@@ -121,6 +122,19 @@ def test_a_file_on_a_server_is_cut_as_the_file(
         assert len(ranges_asked) == len(set(ranges_asked))
 
 
+def test_a_file_that_was_probed_elsewhere_is_not_read_at_its_beginning(
+    media: Maker, egress: Egress, tmp_path: Path
+) -> None:
+    made = media("mp4", seconds=60.0, noise=64.0, gop=25)
+    with Server({"/a": made.path.read_bytes()}) as server:
+        with opened(Remote(server.url("/a")), egress, probed=True) as origin:
+            info = replace(made.info, origin=origin)
+            (clip,) = cut(info, [ClipSpec(30.3, 34.7, tmp_path / "a.mp4")])
+        assert isinstance(clip, ClipResult), clip
+        firsts = [int(told["range"].removeprefix("bytes=").partition("-")[0]) for told in server.told]
+    assert not [first for first in firsts if 0 < first < 20 * BLOCK]
+
+
 def test_a_pair_on_a_server(media: Maker, egress: Egress, tmp_path: Path) -> None:
     seen, heard = media("mp4", audio=None), media("m4a", codec=None)
     with (
@@ -154,6 +168,25 @@ def test_an_address_must_be_opened() -> None:
         probe(Remote("https://example.com/a.mp4"))
 
 
+@pytest.mark.parametrize("mux", [(), FASTSTART], ids=["index-behind", "index-before"])
+def test_what_a_clip_needs_of_mp4_is_asked_for_early_and_in_few_requests(
+    mux: tuple[tuple[str, str], ...], media: Maker, egress: Egress, tmp_path: Path
+) -> None:
+    """The first block, what follows it and the index, then the clip's beginning, its end, what is between."""
+    body = media("mp4", seconds=60.0, noise=64.0, gop=25, mux=mux).path.read_bytes()
+    with Server({"/a": body}) as server, opened(Remote(server.url("/a")), egress) as origin:
+        info = probe(origin)
+        looked = len(server.asked)
+        (clip,) = cut(info, [ClipSpec(30.3, 44.7, tmp_path / "a.mp4")])
+        assert isinstance(clip, ClipResult), clip
+        assert clip.method == "smart"
+    assert server.sent <= clip.bytes + (1 << 20) + 6 * BLOCK  # of which at most three are the index
+    firsts = [int(told["range"].removeprefix("bytes=").partition("-")[0]) for told in server.told]
+    assert looked <= 3
+    assert len(firsts) <= looked + 3
+    assert max(firsts[looked : looked + 2]) > 0.7 * len(body)
+
+
 def test_a_file_that_changes_while_it_is_read(media: Maker, egress: Egress, tmp_path: Path) -> None:
     body = media("mp4", seconds=40.0, noise=64.0).path.read_bytes()
     with Server({"/a": body}) as server, opened(Remote(server.url("/a")), egress) as origin:
@@ -182,11 +215,11 @@ def test_what_goes_wrong_inside_libav_keeps_its_name(
 
 
 def test_control_c_while_libav_waits(media: Maker, egress: Egress, capfd: pytest.CaptureFixture[str]) -> None:
-    body = media("mp4", seconds=40.0, noise=64.0).path.read_bytes()
+    body = media("ts", seconds=40.0, noise=64.0).path.read_bytes()
     main = threading.get_ident()
 
     def press() -> bytes:
-        if len(server.asked) == 2:
+        if len(server.asked) == 3:  # the first two are for the beginning and come without libav
             signal.pthread_kill(main, signal.SIGINT)
         return body
 

@@ -5,8 +5,9 @@
         with blocks.reader() as file:                        as many as needed, in any thread: a binary file
             av.open(file)
 
-Sequential reading is noticed and read ahead of, a little at first, more while it goes on. A server that
-does not send parts of files is asked once for the whole, into a temporary file without a name.
+Sequential reading is noticed and read ahead of, a little at first, more while it goes on. Who knows what
+will be read says so with `expect`: that comes early, in few requests, and nothing beyond it.
+A server that does not send parts of files is asked once for the whole, into a temporary file without a name.
 The file must stay the same: a change of size, ETag or time ends all reading with `SourceChangedError`.
 """
 
@@ -15,10 +16,11 @@ from __future__ import annotations
 import contextlib
 import io
 import os
+import sys
 import tempfile
 import threading
 from collections import Counter, OrderedDict
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from concurrent.futures import CancelledError, Future, ThreadPoolExecutor
 from types import TracebackType
 from typing import IO, TYPE_CHECKING, NamedTuple, Self
@@ -39,7 +41,7 @@ if TYPE_CHECKING:
     from _typeshed import WriteableBuffer
 
 BLOCK = 262_144
-"""Bytes of a block: what one request asks for. At either end of a stretch half of one is wasted."""
+"""Bytes of a block: the least that is asked for. At either end of a stretch half of one is wasted."""
 
 KEPT_BLOCKS = 192
 """Blocks in memory: 48 MiB, of which an hour's index takes 3."""
@@ -47,6 +49,17 @@ KEPT_BLOCKS = 192
 AHEAD = ((2, 2), (3, 3), (32, 5))
 """(blocks read in a row, blocks then asked for ahead). With 3, at 100 Mbit/s and 50 ms, the link is never
 idle, and what a clip of 10 s (7.5 MB) does not need of them is a tenth of it."""
+
+RUN = 16
+"""Blocks of what is expected that one request asks for: 4 MiB, beside which a round trip is little."""
+
+WINDOW = 64
+"""Blocks from which on what is expected waits for its reader: 16 MiB, a third of what is kept. They are
+1.3 s at 100 Mbit/s, in which the edges of a clip are encoded while its middle comes."""
+
+EARLY = 2
+"""Requests at a time for what is expected: one waits for its answer while the other's comes. With more, what
+is needed first would share the line with what is needed last."""
 
 LEAST_PART = 16_384
 """Bytes. A server may send less than was asked for, but byte by byte is slow, and no speed limit sees it."""
@@ -81,10 +94,12 @@ class Blocks:
         self._kept: OrderedDict[int, bytes] = OrderedDict()  # longest unused first
         self._uses: Counter[int] = Counter()  # how often each was waited for
         self._coming: dict[int, Future[bytes]] = {}
+        self._expected: list[range] = []  # stretches of blocks
         self._whole: IO[bytes] | None = None
         self._lock = threading.Lock()
         self._closed = threading.Event()
         self._pool = ThreadPoolExecutor(CONNECTIONS, thread_name_prefix="blocks")
+        self._early = ThreadPoolExecutor(EARLY, thread_name_prefix="blocks-early")
         try:
             self._egress.tried(self._open)
         except BaseException:
@@ -123,11 +138,28 @@ class Blocks:
         with self._lock:
             self._closed.set()
         self._egress.close()
-        self._pool.shutdown(wait=True, cancel_futures=True)
+        for pool in (self._early, self._pool):
+            pool.shutdown(wait=True, cancel_futures=True)
         with self._lock:
+            for coming in self._coming.values():
+                coming.cancel()  # what no thread had begun
             self._kept.clear()
             if self._whole:
                 self._whole.close()
+
+    def expect(self, *stretches: tuple[int, int]) -> None:
+        """Say what is going to be read: bytes from the first to before the second of each, in this order.
+
+        The beginning of each stretch is asked for now, the rest not far ahead of who reads there. What was
+        expected before no longer is.
+        """
+        with self._lock:
+            if self._closed.is_set() or self._whole:
+                return
+            blocks = -(-self.size // BLOCK)
+            self._expected = [range(max(0, a) // BLOCK, min(-(-b // BLOCK), blocks)) for a, b in stretches]
+            for stretch in self._expected:
+                self._ask(stretch[:RUN], self._early)
 
     def block(self, index: int, ahead: int) -> bytes:
         """The block's bytes, waited for; `ahead` further ones are asked for and not waited for.
@@ -144,9 +176,7 @@ class Blocks:
             if self._other:
                 raise self._other
             coming = self._wanted(index)
-            for further in range(index + 1, min(index + 1 + ahead, -(-self.size // BLOCK))):
-                if further not in self._kept:
-                    self._ask(further)
+            self._ask_ahead(index, ahead)
         try:
             return coming if isinstance(coming, bytes) else coming.result()
         except CancelledError:
@@ -154,49 +184,81 @@ class Blocks:
 
     def _wanted(self, index: int) -> bytes | Future[bytes]:
         self._uses[index] += 1
-        if index not in self._kept:
-            return self._ask(index)
-        self._kept.move_to_end(index)
-        return self._kept[index]
-
-    def _ask(self, index: int) -> Future[bytes]:
-        if index not in self._coming:
-            self._coming[index] = self._pool.submit(self._load, index)
+        if index in self._kept:
+            self._kept.move_to_end(index)
+            return self._kept[index]
+        self._ask(range(index, index + 1), self._pool)
         return self._coming[index]
 
-    def _load(self, index: int) -> bytes:
-        """Get a block, in a thread of the pool."""
+    def _ask_ahead(self, index: int, ahead: int) -> None:
+        """Ask for what comes behind a block, and what was expected to, if anything, in whole runs."""
+        stretch = next((s for s in self._expected if index in s), None)
+        if stretch is None:
+            for further in range(index + 1, min(index + 1 + ahead, -(-self.size // BLOCK))):
+                self._ask(range(further, further + 1), self._pool)
+            return
+        for first in range(stretch.start, min(stretch.stop, index + WINDOW), RUN):
+            self._ask(range(max(first, index), min(first + RUN, stretch.stop)), self._early)
+
+    def _ask(self, blocks: range, pool: ThreadPoolExecutor) -> None:
+        """Ask for those that are neither here nor coming: in one request, where they follow each other."""
+        first = None
+        for index in range(blocks.start, blocks.stop + 1):
+            missing = index < blocks.stop and index not in self._kept and index not in self._coming
+            if missing and first is None:
+                first = index
+            elif not missing and first is not None:
+                self._coming |= {i: Future() for i in range(first, index)}
+                pool.submit(self._load, range(first, index))
+                first = None
+
+    def _load(self, blocks: range) -> None:
+        """Get blocks that follow each other, in a thread of a pool."""
+        left = list(blocks)
         try:
-            data = self._received(index * BLOCK, min(self.size, (index + 1) * BLOCK))
+            for data in self._received(blocks.start * BLOCK, min(self.size, blocks.stop * BLOCK)):
+                with self._lock:
+                    self._keep(left[0], data)
+                    coming = self._coming.pop(left.pop(0))
+                coming.set_result(data)
+        finally:  # an error is for whoever waits; what nobody waits for is asked for again when it is read
             with self._lock:
-                self._keep(index, data)
-            return data
-        finally:
-            with self._lock:
-                del self._coming[index]
+                lost = [self._coming.pop(index) for index in left]
+            for coming in lost:
+                coming.set_exception(sys.exception())
 
     def _keep(self, index: int, data: bytes) -> None:
-        """Keep a block, and what is used again and again (the file's index) longer than what passes by."""
+        """Keep a block, and what is used again and again (the file's index) longer than what passes by.
+
+        What is still to be read stays: of that there is less than half.
+        """
         self._kept[index] = data
         if len(self._kept) > KEPT_BLOCKS:
-            passing = [i for i in self._kept if self._uses[i] < 2]
+            passing = [i for i in self._kept if self._uses[i] == 1]
             victim = passing[0] if len(passing) > KEPT_BLOCKS // 2 else next(iter(self._kept))
             del self._kept[victim], self._uses[victim]
 
-    def _received(self, start: int, end: int) -> bytes:
-        """Bytes from `start` to before `end`; what came before a failure is not asked for again."""
-        data = bytearray()
-        failures = 0
-        while start + len(data) < end:
+    def _received(self, start: int, end: int) -> Iterator[bytes]:
+        """Blocks from byte `start` to before `end`; what came before a failure is not asked for again."""
+        data = bytearray()  # of the next block
+        failures = 0  # since the last one
+        while True:
             place = self._place
             try:
-                self._receive(place, start + len(data), end, data)
+                for chunk in self._chunks(place, start + len(data), end):
+                    data += chunk
+                    if len(data) == BLOCK < end - start:
+                        yield bytes(data)
+                        start, failures = start + BLOCK, 0
+                        data.clear()
+                if len(data) == end - start:  # only now: whoever waits for it may have the connection
+                    yield bytes(data)
+                    return
             except SourceError as error:
                 failures += 1
                 if failures >= self._egress.policy.tries or not self._helps(error, place):
                     raise
                 self._closed.wait(self._egress.policy.pause * 2 ** (failures - 1))
-        return bytes(data)
 
     def _helps(self, error: SourceError, place: _Place) -> bool:
         """Whether to try again; where a redirect once led, links expire, so the original is asked anew."""
@@ -205,7 +267,8 @@ class Blocks:
             return True
         return worth_another_try(error)
 
-    def _receive(self, place: _Place, start: int, end: int, data: bytearray) -> None:
+    def _chunks(self, place: _Place, start: int, end: int) -> Iterator[bytes]:
+        """Bytes from `start` to before `end`, or to where the server stops, none over a block's border."""
         try:
             response = self._egress.open(place.url, headers=place.headers, start=start, end=end)
         except IncompleteError as error:  # HTTP 416
@@ -219,8 +282,9 @@ class Blocks:
                     f"{response.address}: the server sends {response.length} bytes at a time"
                 )
             self._place = _Place(response.url, response.told)
-            while chunk := response.read(BLOCK):
-                data += chunk
+            while chunk := response.read(BLOCK - start % BLOCK):
+                yield chunk
+                start += len(chunk)
 
     def _changed(self, how: str) -> SourceChangedError:
         self._other = SourceChangedError(f"{self._place.url.partition('?')[0]}: the file {how} than at first")

@@ -85,6 +85,7 @@ def cut(
 def _attempt(source: Source, spec: ClipSpec, options: CutOptions, tell: Progress) -> ClipResult | CutError:
     try:
         check_range(source.info, spec.start, spec.end, options)
+        source.expect(spec.start, spec.end)
         try:
             return _copied(source, spec, options, tell)
         except NotCopyableError as reason:

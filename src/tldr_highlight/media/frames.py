@@ -15,7 +15,7 @@ from dataclasses import dataclass, replace
 from fractions import Fraction
 from pathlib import Path
 from types import TracebackType
-from typing import Self, TypeVar
+from typing import Self, TypeVar, cast
 
 import av
 from av.audio.frame import AudioFrame
@@ -28,6 +28,7 @@ from av.video.stream import VideoStream
 
 from tldr_highlight.errors import SourceChangedError
 from tldr_highlight.media.probe import MOST_PIXELS, AnyPacket, decoded, open_media, packets, use_only
+from tldr_highlight.media.remote import Opened
 from tldr_highlight.media.timeline import FORWARD, Timeline
 from tldr_highlight.media.types import MediaInfo, Origin, shown
 
@@ -48,6 +49,9 @@ FINE_ENOUGH = 2.0
 
 MOST_REORDERED = 16
 """Pictures that H.264 and HEVC reorder at most."""
+
+INTERLEAVED = 1 << 20
+"""Bytes that pictures and sound of one time may lie apart and still be read as one."""
 
 MOST_THREADS = 8
 """Decoding threads; each holds pictures, and of 8K ones 50 MB each."""
@@ -163,6 +167,30 @@ class Source:
                     f"{shown(path)} changed while it was read: cut it when it is finished"
                 )
 
+    def expect(self, start: float, end: float) -> None:
+        """Say that this range is read next, so that what comes from a server is on its way early.
+
+        Of MP4 only, whose index says where everything lies.
+        """
+        if self.jumped:
+            return
+        start, end = start + self.info.start_time, end + self.info.start_time
+        seen = heard = None
+        if self.info.video and isinstance(self.info.origin, Opened):
+            seen = _place(self._video_stream(), start, end)
+        if self.info.audio and isinstance(self._sound_origin, Opened):
+            heard = _place(self._audio_stream(), start - PREROLL, end)
+        if seen and heard and not self.info.sound_origin:
+            seen, heard = _together(seen, heard)
+        wanted: dict[Origin, list[tuple[int, int]]] = {self.info.origin: [], self._sound_origin: []}
+        if seen:
+            wanted[self.info.origin] += [(seen.begin, seen.key), (seen.key, seen.end)]
+        if heard:
+            wanted[self._sound_origin].append((heard.begin, heard.end))
+        for origin, stretches in wanted.items():
+            if isinstance(origin, Opened) and stretches:
+                origin.medium.expect(*stretches)
+
     @property
     def files(self) -> list[Path]:
         """The local files that are read."""
@@ -268,31 +296,25 @@ class Source:
 
     def _audio_stream(self, *, fresh: bool = False) -> AudioStream:
         assert self.info.audio
-        if self._audio is None and not self.jumped:
-            self._grid = self._found_grid()
+        first = self._audio is None
         if fresh or self._audio is None:
             self._audio = _reopened(self._audio, self._sound_origin, self.info.audio.index)
             use_only(_container(self._audio), [*self._listened(self._audio), self._guide(self._audio)])
         assert isinstance(self._audio, AudioStream)
+        if first and not self.jumped and _is_coarse(self._audio):
+            self._grid = self._found_grid(self._audio)
+            return self._audio_stream(fresh=True)
         return self._audio
 
     @property
     def _sound_origin(self) -> Origin:
         return self.info.sound_origin or self.info.origin
 
-    def _found_grid(self) -> _Grid | None:
-        """Where blocks of sound begin, for a timebase that rounds them; None where it need not be known."""
-        assert self.info.audio
-        stream = _reopened(None, self._sound_origin, self.info.audio.index)
-        assert isinstance(stream, AudioStream)
+    def _found_grid(self, stream: AudioStream) -> _Grid | None:
+        """Where blocks of sound begin, in a timebase that rounds them; `stream` is at its beginning."""
         assert stream.time_base
         tick, rate = float(stream.time_base), stream.sample_rate
-        try:
-            if tick * rate <= FINE_ENOUGH:
-                return None
-            first = list(itertools.islice(_decode_sounds(stream, self._placed(stream), -math.inf, None), 3))
-        finally:
-            stream.container.close()
+        first = list(itertools.islice(_decode_sounds(stream, self._placed(stream), -math.inf, None), 3))
         sizes = {s.frame.samples for s in first[1:]}
         if len(first) < 3 or len(sizes) > 1 or any(s.frame.sample_rate != rate for s in first):
             return None
@@ -334,6 +356,37 @@ class Source:
                 yield Placed(packet, at * tick + shift, shift, length)
 
 
+@dataclass(frozen=True, slots=True)
+class _Place:
+    """Where a stream's packets of a stretch of time lie in the file, in bytes."""
+
+    begin: int
+    key: int  # of the last key picture before the end, with which planning goes on
+    end: int
+
+
+def _place(stream: Stream, start: float, end: float) -> _Place | None:
+    """Where everything lies that is read for raw seconds `start` to `end`, where that is known."""
+    entries = stream.index_entries
+    if "mp4" not in stream.container.format.name or not len(entries) or not stream.time_base:
+        return None
+    delay = max(0, (stream.start_time or 0) - entries[0].timestamp)  # the index has decoding times
+    since, until = (int(seconds // stream.time_base) for seconds in (start, end))
+    if entries[len(entries) - 1].timestamp < since:
+        return None  # in fragments, of which it knows only those that were read
+    found = cast("Callable[..., int]", entries.search_timestamp)  # -1: before the first
+    first, key = (entries[max(0, found(ticks - delay))] for ticks in (since, until))
+    last = entries[min(found(until, any_frame=True) + MOST_REORDERED + 2, len(entries) - 1)]
+    return _Place(first.pos, max(first.pos, key.pos), last.pos + last.size)
+
+
+def _together(seen: _Place, heard: _Place) -> tuple[_Place, _Place | None]:
+    """One place of pictures and sound that are interleaved, as they nearly always are."""
+    if heard.begin > seen.end + INTERLEAVED or heard.end < seen.begin - INTERLEAVED:
+        return seen, heard
+    return _Place(min(seen.begin, heard.begin), seen.key, max(seen.end, heard.end)), None
+
+
 def _with_dts(packets: Iterator[Placed]) -> Iterator[Placed]:
     """Give the first packets the decoding times they lack.
 
@@ -363,6 +416,11 @@ def _identity(path: Path) -> tuple[int, int, int] | None:
 def _absurd(pts: int, dts: int, tick: float) -> bool:
     """Whether decoding and presentation are further apart than any reordering: the reader skips these too."""
     return abs(pts - dts) * tick > FORWARD
+
+
+def _is_coarse(audio: AudioStream) -> bool:
+    """Whether its timebase rounds the places of samples."""
+    return float(audio.time_base or 0) * audio.sample_rate > FINE_ENOUGH
 
 
 def _reopened(stream: Stream | None, origin: Origin, index: int) -> Stream:

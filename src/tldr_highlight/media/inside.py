@@ -100,17 +100,20 @@ def _seldom(tell: Tell) -> _Note:
 @contextlib.contextmanager
 def _source(work: Work) -> Generator[MediaInfo]:
     """What is cut, open for as long as the block lasts."""
-    with _reached(work.info.origin, work.info.sound_origin, work.policy) as (origin, sound):
-        yield replace(work.info, origin=origin, sound_origin=sound)
+    info = work.info
+    with _reached(info.origin, info.sound_origin, work.policy, probed=True) as (origin, sound):
+        yield replace(info, origin=origin, sound_origin=sound)
 
 
 @contextlib.contextmanager
-def _reached(origin: Origin, sound: Origin | None, policy: Policy) -> Generator[tuple[Origin, Origin | None]]:
+def _reached(
+    origin: Origin, sound: Origin | None, policy: Policy, *, probed: bool = False
+) -> Generator[tuple[Origin, Origin | None]]:
     """Both in a form that can be opened as often as needed."""
     with contextlib.ExitStack() as stack:
         egress = stack.enter_context(Egress(policy))
-        pictures = stack.enter_context(opened(origin, egress))
-        yield pictures, stack.enter_context(opened(sound, egress)) if sound else None
+        pictures = stack.enter_context(opened(origin, egress, probed=probed))
+        yield pictures, stack.enter_context(opened(sound, egress, probed=probed)) if sound else None
 
 
 def _packed(outcome: object) -> Json:

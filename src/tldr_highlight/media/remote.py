@@ -32,6 +32,9 @@ Result = TypeVar("Result")
 HEAD = 4096
 """Bytes that show what a file is."""
 
+BEGINNING = 1 << 20
+"""Bytes at the start of a file, behind an index that is there, which `probe` reads in any case."""
+
 PLAYLIST = b"#EXTM3U"
 
 READ_BYTES = 65_536
@@ -59,6 +62,10 @@ class Medium(Protocol):
         """Bytes; of a recording an estimate by what was seen of it."""
         ...
 
+    def expect(self, *stretches: tuple[int, int]) -> None:
+        """Say which bytes of a file are read next, see `Blocks.expect`."""
+        ...
+
 
 @dataclass(frozen=True, slots=True, eq=False, kw_only=True)
 class Opened(Remote):
@@ -72,8 +79,10 @@ class Opened(Remote):
 
 
 @contextlib.contextmanager
-def opened(origin: Origin, egress: Egress) -> Generator[Origin]:
+def opened(origin: Origin, egress: Egress, *, probed: bool = False) -> Generator[Origin]:
     """Give `origin` in a form that `open_media` can open; files stay as they are.
+
+    Where `probed` says so, `probe` has seen it already, and its beginning is not asked for.
 
     Raises:
         SourceError: it cannot be reached, or may not be.
@@ -85,6 +94,7 @@ def opened(origin: Origin, egress: Egress) -> Generator[Origin]:
     with Blocks(egress, origin.url, headers=origin.headers) as blocks:
         head = blocks.reader().read(HEAD) or b""
         medium = _recording(blocks, origin, egress) if head.startswith(PLAYLIST) else _File(blocks)
+        medium.expect(*_read_first(head, medium.size, 0 if probed else BEGINNING))
         yield Opened(origin.url, origin.headers, head=head, medium=medium)
 
 
@@ -97,6 +107,9 @@ class _File:
     @property
     def size(self) -> int:
         return self._blocks.size
+
+    def expect(self, *stretches: tuple[int, int]) -> None:
+        self._blocks.expect(*stretches)
 
     def container(self, options: Mapping[str, str]) -> InputContainer:
         calls = _Calls()
@@ -119,6 +132,9 @@ class _Segments:
     def size(self) -> int:
         return self._recording.size
 
+    def expect(self, *stretches: tuple[int, int]) -> None:
+        """Segments are fetched as a whole."""
+
     def container(self, options: Mapping[str, str]) -> InputContainer:
         calls = _Calls()
 
@@ -126,6 +142,24 @@ class _Segments:
             return calls(lambda: self._recording.open(name, options), io.BytesIO())
 
         return _opened(FIRST, open_named, {**options, **HLS}, "hls")
+
+
+def _read_first(head: bytes, size: int, look: int) -> list[tuple[int, int]]:
+    """Where a file is read when it is opened, and looked at for `look` bytes: its beginning and MP4's index.
+
+    The index stands before the pictures and sound, or behind them.
+    """
+    at = 0
+    while 0 <= at <= len(head) - 16:
+        length, kind = int.from_bytes(head[at : at + 4], "big"), head[at + 4 : at + 8]
+        if not (kind.isalnum() and kind.isascii()):
+            return [(0, look)]
+        if length == 1:
+            length = int.from_bytes(head[at + 8 : at + 16], "big")
+        if length < 8 or kind == b"moov":
+            return [(0, min(size, at + length + look))]
+        at += length
+    return [(0, look), (min(at, size), size)]
 
 
 def _recording(blocks: Blocks, remote: Remote, egress: Egress) -> _Segments:

@@ -52,10 +52,10 @@ def copy_range(
     clip = _Clip(source, found, draft, options, tell, copy_sound=copy_sound)
     with clip.container:
         clip.begin()
-        clip.encode(source.pictures(clip.seconds(found.first), near=0.0), found.head)
+        for edge in (found.head, found.tail):  # both before what is between them, which may still be coming
+            if edge:
+                clip.encode(source.pictures(clip.seconds(edge[0]), near=0.0), edge)
         clip.copy(source.picture_packets(clip.seconds(found.border[0])))
-        if found.tail:
-            clip.encode(source.pictures(clip.seconds(found.tail[0]), near=0.0), found.tail)
         return clip.finish()
 
 
@@ -80,6 +80,7 @@ class _Clip:
         self._scale = tick.numerator
         self._delay = found.border[0] - found.border[1]
         self._pts: list[int] = []
+        self._held: list[tuple[AnyPacket, int, int, int]] = []  # the tail's, for `_write`
         self._reached = Fraction(-1)
         self._last_dts: int | None = None
         self._sums: dict[int, int] = {}
@@ -114,10 +115,8 @@ class _Clip:
     def encode(self, pictures: Iterator[Picture], wanted: tuple[int, ...]) -> None:
         """Encode the pictures of an edge: an IDR picture and pictures that refer back.
 
-        The first, the last and the one behind them are kept for comparison.
+        The first, the last and the one behind them are kept for comparison. A tail is not written yet.
         """
-        if not wanted:
-            return
         encoder = self._encoder()
         missing = set(wanted)
         for picture in pictures:
@@ -128,7 +127,8 @@ class _Clip:
                     self._shown[self._clip_ticks(at)] = picture.frame
                 for packet in encoder.encode(picture.frame, self._clip_ticks(at)):
                     self._write_edge(packet, wanted)
-                self._heard(at)
+                if wanted is not self._found.tail:
+                    self._heard(at)
             elif at > wanted[-1]:
                 if at == self._found.border[0]:
                     self._shown[self._clip_ticks(at)] = picture.frame
@@ -159,8 +159,10 @@ class _Clip:
         raise NotCopyableError("it could not be read to its end")
 
     def finish(self) -> Expected:
-        """Complete the sound."""
+        """Complete pictures and sound."""
         assert self._source.info.video
+        for made in self._held:
+            self._write(*made)
         length = self._clip_seconds(self._found.end)
         if self._copied:
             self._copied.finish()
@@ -209,7 +211,12 @@ class _Clip:
         pts = cast("int", packet.pts)
         place = wanted.index(pts // self._scale + self._found.first)
         following = wanted[place + 1] if place + 1 < len(wanted) else self._behind(wanted)
-        self._write(for_mp4(packet), pts, pts - self._delay * self._scale, self._clip_ticks(following) - pts)
+        duration = self._clip_ticks(following) - pts
+        made = (for_mp4(packet), pts, pts - self._delay * self._scale, duration)
+        if wanted is self._found.tail:
+            self._held.append(made)
+        else:
+            self._write(*made)
 
     def _behind(self, wanted: tuple[int, ...]) -> int:
         """When the last picture of an edge ends."""
