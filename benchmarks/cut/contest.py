@@ -105,6 +105,7 @@ class Worker:
         self._process = subprocess.Popen(
             [sys.executable, "-m", "benchmarks.cut.worker"],
             stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True,
+            env={**os.environ, "MALLOC_TRIM_THRESHOLD_": "1000000"},  # as the product's own processes have it
         )  # fmt: skip
 
     def __enter__(self) -> Self:

@@ -78,7 +78,6 @@ def cut(
                 outcome = lost_range(spec, error)
             if isinstance(outcome, CutError):
                 outcome.index = index
-            gc.collect()  # PyAV's containers and streams hold each other: 80 MB of 1080p until somebody looks
             yield outcome
 
 
@@ -147,7 +146,9 @@ def finished(spec: ClipSpec, method: CutMethod, reason: str, write: Callable[[Pa
             if isinstance(error, OSError):
                 raise  # the disk's, and so for `replacing` to translate
             raise CutError(f"the encoder gave up: {error.strerror}") from error
+        gc.collect()  # PyAV's containers and streams hold each other: 80 MB of 1080p until somebody looks
         offset = verify(draft, written.expected)
+        gc.collect()
         with draft.open("rb") as file:
             digest = hashlib.file_digest(file, "sha256").hexdigest()
         size = draft.stat().st_size

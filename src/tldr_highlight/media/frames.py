@@ -132,8 +132,9 @@ class Source:
     `Timeline`, as the reader did that found the times.
     """
 
-    def __init__(self, info: MediaInfo, *, jumped: bool = False) -> None:
+    def __init__(self, info: MediaInfo, *, jumped: bool = False, most_threads: int = MOST_THREADS) -> None:
         self.info = info
+        self._threads = min(os.cpu_count() or 1, most_threads)
         self.jumped = jumped
         self._video: Stream | None = None
         self._audio: Stream | None = None
@@ -290,7 +291,7 @@ class Source:
         if fresh or self._video is None:
             self._video = _reopened(self._video, self.info.origin, self.info.video.index)
             use_only(_container(self._video), self._listened(self._video))
-            _prepare(self._video)
+            _prepare(self._video, self._threads)
         assert isinstance(self._video, VideoStream)
         return self._video
 
@@ -434,11 +435,11 @@ def _container(stream: Stream) -> InputContainer:
     return stream.container
 
 
-def _prepare(stream: Stream) -> None:
+def _prepare(stream: Stream, threads: int) -> None:
     assert isinstance(stream, VideoStream)
     context = stream.codec_context
     context.thread_type = "AUTO"
-    context.thread_count = min(os.cpu_count() or 1, MOST_THREADS)
+    context.thread_count = threads
     context.options = {"max_pixels": str(MOST_PIXELS)}
 
 

@@ -273,8 +273,9 @@ class _Keeper:
         self.process.wait()
 
 
-_KEEPERS_OWN = {"OPENBLAS_NUM_THREADS": "1"}
-"""Environment: numpy's threads do not survive a fork, and nothing here multiplies matrices."""
+_KEEPERS_OWN = {"OPENBLAS_NUM_THREADS": "1", "MALLOC_TRIM_THRESHOLD_": "1000000"}
+"""Environment: numpy's threads do not survive a fork, and nothing here multiplies matrices; glibc gives free
+memory back, which keeps 60 MB of pictures of 1080p from staying between clips and costs no time."""
 
 _keepers: dict[int, _Keeper] = {}  # by our own pid: a process that was forked from us needs its own
 _lock = threading.Lock()
