@@ -208,7 +208,7 @@ def test_a_plan_writes_nothing(tmp_path: Path, made: Made) -> None:
 
 def test_one_bad_range_does_not_spoil_the_others(tmp_path: Path, made: Made) -> None:
     (tmp_path / "list.json").write_text(
-        "[[4, 3], [-2, 1], [5, 5], [1e300, 2e300], [7.5, 99], [0, 0.04], [7.96, 8]]"
+        "[[4, 3], [-2, 1], [5, 5], [1e15, 2e15], [7.5, 99], [0, 0.04], [7.96, 8]]"
     )
     done = cut(made.path, "1-2", "--ranges", "list.json", "--json", cwd=tmp_path)
     assert done.code == 1
@@ -217,7 +217,7 @@ def test_one_bad_range_does_not_spoil_the_others(tmp_path: Path, made: Made) -> 
     for clip in document["clips"]:
         exact(made, clip, tmp_path)
     assert [(e["index"], e["range"]) for e in document["errors"]] == [
-        (1, [4, 3]), (2, [-2, 1]), (3, [5, 5]), (4, [1e300, 2e300]),
+        (1, [4, 3]), (2, [-2, 1]), (3, [5, 5]), (4, [1e15, 2e15]),
     ]  # fmt: skip
     for error in document["errors"]:
         assert error.keys() == {"index", "code", "message", "range"}
