@@ -67,6 +67,14 @@ def test_copied_pictures_are_the_sources_bytes(clip: Path, told: dict[int, int])
         verify(clip, replace(RIGHT, copied={**told, 10 * 512: 1}))
 
 
+def test_encoded_pictures_are_the_encoders_bytes(clip: Path, told: dict[int, int]) -> None:
+    edge = 3 * 512
+    copied = {pts: total for pts, total in told.items() if pts != edge}
+    verify(clip, replace(RIGHT, copied=copied, encoded={edge: told[edge]}))
+    with pytest.raises(CutError, match=r"picture at 0\.120 s changed"):
+        verify(clip, replace(RIGHT, copied=copied, encoded={edge: 1}))
+
+
 def test_copied_sound_is_the_sources_bytes(clip: Path) -> None:
     with av.open(clip) as container:
         sums = [zlib.crc32(p) for p in container.demux(audio=0) if p.size]

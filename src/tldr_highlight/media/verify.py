@@ -201,9 +201,10 @@ def _check_pictures(video: VideoStream, seen: _Seen, expected: Expected) -> None
     wrong = next((i for i, (ours, theirs) in enumerate(pairs) if ours != theirs), None)
     _need(wrong is None, f"picture {wrong} is not at its time")
     _need(0 in ticks, "its first picture is not at 0")
+    given = {**expected.copied, **expected.encoded}
     for pts, total in zip(ticks, seen.sums, strict=bool(expected.copied)):
         _need(
-            expected.copied.get(pts, total) == total,
+            given.get(pts, total) == total,
             f"its picture at {float(pts * expected.tick):.3f} s changed",
         )
     _see(seen, video, None, expected)
