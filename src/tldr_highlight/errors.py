@@ -32,6 +32,7 @@
     ├── OutputError              output_unwritable        1  resource    folder missing rights
     │   ├── DiskFullError        disk_full                1  resource
     │   └── OutputBusyError      output_busy              1  transient   another run holds the folder
+    │       └── DataBusyError    data_busy                1  transient   another server holds the data folder
     ├── MissingExtraError        extra_missing            2  permanent   names the extra to install
     ├── RequestError             request_invalid          2  permanent   a request that is none (400)
     │   ├── InvalidError         validation_failed        2  permanent   says which fields and why (422)
@@ -46,8 +47,10 @@
     ├── LimitError               limited                  6  transient   too often (429), says when again
     │   └── RateError            rate_limited             6  transient   the key's requests per minute
     ├── QuotaError               quota_exceeded           6  resource    the plan's amount is used up (402)
-    └── UnavailableError         unavailable              8  transient   a service of ours is away (503)
-        └── DatabaseError        database_unavailable     8  transient
+    ├── UnavailableError         unavailable              8  transient   a service of ours is away (503)
+    │   └── DatabaseError        database_unavailable     8  transient
+    ├── InternalError            internal                 1  transient   a mistake of ours; the log has more
+    └── PoisonError              poison                   1  permanent   took its process along three times
 
 `status` is what the API answers with, 500 where nothing else is said. Exit codes are the contract's: 0 ok, 1 something failed, 2 usage, 3 auth, 4 media, 5 not found,
 6 limited, 8 upstream, 124 timeout, 130 interrupted.
@@ -304,6 +307,12 @@ class OutputBusyError(OutputError):
     fate = Fate.TRANSIENT
 
 
+class DataBusyError(OutputBusyError):
+    """Another server works in the same data folder."""
+
+    code = "data_busy"
+
+
 class MissingExtraError(TldrError):
     """A feature whose optional dependency is not installed."""
 
@@ -420,3 +429,16 @@ class DatabaseError(UnavailableError):
     """The database does not answer."""
 
     code = "database_unavailable"
+
+
+class InternalError(TldrError):
+    """What nobody foresaw. The log has the traceback, under the same trace id."""
+
+    code = "internal"
+    fate = Fate.TRANSIENT
+
+
+class PoisonError(TldrError):
+    """Work that ended the process it ran in, again and again, without getting further."""
+
+    code = "poison"
