@@ -49,8 +49,9 @@
     └── UnavailableError         unavailable              8  transient   a service of ours is away (503)
         └── DatabaseError        database_unavailable     8  transient
 
-`status` is what the API answers with, 500 where nothing else is said. Exit codes are the contract's: 0 ok, 1 something failed, 2 usage, 3 auth, 4 media, 5 not found,
-6 limited, 8 upstream, 124 timeout, 130 interrupted.
+`status` is what the API answers with, 500 where nothing else is said. Exit codes are the contract's:
+0 ok, 1 something failed, 2 usage, 3 auth, 4 media, 5 not found, 6 limited, 8 upstream, 124 timeout,
+130 interrupted.
 """
 
 from __future__ import annotations
