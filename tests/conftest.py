@@ -7,6 +7,11 @@ from collections import Counter
 from collections.abc import Generator
 
 import pytest
+from hypothesis import settings
+
+# no deadline: a machine that is busy for a moment is no finding
+settings.register_profile("house", settings.default, deadline=None, print_blob=True)
+settings.load_profile("house")
 
 MARK = "LEFT OUT: "
 

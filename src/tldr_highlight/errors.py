@@ -35,9 +35,12 @@
     ├── MissingExtraError        extra_missing            2  permanent   names the extra to install
     ├── RequestError             request_invalid          2  permanent   a request that is none (400)
     │   ├── InvalidError         validation_failed        2  permanent   says which fields and why (422)
+    │   ├── PasswordError        password_refused         2  permanent   says why and what to do (422)
     │   ├── BodyLimitError       body_too_large           6  permanent   (413)
     │   └── BodyTypeError        body_type_unsupported    2  permanent   (415)
     ├── AuthError                unauthorized             3  permanent   who are you? (401)
+    │   └── TokenError           token_invalid            3  permanent   an access token that is none of ours
+    │       └── TokenExpiredError  token_expired          3  permanent   it was one
     ├── ForbiddenError           forbidden                3  permanent   known, and not allowed (403)
     │   ├── ScopeError           scope_missing            3  permanent   names the scope
     │   ├── RoleError            role_missing             3  permanent   names the role
@@ -46,11 +49,14 @@
     ├── LimitError               limited                  6  transient   too often (429), says when again
     │   └── RateError            rate_limited             6  transient   the key's requests per minute
     ├── QuotaError               quota_exceeded           6  resource    the plan's amount is used up (402)
-    └── UnavailableError         unavailable              8  transient   a service of ours is away (503)
-        └── DatabaseError        database_unavailable     8  transient
+    ├── UnavailableError         unavailable              8  transient   a service of ours is away (503)
+    │   ├── DatabaseError        database_unavailable     8  transient
+    │   └── BusyError            busy                     8  transient   too many wait already
+    ├── SecretsError             secrets_unusable         1  permanent   the file of keys; says what to do
+    └── SecretError              secret_unreadable        1  permanent   stored, and no key of ours fits
 
-`status` is what the API answers with, 500 where nothing else is said. Exit codes are the contract's:
-0 ok, 1 something failed, 2 usage, 3 auth, 4 media, 5 not found, 6 limited, 8 upstream, 124 timeout,
+`status` is what the API answers with, 500 where nothing else is said. Exit codes are the contract's: 0 ok,
+1 something failed, 2 usage, 3 auth, 4 media, 5 not found, 6 limited, 8 upstream, 124 timeout,
 130 interrupted.
 """
 
@@ -328,6 +334,13 @@ class InvalidError(RequestError):
     status = 422
 
 
+class PasswordError(RequestError):
+    """A password that is too short, too long or too easily guessed; the message says what to do."""
+
+    code = "password_refused"
+    status = 422
+
+
 class BodyLimitError(RequestError):
     """A body with more bytes than its operation takes."""
 
@@ -349,6 +362,18 @@ class AuthError(TldrError):
     code = "unauthorized"
     status = 401
     exit_code = 3
+
+
+class TokenError(AuthError):
+    """An access token that we did not make, or not for this."""
+
+    code = "token_invalid"
+
+
+class TokenExpiredError(TokenError):
+    """An access token of ours whose time is over."""
+
+    code = "token_expired"
 
 
 class ForbiddenError(TldrError):
@@ -421,3 +446,21 @@ class DatabaseError(UnavailableError):
     """The database does not answer."""
 
     code = "database_unavailable"
+
+
+class BusyError(UnavailableError):
+    """As much is waiting for its turn as may wait."""
+
+    code = "busy"
+
+
+class SecretsError(TldrError):
+    """The file with the installation's keys cannot be used; the message says what to do."""
+
+    code = "secrets_unusable"
+
+
+class SecretError(TldrError):
+    """A stored secret that none of the installation's keys opens, or that is damaged."""
+
+    code = "secret_unreadable"
