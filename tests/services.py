@@ -170,7 +170,7 @@ class Postgres(Process):
         try:
             yield new
         finally:
-            for name in made:
+            for name in made if self.running() else ():
                 self.execute("DROP DATABASE {} WITH (FORCE)", name)
 
     def execute(self, statement: str, *names: str) -> None:
@@ -232,17 +232,7 @@ class Postgres(Process):
 
     def _initdb(self, package: Path) -> None:
         programs = max(package.glob("pginstall[0-9]*")) / "bin"
-        options = (
-            "-U",
-            "postgres",
-            "-A",
-            "trust",
-            "-E",
-            "UTF8",
-            "--locale=C",
-            "--no-sync",
-            "--no-instructions",
-        )
+        options = ["--username=postgres", "--auth=trust", "--encoding=UTF8", "--locale=C", "--no-sync"]
         with self.log.open("ab") as log:
             subprocess.run(
                 [programs / "initdb", "-D", self.folder / "data", *options],
@@ -253,10 +243,7 @@ class Postgres(Process):
     def _copied(self, package: Path) -> Path:
         assert self.user
         home = self.folder / "programs"
-        for name in (
-            package.name,
-            f"{package.name}.libs",
-        ):  # its programs look for libraries beside the package
+        for name in (package.name, f"{package.name}.libs"):  # libraries are looked for beside it
             shutil.copytree(package.with_name(name), home / name, ignore=shutil.ignore_patterns("pginstall"))
         for path in (home, *home.rglob("*")):
             os.chown(path, self.user.pw_uid, self.user.pw_gid)
