@@ -35,6 +35,7 @@
     ├── MissingExtraError        extra_missing            2  permanent   names the extra to install
     ├── RequestError             request_invalid          2  permanent   a request that is none (400)
     │   ├── InvalidError         validation_failed        2  permanent   says which fields and why (422)
+    │   ├── EmailError           email_invalid            2  permanent   no e-mail address (422)
     │   ├── BodyLimitError       body_too_large           6  permanent   (413)
     │   └── BodyTypeError        body_type_unsupported    2  permanent   (415)
     ├── AuthError                unauthorized             3  permanent   who are you? (401)
@@ -46,11 +47,15 @@
     ├── LimitError               limited                  6  transient   too often (429), says when again
     │   └── RateError            rate_limited             6  transient   the key's requests per minute
     ├── QuotaError               quota_exceeded           6  resource    the plan's amount is used up (402)
-    └── UnavailableError         unavailable              8  transient   a service of ours is away (503)
-        └── DatabaseError        database_unavailable     8  transient
+    ├── UnavailableError         unavailable              8  transient   a service of ours is away (503)
+    │   └── DatabaseError        database_unavailable     8  transient
+    └── MailError                mail_unsent              8  transient   no answer, or "not now"
+        ├── MailRefusedError     mail_refused             8  permanent   for this recipient or text
+        └── MailSetupError       mail_setup               8  resource    waits for the operator
 
-`status` is what the API answers with, 500 where nothing else is said. Exit codes are the contract's: 0 ok, 1 something failed, 2 usage, 3 auth, 4 media, 5 not found,
-6 limited, 8 upstream, 124 timeout, 130 interrupted.
+`status` is what the API answers with, 500 where nothing else is said. Exit codes are the contract's:
+0 ok, 1 something failed, 2 usage, 3 auth, 4 media, 5 not found, 6 limited, 8 upstream, 124 timeout,
+130 interrupted.
 """
 
 from __future__ import annotations
@@ -327,6 +332,13 @@ class InvalidError(RequestError):
     status = 422
 
 
+class EmailError(RequestError):
+    """A text that is no e-mail address we would write to."""
+
+    code = "email_invalid"
+    status = 422
+
+
 class BodyLimitError(RequestError):
     """A body with more bytes than its operation takes."""
 
@@ -420,3 +432,25 @@ class DatabaseError(UnavailableError):
     """The database does not answer."""
 
     code = "database_unavailable"
+
+
+class MailError(TldrError):
+    """A mail that the mail server could not take now, or did not say that it took."""
+
+    code = "mail_unsent"
+    exit_code = 8
+    fate = Fate.TRANSIENT
+
+
+class MailRefusedError(MailError):
+    """A mail that the mail server will never take: nobody there, or nothing it lets through."""
+
+    code = "mail_refused"
+    fate = Fate.PERMANENT
+
+
+class MailSetupError(MailError):
+    """Nothing can be sent until the operator acts: credentials, certificates, the sender's address."""
+
+    code = "mail_setup"
+    fate = Fate.RESOURCE
