@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
+from pydantic import SecretStr
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
 
@@ -26,3 +27,9 @@ class Settings(BaseSettings):
 
     ca_file: Path | None = None
     """Certificate authorities (PEM) to trust beside the system's."""
+
+    smtp_url: SecretStr | None = None
+    """Mail server: `smtp+starttls://user:password@host:587`; without it mails become files."""
+
+    mail_from: str = "TL;DR Highlight <noreply@localhost>"
+    """Sender of mails; replies go there."""
