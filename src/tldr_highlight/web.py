@@ -1,0 +1,1 @@
+"""What every routes.py shares."""
