@@ -3,8 +3,8 @@
     mailer = mailer_of(settings, data_dir)
     mailer.send(message)             returns when the mail is in the folder, or the server has taken it
 
-`core/mails/` composes messages. A message that is sent again has the same Message-ID, so that mail programs
-take both for one. What servers say becomes three errors with three fates: `MailError` (again soon),
+`core/mails/` composes messages. A message that is sent again has the same Message-ID and date, so that mail
+programs take both for one. What servers say becomes three errors with three fates: `MailError` (again soon),
 `MailRefusedError` (never), `MailSetupError` (once the operator has acted).
 """
 
@@ -40,17 +40,21 @@ CONNECT_SECONDS = 10.0
 TOTAL_SECONDS = 60.0
 """For all that follows the connection: a mail of ours has some 15 KB."""
 
+LONGEST_SUBJECT = 200
+"""Characters."""
+
 LONGEST_LINE = 900
 """Characters of a line that are sent as they are; SMTP takes 998 bytes (RFC 5321, 4.5.3.1.6)."""
 
 
 @dataclass(frozen=True, slots=True)
 class Message:
-    """One mail to one person, ready to be sent. Plain texts only, so that a row can hold it."""
+    """One mail to one person, ready to be sent."""
 
     id: str  # the row's: letters, digits, `_` and `-`
     kind: str  # of `core/mails/`
     to: str  # a normal address
+    written_at: datetime  # aware
     subject: str
     text: str = field(repr=False)  # may hold links that open an account
     html: str = field(repr=False)
@@ -125,8 +129,8 @@ def as_email(message: Message, sender: Address) -> EmailMessage:
     email = EmailMessage(policy=SMTP if to.isascii() else SMTPUTF8)
     email["From"] = sender
     email["To"] = Address("", local, domain)
-    email["Subject"] = plain(message.subject, 200)
-    email["Date"] = datetime.now(UTC)
+    email["Subject"] = plain(message.subject, LONGEST_SUBJECT)
+    email["Date"] = message.written_at
     email["Message-ID"] = f"<{message.id}@{sender.domain}>"
     email["Auto-Submitted"] = "auto-generated"  # RFC 3834: out-of-office programs keep quiet
     email["X-Auto-Response-Suppress"] = "All"  # Exchange's word for it
@@ -146,7 +150,10 @@ def _encoding(body: str) -> Literal["7bit", "quoted-printable"]:
 
 @dataclass(frozen=True, slots=True)
 class FileMailer:
-    """Mails become files that any mail program opens: `20261125T184956-ID.eml`, for the owner's eyes only."""
+    """Mails become files that any mail program opens: `20261125T184956-ID.eml`, for the owner's eyes only.
+
+    A message that is sent again replaces its file.
+    """
 
     folder: Path
     sender: Address
@@ -156,7 +163,7 @@ class FileMailer:
         content = as_email(message, self.sender).as_bytes()
         with output_errors(self.folder):
             self.folder.mkdir(mode=0o700, parents=True, exist_ok=True)
-        name = f"{datetime.now(UTC):%Y%m%dT%H%M%S}-{message.id}.eml"
+        name = f"{message.written_at.astimezone(UTC):%Y%m%dT%H%M%S}-{message.id}.eml"
         with replacing(self.folder / name, mode=0o600) as draft:
             draft.write_bytes(content)
 
@@ -235,12 +242,13 @@ class SmtpMailer:
         A connection lost after the last byte leaves unknown whether the server took it: that is transient,
         and the second copy has the same Message-ID.
         """
-        email = as_email(message, self.sender)
+        content = as_email(message, self.sender).as_bytes()  # smtplib's own way puts a > before "From"
         to = wire_address(message.to)
+        options = () if to.isascii() else ("SMTPUTF8", "BODY=8BITMIME")
         with self._ours(), self._connected() as client:
-            if not to.isascii() and not client.has_extn("smtputf8"):
+            if options and not client.has_extn("smtputf8"):
                 raise MailRefusedError(f"{self.server}: takes only ASCII before the @-sign of an address")
-            client.send_message(email, self.sender.addr_spec, [to])
+            client.sendmail(self.sender.addr_spec, [to], content, options)
 
     @contextlib.contextmanager
     def _connected(self) -> Generator[_Client]:

@@ -1,6 +1,9 @@
 """What mails say: a small class for each kind of letter, and a template of the same name.
 
-    compose(PasswordChanged(changed_at=now, link=url), to="ann@example.com", id="mail_…") -> Message
+    letter = PasswordChanged(changed_at=now, link=url)
+    context, secret = stored(letter)               what a row keeps: JSON, and the link apart, to be sealed
+    letter_of("password_changed", context, secret)                          the letter again
+    compose(letter, to="ann@example.com", id="mail_…", written_at=now)      a Message
 
 A letter holds facts, no words: numbers, names, times, links. The template beside this file has the words,
 once: `html/` and `text/` have the same few parts (`p`, `button`, `facts` …), which make either of it.
@@ -16,11 +19,12 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field, fields
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
-from typing import ClassVar, Literal, TypeAlias
+from typing import Any, ClassVar, Literal, TypeAlias
 
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
+from pydantic import TypeAdapter
 
-from tldr_highlight.core.mail import Message, plain
+from tldr_highlight.core.mail import LONGEST_SUBJECT, Message, plain
 
 LONGEST = 120
 """Characters of a text that people typed: more of it is not shown."""
@@ -182,8 +186,47 @@ class WebhookDisabled(Letter):
     link: str = field(repr=False)
 
 
-def compose(letter: Letter, *, to: str, id: str) -> Message:
-    """The letter in words, for one person; `id` is the row's.
+KINDS: Mapping[str, type[Letter]] = {
+    cls.kind: cls
+    for cls in (
+        VerifyEmail,
+        ResetPassword,
+        EmailChangeConfirm,
+        EmailChanged,
+        PasswordChanged,
+        Invitation,
+        PlanChanged,
+        OrganizationSuspended,
+        UsageWarning,
+        WebhookDisabled,
+    )
+}
+"""Every kind of letter by its name."""
+
+
+def stored(letter: Letter) -> tuple[dict[str, Any], str | None]:
+    """The letter as JSON, and its link, which opens accounts and should be stored sealed."""
+    context: dict[str, Any] = _adapter(type(letter)).dump_python(letter, mode="json")
+    return context, context.pop("link", None)
+
+
+def letter_of(kind: str, context: Mapping[str, Any], secret: str | None) -> Letter:
+    """What `stored` took apart.
+
+    Raises:
+        KeyError: no such kind. ValueError: not its context.
+    """
+    link = {} if secret is None else {"link": secret}
+    return _adapter(KINDS[kind]).validate_python({**context, **link})
+
+
+@functools.cache
+def _adapter(cls: type[Letter]) -> TypeAdapter[Letter]:
+    return TypeAdapter(cls)
+
+
+def compose(letter: Letter, *, to: str, id: str, written_at: datetime) -> Message:
+    """The letter in words, for one person; `id` and time are the row's.
 
     Deterministic: the same letter gives the same words.
     """
@@ -191,7 +234,15 @@ def compose(letter: Letter, *, to: str, id: str) -> Message:
     name = f"{letter.kind}.jinja"
     subject, _, body = _templates("text").get_template(name).render(WORDS, **facts).partition("\n\n")
     html = _templates("html").get_template(name).render(WORDS, subject=subject, **facts)
-    return Message(id=id, kind=letter.kind, to=to, subject=subject, text=_tight(body), html=_tight(html))
+    return Message(
+        id=id,
+        kind=letter.kind,
+        to=to,
+        written_at=written_at,
+        subject=plain(subject, LONGEST_SUBJECT),
+        text=_tight(body),
+        html=_tight(html),
+    )
 
 
 def _names(letter: Letter) -> list[str]:
