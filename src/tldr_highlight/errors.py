@@ -36,6 +36,7 @@
     ├── RequestError             request_invalid          2  permanent   a request that is none (400)
     │   ├── InvalidError         validation_failed        2  permanent   says which fields and why (422)
     │   ├── PasswordError        password_refused         2  permanent   says why and what to do (422)
+    │   ├── EmailError           email_invalid            2  permanent   no e-mail address (422)
     │   ├── BodyLimitError       body_too_large           6  permanent   (413)
     │   └── BodyTypeError        body_type_unsupported    2  permanent   (415)
     ├── AuthError                unauthorized             3  permanent   who are you? (401)
@@ -57,6 +58,13 @@
 
 `status` is what the API answers with, 500 where nothing else is said. Exit codes are the contract's: 0 ok,
 1 something failed, 2 usage, 3 auth, 4 media, 5 not found, 6 limited, 8 upstream, 124 timeout,
+    │   └── DatabaseError        database_unavailable     8  transient
+    └── MailError                mail_unsent              8  transient   no answer, or "not now"
+        ├── MailRefusedError     mail_refused             8  permanent   for this recipient or text
+        └── MailSetupError       mail_setup               8  resource    waits for the operator
+
+`status` is what the API answers with, 500 where nothing else is said. Exit codes are the contract's:
+0 ok, 1 something failed, 2 usage, 3 auth, 4 media, 5 not found, 6 limited, 8 upstream, 124 timeout,
 130 interrupted.
 """
 
@@ -338,6 +346,10 @@ class PasswordError(RequestError):
     """A password that is too short, too long or too easily guessed; the message says what to do."""
 
     code = "password_refused"
+class EmailError(RequestError):
+    """A text that is no e-mail address we would write to."""
+
+    code = "email_invalid"
     status = 422
 
 
@@ -464,3 +476,23 @@ class SecretError(TldrError):
     """A stored secret that none of the installation's keys opens, or that is damaged."""
 
     code = "secret_unreadable"
+class MailError(TldrError):
+    """A mail that the mail server could not take now, or did not say that it took."""
+
+    code = "mail_unsent"
+    exit_code = 8
+    fate = Fate.TRANSIENT
+
+
+class MailRefusedError(MailError):
+    """A mail that the mail server will never take: nobody there, or nothing it lets through."""
+
+    code = "mail_refused"
+    fate = Fate.PERMANENT
+
+
+class MailSetupError(MailError):
+    """Nothing can be sent until the operator acts: credentials, certificates, the sender's address."""
+
+    code = "mail_setup"
+    fate = Fate.RESOURCE

@@ -48,3 +48,9 @@ class Settings(BaseSettings):
 
     worker_threads: int = 2
     """Units of work that `serve` does at once, in its worker process."""
+
+    smtp_url: SecretStr | None = None
+    """Mail server: `smtp+starttls://user:password@host:587`; without it mails become files."""
+
+    mail_from: str = "TL;DR Highlight <noreply@localhost>"
+    """Sender of mails; replies go there."""

@@ -29,8 +29,8 @@ def output_errors(path: Path) -> Generator[None]:
 
 
 @contextlib.contextmanager
-def replacing(path: Path) -> Generator[Path]:
-    """A temporary path beside `path` to write to; it takes the name when the block ends well.
+def replacing(path: Path, mode: int = 0o644) -> Generator[Path]:
+    """A temporary path beside `path` to write to; it takes the name, and `mode`, when the block ends well.
 
     On any failure, Ctrl-C included, the temporary file is removed and `path` is what it was before.
     """
@@ -42,7 +42,7 @@ def replacing(path: Path) -> Generator[Path]:
         draft = Path(name)
         try:
             yield draft
-            draft.chmod(0o644)
+            draft.chmod(mode)
             with draft.open("rb") as written:
                 os.fsync(written.fileno())
             draft.replace(path)
