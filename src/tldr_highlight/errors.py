@@ -36,9 +36,13 @@
     ├── MissingExtraError        extra_missing            2  permanent   names the extra to install
     ├── RequestError             request_invalid          2  permanent   a request that is none (400)
     │   ├── InvalidError         validation_failed        2  permanent   says which fields and why (422)
+    │   ├── PasswordError        password_refused         2  permanent   says why and what to do (422)
+    │   ├── EmailError           email_invalid            2  permanent   no e-mail address (422)
     │   ├── BodyLimitError       body_too_large           6  permanent   (413)
     │   └── BodyTypeError        body_type_unsupported    2  permanent   (415)
     ├── AuthError                unauthorized             3  permanent   who are you? (401)
+    │   └── TokenError           token_invalid            3  permanent   an access token that is none of ours
+    │       └── TokenExpiredError  token_expired          3  permanent   it was one
     ├── ForbiddenError           forbidden                3  permanent   known, and not allowed (403)
     │   ├── ScopeError           scope_missing            3  permanent   names the scope
     │   ├── RoleError            role_missing             3  permanent   names the role
@@ -51,9 +55,21 @@
     │   └── DatabaseError        database_unavailable     8  transient
     ├── InternalError            internal                 1  transient   a mistake of ours; the log has more
     └── PoisonError              poison                   1  permanent   took its process along three times
+    │   ├── DatabaseError        database_unavailable     8  transient
+    │   └── BusyError            busy                     8  transient   too many wait already
+    ├── SecretsError             secrets_unusable         1  permanent   the file of keys; says what to do
+    └── SecretError              secret_unreadable        1  permanent   stored, and no key of ours fits
 
-`status` is what the API answers with, 500 where nothing else is said. Exit codes are the contract's: 0 ok, 1 something failed, 2 usage, 3 auth, 4 media, 5 not found,
-6 limited, 8 upstream, 124 timeout, 130 interrupted.
+`status` is what the API answers with, 500 where nothing else is said. Exit codes are the contract's: 0 ok,
+1 something failed, 2 usage, 3 auth, 4 media, 5 not found, 6 limited, 8 upstream, 124 timeout,
+    │   └── DatabaseError        database_unavailable     8  transient
+    └── MailError                mail_unsent              8  transient   no answer, or "not now"
+        ├── MailRefusedError     mail_refused             8  permanent   for this recipient or text
+        └── MailSetupError       mail_setup               8  resource    waits for the operator
+
+`status` is what the API answers with, 500 where nothing else is said. Exit codes are the contract's:
+0 ok, 1 something failed, 2 usage, 3 auth, 4 media, 5 not found, 6 limited, 8 upstream, 124 timeout,
+130 interrupted.
 """
 
 from __future__ import annotations
@@ -336,6 +352,17 @@ class InvalidError(RequestError):
     status = 422
 
 
+class PasswordError(RequestError):
+    """A password that is too short, too long or too easily guessed; the message says what to do."""
+
+    code = "password_refused"
+class EmailError(RequestError):
+    """A text that is no e-mail address we would write to."""
+
+    code = "email_invalid"
+    status = 422
+
+
 class BodyLimitError(RequestError):
     """A body with more bytes than its operation takes."""
 
@@ -357,6 +384,18 @@ class AuthError(TldrError):
     code = "unauthorized"
     status = 401
     exit_code = 3
+
+
+class TokenError(AuthError):
+    """An access token that we did not make, or not for this."""
+
+    code = "token_invalid"
+
+
+class TokenExpiredError(TokenError):
+    """An access token of ours whose time is over."""
+
+    code = "token_expired"
 
 
 class ForbiddenError(TldrError):
@@ -442,3 +481,39 @@ class PoisonError(TldrError):
     """Work that ended the process it ran in, again and again, without getting further."""
 
     code = "poison"
+class BusyError(UnavailableError):
+    """As much is waiting for its turn as may wait."""
+
+    code = "busy"
+
+
+class SecretsError(TldrError):
+    """The file with the installation's keys cannot be used; the message says what to do."""
+
+    code = "secrets_unusable"
+
+
+class SecretError(TldrError):
+    """A stored secret that none of the installation's keys opens, or that is damaged."""
+
+    code = "secret_unreadable"
+class MailError(TldrError):
+    """A mail that the mail server could not take now, or did not say that it took."""
+
+    code = "mail_unsent"
+    exit_code = 8
+    fate = Fate.TRANSIENT
+
+
+class MailRefusedError(MailError):
+    """A mail that the mail server will never take: nobody there, or nothing it lets through."""
+
+    code = "mail_refused"
+    fate = Fate.PERMANENT
+
+
+class MailSetupError(MailError):
+    """Nothing can be sent until the operator acts: credentials, certificates, the sender's address."""
+
+    code = "mail_setup"
+    fate = Fate.RESOURCE

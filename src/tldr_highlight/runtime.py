@@ -7,10 +7,13 @@ from collections.abc import Callable, Generator
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from sqlalchemy.orm import Session
+
 from tldr_highlight.core.db import Database
 from tldr_highlight.core.egress import Policy
 from tldr_highlight.core.leases import Leases
 from tldr_highlight.core.work import Kinds, ledger
+from tldr_highlight.errors import ForbiddenError
 from tldr_highlight.settings import Settings
 
 
@@ -36,6 +39,49 @@ class Runtime:
         return self.settings.data_dir
 
 
+@dataclass(frozen=True, slots=True)
+class Caller:
+    """Who is acting, as far as they may."""
+
+    organization_id: str | None
+    scopes: frozenset[str] = frozenset()
+    user_id: str | None = None  # of a login
+    key_id: str | None = None  # of a key
+    session_id: str | None = None  # of a login
+    rank: int = 0  # of a login's role; a key has none
+    is_operator: bool = False
+    name: str = "nobody"  # where there is neither user nor key: `shell`, `system`
+
+    @property
+    def actor(self) -> str:
+        """As audit records name them."""
+        return self.key_id or self.user_id or self.name
+
+
+@dataclass
+class Act:
+    """Somebody doing something, in one transaction. What services take, whichever door it came through."""
+
+    runtime: Runtime
+    session: Session
+    caller: Caller
+    address: str | None = None  # it came from
+
+    @property
+    def organization_id(self) -> str:
+        """The organization that is acted in."""
+        if self.caller.organization_id is None:
+            raise ForbiddenError("this login is in no organization")
+        return self.caller.organization_id
+
+    @property
+    def user_id(self) -> str:
+        """The person who is acting."""
+        if self.caller.user_id is None:
+            raise ForbiddenError("this takes a person's login, not a key")
+        return self.caller.user_id
+
+
 def database_url(settings: Settings) -> str:
     """Where the database is: SQLite in the data folder unless told otherwise."""
     if settings.database_url is not None:
@@ -53,11 +99,14 @@ def opened(settings: Settings, kinds: Kinds | None = None) -> Generator[Runtime]
     settings.data_dir.mkdir(mode=0o700, parents=True, exist_ok=True)
     db = Database(database_url(settings))
     try:
-        leases = Leases(
-            ledger(db), settings.worker_lease_seconds, memory=settings.worker_memory_mb * 1_000_000
-        )
         runtime = Runtime(
-            settings=settings, db=db, policy=Policy.of(settings), kinds=kinds or {}, leases=leases
+            settings=settings,
+            db=db,
+            policy=Policy.of(settings),
+            kinds=kinds or {},
+            leases=Leases(
+                ledger(db), settings.worker_lease_seconds, memory=settings.worker_memory_mb * 1_000_000
+            ),
         )
         db.info["runtime"] = runtime
         yield runtime

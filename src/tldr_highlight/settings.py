@@ -54,3 +54,9 @@ class Settings(BaseSettings):
 
     worker_memory_mb: int = 2048
     """Memory that ends a worker process; another is started. Media is opened in processes of their own."""
+
+    smtp_url: SecretStr | None = None
+    """Mail server: `smtp+starttls://user:password@host:587`; without it mails become files."""
+
+    mail_from: str = "TL;DR Highlight <noreply@localhost>"
+    """Sender of mails; replies go there."""

@@ -30,6 +30,8 @@ AUTHORITY = TLS / "authority.pem"
 class Request:
     target: str
     headers: dict[str, str]  # names in lower case
+    method: str = "GET"
+    body: bytes = b""
 
 
 Answer = Callable[[Request, "Peer"], object]
@@ -44,16 +46,26 @@ class Peer:
         self._came = b""
 
     def request(self) -> Request | None:
-        while b"\r\n\r\n" not in self._came:
-            chunk = self.sock.recv(65536)
-            if not chunk:
-                return None
-            self._came += chunk
+        if not self._receive(lambda: b"\r\n\r\n" in self._came):
+            return None
         head, _, self._came = self._came.partition(b"\r\n\r\n")
         first, *lines = head.decode("latin-1").split("\r\n")
         method, target, version = first.split(" ")
-        assert (method, version) == ("GET", "HTTP/1.1")
-        return Request(target, {n.lower(): v for n, v in (line.split(": ", 1) for line in lines)})
+        assert version == "HTTP/1.1"
+        headers = {n.lower(): v for n, v in (line.split(": ", 1) for line in lines)}
+        size = int(headers.get("content-length", 0))
+        if not self._receive(lambda: len(self._came) >= size):
+            return None
+        body, self._came = self._came[:size], self._came[size:]
+        return Request(target, headers, method, body)
+
+    def _receive(self, enough: Callable[[], bool]) -> bool:
+        while not enough():
+            chunk = self.sock.recv(65536)
+            if not chunk:
+                return False
+            self._came += chunk
+        return True
 
     def send(self, *parts: bytes | str) -> None:
         self.sock.sendall(b"".join(p.encode("latin-1") if isinstance(p, str) else p for p in parts))

@@ -79,10 +79,11 @@ def find(*arguments: object, cwd: Path, seconds: float = 60, **how: Any) -> Run:
 
 
 def until(happened: Callable[[], object], seconds: float = 40) -> None:
-    """Wait for something to happen."""
+    """Wait for something to happen; TimeoutError if it does not."""
     deadline = time.monotonic() + seconds
     while not happened():
-        assert time.monotonic() < deadline, "it never happened"
+        if time.monotonic() > deadline:
+            raise TimeoutError("it never happened")
         time.sleep(0.005)
 
 
