@@ -12,6 +12,8 @@ from sqlalchemy.orm import Session
 from tldr_highlight.core.db import Database
 from tldr_highlight.core.egress import Policy
 from tldr_highlight.core.leases import Leases
+from tldr_highlight.core.mail import Mailer, mailer_of
+from tldr_highlight.core.security import Secrets, Vault
 from tldr_highlight.core.work import Kinds, ledger
 from tldr_highlight.errors import ForbiddenError
 from tldr_highlight.settings import Settings
@@ -28,6 +30,9 @@ class Runtime:
     settings: Settings
     db: Database
     policy: Policy  # which addresses customers may name
+    secrets: Secrets  # the installation's own keys
+    vault: Vault  # for what is stored and secret
+    mailer: Mailer
     kinds: Kinds  # of work that can be done here
     leases: Leases  # on work that is being done here
     ring: Callable[[str, str], None] = field(default=no_bell)
@@ -99,10 +104,14 @@ def opened(settings: Settings, kinds: Kinds | None = None) -> Generator[Runtime]
     settings.data_dir.mkdir(mode=0o700, parents=True, exist_ok=True)
     db = Database(database_url(settings))
     try:
+        secrets = Secrets.load_or_make(settings.data_dir)
         runtime = Runtime(
             settings=settings,
             db=db,
             policy=Policy.of(settings),
+            secrets=secrets,
+            vault=Vault(secrets.vault_keys),
+            mailer=mailer_of(settings, settings.data_dir),
             kinds=kinds or {},
             leases=Leases(
                 ledger(db), settings.worker_lease_seconds, memory=settings.worker_memory_mb * 1_000_000
