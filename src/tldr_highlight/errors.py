@@ -356,6 +356,8 @@ class PasswordError(RequestError):
     """A password that is too short, too long or too easily guessed; the message says what to do."""
 
     code = "password_refused"
+
+
 class EmailError(RequestError):
     """A text that is no e-mail address we would write to."""
 
@@ -481,6 +483,8 @@ class PoisonError(TldrError):
     """Work that ended the process it ran in, again and again, without getting further."""
 
     code = "poison"
+
+
 class BusyError(UnavailableError):
     """As much is waiting for its turn as may wait."""
 
@@ -497,6 +501,8 @@ class SecretError(TldrError):
     """A stored secret that none of the installation's keys opens, or that is damaged."""
 
     code = "secret_unreadable"
+
+
 class MailError(TldrError):
     """A mail that the mail server could not take now, or did not say that it took."""
 

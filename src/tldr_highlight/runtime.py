@@ -102,9 +102,13 @@ def opened(settings: Settings, kinds: Kinds | None = None) -> Generator[Runtime]
     and cancelling it tells its kind.
     """
     settings.data_dir.mkdir(mode=0o700, parents=True, exist_ok=True)
-    db = Database(database_url(settings))
-    try:
-        secrets = Secrets.load_or_make(settings.data_dir)
+    secrets = Secrets.load_or_make(settings.data_dir)
+    with contextlib.ExitStack() as stack:
+        db = Database(database_url(settings))
+        stack.callback(db.close)
+        memory = settings.worker_memory_mb * 1_000_000
+        leases = Leases(ledger(db), settings.worker_lease_seconds, memory=memory)
+        stack.callback(leases.close)
         runtime = Runtime(
             settings=settings,
             db=db,
@@ -113,11 +117,7 @@ def opened(settings: Settings, kinds: Kinds | None = None) -> Generator[Runtime]
             vault=Vault(secrets.vault_keys),
             mailer=mailer_of(settings, settings.data_dir),
             kinds=kinds or {},
-            leases=Leases(
-                ledger(db), settings.worker_lease_seconds, memory=settings.worker_memory_mb * 1_000_000
-            ),
+            leases=leases,
         )
         db.info["runtime"] = runtime
         yield runtime
-    finally:
-        db.close()
