@@ -54,11 +54,7 @@
     │   ├── DatabaseError        database_unavailable     8  transient
     │   └── BusyError            busy                     8  transient   too many wait already
     ├── SecretsError             secrets_unusable         1  permanent   the file of keys; says what to do
-    └── SecretError              secret_unreadable        1  permanent   stored, and no key of ours fits
-
-`status` is what the API answers with, 500 where nothing else is said. Exit codes are the contract's: 0 ok,
-1 something failed, 2 usage, 3 auth, 4 media, 5 not found, 6 limited, 8 upstream, 124 timeout,
-    │   └── DatabaseError        database_unavailable     8  transient
+    ├── SecretError              secret_unreadable        1  permanent   stored, and no key of ours fits
     └── MailError                mail_unsent              8  transient   no answer, or "not now"
         ├── MailRefusedError     mail_refused             8  permanent   for this recipient or text
         └── MailSetupError       mail_setup               8  resource    waits for the operator
@@ -346,6 +342,9 @@ class PasswordError(RequestError):
     """A password that is too short, too long or too easily guessed; the message says what to do."""
 
     code = "password_refused"
+    status = 422
+
+
 class EmailError(RequestError):
     """A text that is no e-mail address we would write to."""
 
@@ -476,6 +475,8 @@ class SecretError(TldrError):
     """A stored secret that none of the installation's keys opens, or that is damaged."""
 
     code = "secret_unreadable"
+
+
 class MailError(TldrError):
     """A mail that the mail server could not take now, or did not say that it took."""
 
