@@ -351,6 +351,7 @@ class PasswordError(RequestError):
     """A password that is too short, too long or too easily guessed; the message says what to do."""
 
     code = "password_refused"
+    status = 422
 
 
 class EmailError(RequestError):
