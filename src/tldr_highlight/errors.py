@@ -32,10 +32,40 @@
     ├── OutputError              output_unwritable        1  resource    folder missing rights
     │   ├── DiskFullError        disk_full                1  resource
     │   └── OutputBusyError      output_busy              1  transient   another run holds the folder
-    └── MissingExtraError        extra_missing            2  permanent   names the extra to install
+    ├── MissingExtraError        extra_missing            2  permanent   names the extra to install
+    ├── RequestError             request_invalid          2  permanent   a request that is none (400)
+    │   ├── InvalidError         validation_failed        2  permanent   says which fields and why (422)
+    │   ├── PasswordError        password_refused         2  permanent   says why and what to do (422)
+    │   ├── EmailError           email_invalid            2  permanent   no e-mail address (422)
+    │   ├── BodyLimitError       body_too_large           6  permanent   (413)
+    │   └── BodyTypeError        body_type_unsupported    2  permanent   (415)
+    ├── AuthError                unauthorized             3  permanent   who are you? (401)
+    │   └── TokenError           token_invalid            3  permanent   an access token that is none of ours
+    │       └── TokenExpiredError  token_expired          3  permanent   it was one
+    ├── ForbiddenError           forbidden                3  permanent   known, and not allowed (403)
+    │   ├── ScopeError           scope_missing            3  permanent   names the scope
+    │   ├── RoleError            role_missing             3  permanent   names the role
+    │   └── SuspendedError       organization_suspended   3  permanent
+    ├── ConflictError            conflict                 1  permanent   not as things stand (409)
+    ├── LimitError               limited                  6  transient   too often (429), says when again
+    │   └── RateError            rate_limited             6  transient   the key's requests per minute
+    ├── QuotaError               quota_exceeded           6  resource    the plan's amount is used up (402)
+    ├── UnavailableError         unavailable              8  transient   a service of ours is away (503)
+    │   ├── DatabaseError        database_unavailable     8  transient
+    │   └── BusyError            busy                     8  transient   too many wait already
+    ├── SecretsError             secrets_unusable         1  permanent   the file of keys; says what to do
+    └── SecretError              secret_unreadable        1  permanent   stored, and no key of ours fits
 
-Exit codes are the contract's: 0 ok, 1 something failed, 2 usage, 3 auth, 4 media, 5 not found,
-6 limited, 8 upstream, 124 timeout, 130 interrupted.
+`status` is what the API answers with, 500 where nothing else is said. Exit codes are the contract's: 0 ok,
+1 something failed, 2 usage, 3 auth, 4 media, 5 not found, 6 limited, 8 upstream, 124 timeout,
+    │   └── DatabaseError        database_unavailable     8  transient
+    └── MailError                mail_unsent              8  transient   no answer, or "not now"
+        ├── MailRefusedError     mail_refused             8  permanent   for this recipient or text
+        └── MailSetupError       mail_setup               8  resource    waits for the operator
+
+`status` is what the API answers with, 500 where nothing else is said. Exit codes are the contract's:
+0 ok, 1 something failed, 2 usage, 3 auth, 4 media, 5 not found, 6 limited, 8 upstream, 124 timeout,
+130 interrupted.
 """
 
 from __future__ import annotations
@@ -56,14 +86,23 @@ class TldrError(Exception):
     """Base of everything this package raises on purpose. `str(error)` is fit to show to a person."""
 
     code: ClassVar[str] = "error"
+    status: ClassVar[int] = 500
     exit_code: ClassVar[int] = 1
     fate: ClassVar[Fate] = Fate.PERMANENT
+
+    def __init__(self, *args: object, retry_after: float | None = None, **extra: object) -> None:
+        super().__init__(*args)
+        self.retry_after = retry_after
+        """Seconds after which another try makes sense; None where nobody knows."""
+        self.extra = extra
+        """Further members of the problem document, fit to show to a person."""
 
 
 class UsageError(TldrError):
     """The request itself is wrong."""
 
     code = "usage"
+    status = 422
     exit_code = 2
 
 
@@ -83,6 +122,7 @@ class NotFoundError(TldrError):
     """A file or folder that is not there."""
 
     code = "not_found"
+    status = 404
     exit_code = 5
 
 
@@ -90,6 +130,7 @@ class MediaError(TldrError):
     """A source that cannot be read as media."""
 
     code = "media_unreadable"
+    status = 422
     exit_code = 4
 
 
@@ -135,6 +176,7 @@ class SourceError(TldrError):
     """A source on the network that could not be reached or whose server fails."""
 
     code = "source_unavailable"
+    status = 422
     exit_code = 8
     fate = Fate.TRANSIENT
 
@@ -215,6 +257,7 @@ class CutError(TldrError):
     """One clip that could not be made right."""
 
     code = "cut_failed"
+    status = 422
     index: int | None = None  # which of the ranges that were asked for, from 0
 
 
@@ -257,6 +300,7 @@ class OutputError(TldrError):
     """Results cannot be written."""
 
     code = "output_unwritable"
+    status = 500
     fate = Fate.RESOURCE
 
 
@@ -264,12 +308,14 @@ class DiskFullError(OutputError):
     """No space left where results go."""
 
     code = "disk_full"
+    status = 507
 
 
 class OutputBusyError(OutputError):
     """Another run is writing into the same folder."""
 
     code = "output_busy"
+    status = 409
     fate = Fate.TRANSIENT
 
 
@@ -277,4 +323,176 @@ class MissingExtraError(TldrError):
     """A feature whose optional dependency is not installed."""
 
     code = "extra_missing"
+    status = 501
     exit_code = 2
+
+
+class RequestError(TldrError):
+    """A request that cannot be read."""
+
+    code = "request_invalid"
+    status = 400
+    exit_code = 2
+
+
+class InvalidError(RequestError):
+    """A request with fields that are missing, unknown or out of bounds; `extra["errors"]` lists them."""
+
+    code = "validation_failed"
+    status = 422
+
+
+class PasswordError(RequestError):
+    """A password that is too short, too long or too easily guessed; the message says what to do."""
+
+    code = "password_refused"
+class EmailError(RequestError):
+    """A text that is no e-mail address we would write to."""
+
+    code = "email_invalid"
+    status = 422
+
+
+class BodyLimitError(RequestError):
+    """A body with more bytes than its operation takes."""
+
+    code = "body_too_large"
+    status = 413
+    exit_code = 6
+
+
+class BodyTypeError(RequestError):
+    """A body of another media type than its operation takes."""
+
+    code = "body_type_unsupported"
+    status = 415
+
+
+class AuthError(TldrError):
+    """Nobody we know: no key or token, or one that is not valid."""
+
+    code = "unauthorized"
+    status = 401
+    exit_code = 3
+
+
+class TokenError(AuthError):
+    """An access token that we did not make, or not for this."""
+
+    code = "token_invalid"
+
+
+class TokenExpiredError(TokenError):
+    """An access token of ours whose time is over."""
+
+    code = "token_expired"
+
+
+class ForbiddenError(TldrError):
+    """Somebody we know, who may not do this."""
+
+    code = "forbidden"
+    status = 403
+    exit_code = 3
+
+
+class ScopeError(ForbiddenError):
+    """A key or role without the scope that the operation needs."""
+
+    code = "scope_missing"
+
+
+class RoleError(ForbiddenError):
+    """A login whose role is too low, or a key where a person is asked for."""
+
+    code = "role_missing"
+
+
+class SuspendedError(ForbiddenError):
+    """An organization that an operator suspended."""
+
+    code = "organization_suspended"
+
+
+class ConflictError(TldrError):
+    """Right in itself, but not as things stand."""
+
+    code = "conflict"
+    status = 409
+
+
+class LimitError(TldrError):
+    """Too often or too many; `retry_after` says when again."""
+
+    code = "limited"
+    status = 429
+    exit_code = 6
+    fate = Fate.TRANSIENT
+
+
+class RateError(LimitError):
+    """More requests per minute than the key may make."""
+
+    code = "rate_limited"
+
+
+class QuotaError(TldrError):
+    """More than the plan includes."""
+
+    code = "quota_exceeded"
+    status = 402
+    exit_code = 6
+    fate = Fate.RESOURCE
+
+
+class UnavailableError(TldrError):
+    """A service that we need is away for the moment."""
+
+    code = "unavailable"
+    status = 503
+    exit_code = 8
+    fate = Fate.TRANSIENT
+
+
+class DatabaseError(UnavailableError):
+    """The database does not answer."""
+
+    code = "database_unavailable"
+
+
+class BusyError(UnavailableError):
+    """As much is waiting for its turn as may wait."""
+
+    code = "busy"
+
+
+class SecretsError(TldrError):
+    """The file with the installation's keys cannot be used; the message says what to do."""
+
+    code = "secrets_unusable"
+
+
+class SecretError(TldrError):
+    """A stored secret that none of the installation's keys opens, or that is damaged."""
+
+    code = "secret_unreadable"
+class MailError(TldrError):
+    """A mail that the mail server could not take now, or did not say that it took."""
+
+    code = "mail_unsent"
+    exit_code = 8
+    fate = Fate.TRANSIENT
+
+
+class MailRefusedError(MailError):
+    """A mail that the mail server will never take: nobody there, or nothing it lets through."""
+
+    code = "mail_refused"
+    fate = Fate.PERMANENT
+
+
+class MailSetupError(MailError):
+    """Nothing can be sent until the operator acts: credentials, certificates, the sender's address."""
+
+    code = "mail_setup"
+    fate = Fate.RESOURCE

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
+from pydantic import SecretStr
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
 
@@ -26,3 +27,30 @@ class Settings(BaseSettings):
 
     ca_file: Path | None = None
     """Certificate authorities (PEM) to trust beside the system's."""
+
+    data_dir: Path = Path("tldr-data")
+    """Folder of the server: database, secrets, mail, clips. Made when missing."""
+
+    database_url: SecretStr | None = None
+    """`postgresql://user:password@host/name`; without it SQLite in the data folder."""
+
+    broker_url: SecretStr | None = None
+    """`redis://…`: limits are counted there, and workers are rung through it; without it in this process."""
+
+    public_url: str | None = None
+    """Address people reach the server at, for links in mail: `https://highlights.example.com`."""
+
+    cors_origins: str | None = None
+    """Origins whose pages may call the API, comma-separated; without it none."""
+
+    trusted_proxies: str | None = None
+    """Networks of reverse proxies whose `X-Forwarded-For` is believed, comma-separated."""
+
+    worker_threads: int = 2
+    """Units of work that `serve` does at once, in its worker process."""
+
+    smtp_url: SecretStr | None = None
+    """Mail server: `smtp+starttls://user:password@host:587`; without it mails become files."""
+
+    mail_from: str = "TL;DR Highlight <noreply@localhost>"
+    """Sender of mails; replies go there."""

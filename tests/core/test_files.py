@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from tldr_highlight.core.files import held, output_errors, replacing, write_text
+from tldr_highlight.core.files import create_private, held, output_errors, replacing, write_text
 from tldr_highlight.errors import DiskFullError, OutputBusyError, OutputError
 
 
@@ -76,3 +76,19 @@ def test_a_folder_is_held_by_one(tmp_path: Path) -> None:
         pass
     with held(tmp_path):
         pass
+
+
+def test_a_private_file_is_written_once(tmp_path: Path) -> None:
+    path = tmp_path / "new folder" / "a.json"
+    create_private(path, "first")
+    create_private(path, "second")
+    assert path.read_text() == "first"
+    assert path.stat().st_mode & 0o777 == 0o600
+    assert [p.name for p in path.parent.iterdir()] == ["a.json"]
+
+
+def test_a_private_file_does_not_follow_a_link(tmp_path: Path) -> None:
+    """Nothing is written where somebody else pointed the name at."""
+    (tmp_path / "a").symlink_to(tmp_path / "elsewhere")
+    create_private(tmp_path / "a", "text")
+    assert not (tmp_path / "elsewhere").exists()

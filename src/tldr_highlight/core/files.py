@@ -29,8 +29,8 @@ def output_errors(path: Path) -> Generator[None]:
 
 
 @contextlib.contextmanager
-def replacing(path: Path) -> Generator[Path]:
-    """A temporary path beside `path` to write to; it takes the name when the block ends well.
+def replacing(path: Path, mode: int = 0o644) -> Generator[Path]:
+    """A temporary path beside `path` to write to; it takes the name, and `mode`, when the block ends well.
 
     On any failure, Ctrl-C included, the temporary file is removed and `path` is what it was before.
     """
@@ -42,7 +42,7 @@ def replacing(path: Path) -> Generator[Path]:
         draft = Path(name)
         try:
             yield draft
-            draft.chmod(0o644)
+            draft.chmod(mode)
             with draft.open("rb") as written:
                 os.fsync(written.fileno())
             draft.replace(path)
@@ -54,6 +54,36 @@ def write_text(path: Path, text: str) -> None:
     """Write UTF-8 text so that readers see the old file or the new one."""
     with replacing(path) as draft:
         draft.write_text(text, encoding="utf-8", newline="\n")
+
+
+def create_private(path: Path, text: str) -> None:
+    """Write UTF-8 text that only its owner can read, unless the name is taken: the first of several wins.
+
+    Whoever reads `path` afterwards finds all of what the winner wrote, also after a crash.
+    """
+    with output_errors(path):
+        path.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
+        handle, name = tempfile.mkstemp(dir=path.parent, prefix=f".{tempfile.gettempprefix()}")  # 0600
+        draft = Path(name)
+        try:
+            with open(handle, "w", encoding="utf-8", newline="\n") as file:
+                file.write(text)
+                file.flush()
+                os.fsync(handle)
+            with contextlib.suppress(FileExistsError):
+                os.link(draft, path)  # a rename would replace what another process has just read
+        finally:
+            draft.unlink(missing_ok=True)
+        _sync_folder(path.parent)
+
+
+def _sync_folder(folder: Path) -> None:
+    """Names are the folder's content: without this a power cut can lose a file that was written whole."""
+    handle = os.open(folder, os.O_RDONLY)
+    try:
+        os.fsync(handle)
+    finally:
+        os.close(handle)
 
 
 @contextlib.contextmanager

@@ -1,0 +1,1 @@
+"""DOOR for programs: HTTP."""

@@ -1,0 +1,26 @@
+"""Problem details (RFC 9457): what every error looks like over HTTP."""
+
+from __future__ import annotations
+
+import json
+from http import HTTPStatus
+from typing import Any
+
+from fastapi import Request, Response
+
+from tldr_highlight.errors import TldrError
+
+
+def problem(request: Request, error: TldrError) -> Response:
+    """An error as a response."""
+    document: dict[str, Any] = {
+        "type": f"about:blank#{error.code}",
+        "title": HTTPStatus(error.status).phrase,
+        "status": error.status,
+        "code": error.code,
+        "detail": str(error),
+        **error.extra,
+    }
+    headers = {} if error.retry_after is None else {"Retry-After": str(max(1, round(error.retry_after)))}
+    body = json.dumps(document, ensure_ascii=False).encode()
+    return Response(body, error.status, headers, media_type="application/problem+json")

@@ -1,0 +1,1 @@
+"""Client for programs that call the API; imports nothing else of this package."""

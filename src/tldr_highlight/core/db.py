@@ -1,0 +1,233 @@
+"""The database: one transaction per request or task step, on SQLite or PostgreSQL.
+
+    with db.begin() as session:      # one write transaction: commits when the block ends
+        session.add(row)
+        after_commit(session, ring)  # runs once the transaction is durable, never if it is not
+
+    with db.read() as session:       # plain reads, each its own snapshot
+        Key.get_for(session, organization_id, id)
+
+Rows of an organization derive from `OrgOwned` and are reached by `of` and `get_for`, which take it.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import secrets
+import threading
+import time
+from collections.abc import Callable, Generator
+from datetime import UTC, datetime
+from typing import Any, ClassVar, Self
+
+from sqlalchemy import (
+    JSON,
+    DateTime,
+    Dialect,
+    Engine,
+    ForeignKey,
+    MetaData,
+    Select,
+    String,
+    create_engine,
+    event,
+    make_url,
+    select,
+)
+from sqlalchemy.dialects.postgresql import JSONB
+from sqlalchemy.exc import DBAPIError, InterfaceError, OperationalError
+from sqlalchemy.exc import TimeoutError as PoolTimeoutError
+from sqlalchemy.orm import DeclarativeBase, Mapped, Session, mapped_column
+from sqlalchemy.types import TypeDecorator
+
+from tldr_highlight.errors import DatabaseError, NotFoundError
+
+BUSY_SECONDS = 30
+"""How long SQLite waits for another process's transaction; ours last milliseconds."""
+
+CONNECT_SECONDS = 2
+"""How long a connection may take, and the pool may be empty: then the answer is 503, not a hang."""
+
+ALPHABET = "0123456789abcdefghjkmnpqrstvwxyz"  # Crockford's base 32: sorts as the numbers do
+
+
+def new_id(prefix: str) -> str:
+    """`prefix_` and 26 characters: 48 bits of milliseconds, 80 of chance; sorts by time."""
+    number = (time.time_ns() // 1_000_000) << 80 | secrets.randbits(80)
+    return f"{prefix}_" + "".join(ALPHABET[(number >> shift) & 31] for shift in range(125, -1, -5))
+
+
+def now() -> datetime:
+    """This moment, in UTC."""
+    return datetime.now(UTC)
+
+
+class UtcTime(TypeDecorator[datetime]):
+    """A moment, stored in UTC with microseconds. Times without a zone are refused."""
+
+    impl = DateTime(timezone=True)
+    cache_ok = True
+
+    def process_bind_param(self, value: datetime | None, dialect: Dialect) -> datetime | None:
+        """Refuse what has no zone; SQLite stores text, so that all of it must be in one."""
+        if value is None:
+            return None
+        if value.tzinfo is None:
+            raise ValueError(f"a time without a zone: {value!r}")
+        value = value.astimezone(UTC)
+        return value.replace(tzinfo=None) if dialect.name == "sqlite" else value
+
+    def process_result_value(self, value: datetime | None, dialect: Dialect) -> datetime | None:
+        """Give the zone back."""
+        if value is None:
+            return None
+        return value.replace(tzinfo=UTC) if value.tzinfo is None else value.astimezone(UTC)
+
+
+Json = JSON(none_as_null=True).with_variant(JSONB(none_as_null=True), "postgresql")
+"""A JSON document; None is SQL's NULL."""
+
+
+class Base(DeclarativeBase):
+    """Base of everything that is stored."""
+
+    metadata = MetaData(
+        naming_convention={
+            "ix": "ix_%(table_name)s_%(column_0_N_name)s",
+            "uq": "uq_%(table_name)s_%(column_0_N_name)s",
+            "ck": "ck_%(table_name)s_%(constraint_name)s",
+            "fk": "fk_%(table_name)s_%(column_0_N_name)s_%(referred_table_name)s",
+            "pk": "pk_%(table_name)s",
+        }
+    )
+    type_annotation_map: ClassVar = {
+        datetime: UtcTime,
+        dict[str, Any]: Json,
+        list[str]: Json,
+        str: String(),
+    }
+
+
+class OrgOwned:
+    """A row that belongs to an organization. Its only ways in take the organization."""
+
+    id: Mapped[str]
+    organization_id: Mapped[str] = mapped_column(
+        ForeignKey("organizations.id", ondelete="CASCADE"), index=True
+    )
+
+    @classmethod
+    def of(cls, organization_id: str) -> Select[Self]:
+        """A select of this organization's rows."""
+        return select(cls).where(cls.organization_id == organization_id)
+
+    @classmethod
+    def get_for(cls, session: Session, organization_id: str, id: str, *, lock: bool = False) -> Self:
+        """This organization's row; another's is not found, like one that never was.
+
+        Args:
+            session: A session; of `begin()` where `lock` is asked for.
+            organization_id: Whose it must be.
+            id: Its id.
+            lock: Keep other transactions from changing it until this one ends.
+
+        Raises:
+            NotFoundError: there is none.
+        """
+        query = cls.of(organization_id).where(cls.id == id)
+        row = session.scalar(query.with_for_update() if lock else query)
+        if row is None:
+            raise NotFoundError("there is no such object in this organization")
+        return row
+
+
+def after_commit(session: Session, call: Callable[[], None]) -> None:
+    """Run `call` once the transaction is committed; calls run in order, and must not raise."""
+    session.info.setdefault("after_commit", []).append(call)
+
+
+class Database:
+    """An open database. Safe to share between threads; not across a fork.
+
+    Args:
+        url: `sqlite:///path` or `postgresql://…`.
+        pool_size: Connections kept at most; as many as threads use it at once.
+    """
+
+    def __init__(self, url: str, *, pool_size: int = 20) -> None:
+        parsed = make_url(url)
+        if parsed.drivername in {"postgresql", "postgres"}:
+            parsed = parsed.set(drivername="postgresql+psycopg")
+        self.is_sqlite = parsed.get_backend_name() == "sqlite"
+        self.engine: Engine = create_engine(
+            parsed,
+            pool_size=pool_size,
+            max_overflow=0,
+            pool_timeout=BUSY_SECONDS if self.is_sqlite else CONNECT_SECONDS,
+            pool_pre_ping=False,
+            connect_args={"timeout": BUSY_SECONDS, "isolation_level": None, "check_same_thread": False}
+            if self.is_sqlite
+            else {"connect_timeout": CONNECT_SECONDS},
+        )
+        if self.is_sqlite:
+            event.listen(self.engine, "connect", _set_up_sqlite)
+            event.listen(self.engine, "begin", _begin_immediate)
+        # Not isolation_level on SQLite: giving it back would switch sqlite3's own deferred BEGIN on.
+        options = {"reads_only": True} if self.is_sqlite else {"isolation_level": "AUTOCOMMIT"}
+        self._reader = self.engine.execution_options(**options)
+        # SQLite takes one writer at a time and lets others poll for it: between threads of ours a lock is
+        # fairer and wakes at once.
+        self._writing = threading.Lock() if self.is_sqlite else contextlib.nullcontext()
+
+    @contextlib.contextmanager
+    def begin(self) -> Generator[Session]:
+        """One write transaction.
+
+        Raises:
+            DatabaseError: the database does not answer.
+        """
+        session = Session(self.engine, expire_on_commit=False, autoflush=True)
+        with _database_errors(), self._writing, session, session.begin():
+            yield session
+        for call in session.info.pop("after_commit", ()):
+            call()
+
+    @contextlib.contextmanager
+    def read(self) -> Generator[Session]:
+        """Plain reads: every statement sees what is committed when it starts, and nothing can be written.
+
+        Raises:
+            DatabaseError: the database does not answer.
+        """
+        with _database_errors(), Session(self._reader, expire_on_commit=False, autoflush=False) as session:
+            yield session
+
+    def close(self) -> None:
+        """Close every connection."""
+        self.engine.dispose()
+
+
+def _set_up_sqlite(connection: Any, record: object) -> None:
+    cursor = connection.cursor()
+    busy = f"busy_timeout={BUSY_SECONDS * 1000}"
+    for pragma in (busy, "journal_mode=WAL", "synchronous=FULL", "foreign_keys=ON"):
+        cursor.execute(f"PRAGMA {pragma}")
+    cursor.close()
+
+
+def _begin_immediate(connection: Any) -> None:
+    """Take the writer's place at once: a read that becomes a write fails where others wrote meanwhile."""
+    if "reads_only" not in connection.get_execution_options():
+        connection.exec_driver_sql("BEGIN IMMEDIATE")
+
+
+@contextlib.contextmanager
+def _database_errors() -> Generator[None]:
+    try:
+        yield
+    except (OperationalError, InterfaceError, PoolTimeoutError) as error:
+        raise DatabaseError("the database does not answer", retry_after=2) from error
+    except DBAPIError as error:
+        if error.connection_invalidated:
+            raise DatabaseError("the connection to the database was lost", retry_after=2) from error
+        raise

@@ -1,0 +1,96 @@
+"""Runtime: what a process has opened, once: settings, database, secrets, mail. Handed to whoever needs it."""
+
+from __future__ import annotations
+
+import contextlib
+from collections.abc import Callable, Generator
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from sqlalchemy.orm import Session
+
+from tldr_highlight.core.db import Database
+from tldr_highlight.core.egress import Policy
+from tldr_highlight.errors import ForbiddenError
+from tldr_highlight.settings import Settings
+
+
+def no_bell(job_id: str, priority: str) -> None:
+    """Wake nobody: work is found by those who look for it."""
+
+
+@dataclass
+class Runtime:
+    """Everything that is configured."""
+
+    settings: Settings
+    db: Database
+    policy: Policy  # which addresses customers may name
+    ring: Callable[[str, str], None] = field(default=no_bell)
+    """Wake a worker for a job of a priority; never blocks, never fails."""
+
+    @property
+    def data_dir(self) -> Path:
+        """Folder of everything this installation keeps in files."""
+        return self.settings.data_dir
+
+
+@dataclass(frozen=True, slots=True)
+class Caller:
+    """Who is acting, as far as they may."""
+
+    organization_id: str | None
+    scopes: frozenset[str] = frozenset()
+    user_id: str | None = None  # of a login
+    key_id: str | None = None  # of a key
+    session_id: str | None = None  # of a login
+    rank: int = 0  # of a login's role; a key has none
+    is_operator: bool = False
+    name: str = "nobody"  # where there is neither user nor key: `shell`, `system`
+
+    @property
+    def actor(self) -> str:
+        """As audit records name them."""
+        return self.key_id or self.user_id or self.name
+
+
+@dataclass
+class Act:
+    """Somebody doing something, in one transaction. What services take, whichever door it came through."""
+
+    runtime: Runtime
+    session: Session
+    caller: Caller
+    address: str | None = None  # it came from
+
+    @property
+    def organization_id(self) -> str:
+        """The organization that is acted in."""
+        if self.caller.organization_id is None:
+            raise ForbiddenError("this login is in no organization")
+        return self.caller.organization_id
+
+    @property
+    def user_id(self) -> str:
+        """The person who is acting."""
+        if self.caller.user_id is None:
+            raise ForbiddenError("this takes a person's login, not a key")
+        return self.caller.user_id
+
+
+def database_url(settings: Settings) -> str:
+    """Where the database is: SQLite in the data folder unless told otherwise."""
+    if settings.database_url is not None:
+        return settings.database_url.get_secret_value()
+    return f"sqlite:///{settings.data_dir.absolute() / 'tldr.db'}"
+
+
+@contextlib.contextmanager
+def opened(settings: Settings) -> Generator[Runtime]:
+    """Open everything in `settings.data_dir`, which is made when missing, and close it again."""
+    settings.data_dir.mkdir(mode=0o700, parents=True, exist_ok=True)
+    db = Database(database_url(settings))
+    try:
+        yield Runtime(settings=settings, db=db, policy=Policy.of(settings))
+    finally:
+        db.close()

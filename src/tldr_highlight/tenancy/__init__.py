@@ -1,0 +1,1 @@
+"""FEATURE: who is calling: users, organizations, keys, logins, plans, limits."""

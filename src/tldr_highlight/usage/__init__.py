@@ -1,0 +1,1 @@
+"""FEATURE: what was consumed, and how much of the plan that is."""

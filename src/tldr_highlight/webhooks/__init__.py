@@ -1,0 +1,1 @@
+"""FEATURE: telling the customer: events, and the addresses they go to."""

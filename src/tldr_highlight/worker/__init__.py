@@ -1,0 +1,1 @@
+"""DOOR for tasks: what runs the rows of `core/work.py`."""
