@@ -32,6 +32,7 @@
     ├── OutputError              output_unwritable        1  resource    folder missing rights
     │   ├── DiskFullError        disk_full                1  resource
     │   └── OutputBusyError      output_busy              1  transient   another run holds the folder
+    │       └── DataBusyError    data_busy                1  transient   another server holds the data folder
     ├── MissingExtraError        extra_missing            2  permanent   names the extra to install
     ├── RequestError             request_invalid          2  permanent   a request that is none (400)
     │   ├── InvalidError         validation_failed        2  permanent   says which fields and why (422)
@@ -54,11 +55,9 @@
     │   ├── DatabaseError        database_unavailable     8  transient
     │   └── BusyError            busy                     8  transient   too many wait already
     ├── SecretsError             secrets_unusable         1  permanent   the file of keys; says what to do
-    └── SecretError              secret_unreadable        1  permanent   stored, and no key of ours fits
-
-`status` is what the API answers with, 500 where nothing else is said. Exit codes are the contract's: 0 ok,
-1 something failed, 2 usage, 3 auth, 4 media, 5 not found, 6 limited, 8 upstream, 124 timeout,
-    │   └── DatabaseError        database_unavailable     8  transient
+    ├── SecretError              secret_unreadable        1  permanent   stored, and no key of ours fits
+    ├── InternalError            internal                 1  transient   a mistake of ours; the log has more
+    ├── PoisonError              poison                   1  permanent   took its process along three times
     └── MailError                mail_unsent              8  transient   no answer, or "not now"
         ├── MailRefusedError     mail_refused             8  permanent   for this recipient or text
         └── MailSetupError       mail_setup               8  resource    waits for the operator
@@ -319,6 +318,12 @@ class OutputBusyError(OutputError):
     fate = Fate.TRANSIENT
 
 
+class DataBusyError(OutputBusyError):
+    """Another server works in the same data folder."""
+
+    code = "data_busy"
+
+
 class MissingExtraError(TldrError):
     """A feature whose optional dependency is not installed."""
 
@@ -346,6 +351,8 @@ class PasswordError(RequestError):
     """A password that is too short, too long or too easily guessed; the message says what to do."""
 
     code = "password_refused"
+
+
 class EmailError(RequestError):
     """A text that is no e-mail address we would write to."""
 
@@ -476,6 +483,8 @@ class SecretError(TldrError):
     """A stored secret that none of the installation's keys opens, or that is damaged."""
 
     code = "secret_unreadable"
+
+
 class MailError(TldrError):
     """A mail that the mail server could not take now, or did not say that it took."""
 
@@ -496,3 +505,16 @@ class MailSetupError(MailError):
 
     code = "mail_setup"
     fate = Fate.RESOURCE
+
+
+class InternalError(TldrError):
+    """What nobody foresaw. The log has the traceback, under the same trace id."""
+
+    code = "internal"
+    fate = Fate.TRANSIENT
+
+
+class PoisonError(TldrError):
+    """Work that ended the process it ran in, again and again, without getting further."""
+
+    code = "poison"

@@ -11,6 +11,12 @@ from sqlalchemy.orm import Session
 
 from tldr_highlight.core.db import Database
 from tldr_highlight.core.egress import Policy
+from tldr_highlight.core.jwt import Tokens
+from tldr_highlight.core.leases import Leases
+from tldr_highlight.core.mail import Mailer, mailer_of
+from tldr_highlight.core.passwords import Passwords
+from tldr_highlight.core.security import Links, Secrets, Vault
+from tldr_highlight.core.work import Kinds, ledger
 from tldr_highlight.errors import ForbiddenError
 from tldr_highlight.settings import Settings
 
@@ -26,6 +32,13 @@ class Runtime:
     settings: Settings
     db: Database
     policy: Policy  # which addresses customers may name
+    kinds: Kinds  # of work that can be done here
+    leases: Leases  # on work that is being done here
+    vault: Vault  # for secrets that are stored
+    tokens: Tokens  # of logins
+    links: Links  # that are signed
+    mailer: Mailer
+    passwords: Passwords = field(default_factory=Passwords)
     ring: Callable[[str, str], None] = field(default=no_bell)
     """Wake a worker for a job of a priority; never blocks, never fails."""
 
@@ -86,11 +99,31 @@ def database_url(settings: Settings) -> str:
 
 
 @contextlib.contextmanager
-def opened(settings: Settings) -> Generator[Runtime]:
-    """Open everything in `settings.data_dir`, which is made when missing, and close it again."""
+def opened(settings: Settings, kinds: Kinds | None = None) -> Generator[Runtime]:
+    """Open everything in `settings.data_dir`, which is made when missing, and close it again.
+
+    Functions that are handed a session find the runtime in `session.info["runtime"]`: handing work in rings,
+    and cancelling it tells its kind.
+    """
     settings.data_dir.mkdir(mode=0o700, parents=True, exist_ok=True)
     db = Database(database_url(settings))
     try:
-        yield Runtime(settings=settings, db=db, policy=Policy.of(settings))
+        leases = Leases(
+            ledger(db), settings.worker_lease_seconds, memory=settings.worker_memory_mb * 1_000_000
+        )
+        secrets = Secrets.load_or_make(settings.data_dir)
+        runtime = Runtime(
+            settings=settings,
+            db=db,
+            policy=Policy.of(settings),
+            kinds=kinds or {},
+            leases=leases,
+            vault=Vault(secrets.vault_keys),
+            tokens=Tokens(secrets.jwt_keys),
+            links=Links(secrets.link_keys),
+            mailer=mailer_of(settings, settings.data_dir),
+        )
+        db.info["runtime"] = runtime
+        yield runtime
     finally:
         db.close()

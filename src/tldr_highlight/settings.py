@@ -54,3 +54,8 @@ class Settings(BaseSettings):
 
     mail_from: str = "TL;DR Highlight <noreply@localhost>"
     """Sender of mails; replies go there."""
+    worker_lease_seconds: float = 30.0
+    """How long work stays a silent worker's; the same for all workers of one database."""
+
+    worker_memory_mb: int = 2048
+    """Memory that ends a worker process; another is started. Media is opened in processes of their own."""

@@ -175,6 +175,8 @@ class Database:
         # Not isolation_level on SQLite: giving it back would switch sqlite3's own deferred BEGIN on.
         options = {"reads_only": True} if self.is_sqlite else {"isolation_level": "AUTOCOMMIT"}
         self._reader = self.engine.execution_options(**options)
+        self.info: dict[str, Any] = {}
+        """What `info` of each write transaction begins with, for functions that get its session alone."""
         # SQLite takes one writer at a time and lets others poll for it: between threads of ours a lock is
         # fairer and wakes at once.
         self._writing = threading.Lock() if self.is_sqlite else contextlib.nullcontext()
@@ -186,7 +188,7 @@ class Database:
         Raises:
             DatabaseError: the database does not answer.
         """
-        session = Session(self.engine, expire_on_commit=False, autoflush=True)
+        session = Session(self.engine, expire_on_commit=False, autoflush=True, info=dict(self.info))
         with _database_errors(), self._writing, session, session.begin():
             yield session
         for call in session.info.pop("after_commit", ()):
