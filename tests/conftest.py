@@ -13,12 +13,12 @@ from typing import Any
 import pytest
 from hypothesis import settings
 
+from tests.program import Program
+from tests.services import Backend, Postgres, Redis, SQLite
+
 # no deadline: a machine that is busy for a moment is no finding
 settings.register_profile("house", settings.default, deadline=None, print_blob=True)
 settings.load_profile("house")
-
-from tests.program import Program
-from tests.services import Backend, Postgres, Redis, SQLite
 
 MARK = "LEFT OUT: "
 

@@ -143,8 +143,9 @@ class Postgres(Process):
             super().start()
             self.until(self._ready, "was ready")
         except (OSError, subprocess.CalledProcessError, AssertionError) as error:
+            reason = _reason(self, error)
             self.end()
-            leave_out("postgres", f"it does not start: {_line(error)}")
+            leave_out("postgres", reason)
 
     def end(self) -> None:
         if self.running():  # a killed one leaves its System V memory behind, of which a machine has 4096
@@ -290,8 +291,9 @@ class Redis(Process):
             super().start()
             self.until(self._ready, "was ready")
         except (OSError, AssertionError) as error:
+            reason = _reason(self, error)
             self.end()
-            leave_out("redis", f"it does not start: {_line(error)}")
+            leave_out("redis", reason)
 
     def end(self) -> None:
         super().end()
@@ -331,9 +333,9 @@ def _roomy() -> bool:
     return about.f_bavail * about.f_frsize >= 2 << 30 and not about.f_flag & os.ST_NOEXEC
 
 
-def _line(error: Exception) -> str:
-    words = " ".join(str(error).split())
-    return words if len(words) < 400 else f"{words[:150]} ... {words[-250:]}"
+def _reason(server: Process, error: Exception) -> str:
+    words = " ".join(f"{error} {server.output if server.log.exists() else ''}".split())
+    return f"it does not start: {words if len(words) < 600 else f'{words[:200]} ... {words[-400:]}'}"
 
 
 def _wheel(package: str) -> Path:

@@ -52,17 +52,12 @@
     │   └── RateError            rate_limited             6  transient   the key's requests per minute
     ├── QuotaError               quota_exceeded           6  resource    the plan's amount is used up (402)
     ├── UnavailableError         unavailable              8  transient   a service of ours is away (503)
-    │   └── DatabaseError        database_unavailable     8  transient
-    ├── InternalError            internal                 1  transient   a mistake of ours; the log has more
-    └── PoisonError              poison                   1  permanent   took its process along three times
     │   ├── DatabaseError        database_unavailable     8  transient
     │   └── BusyError            busy                     8  transient   too many wait already
     ├── SecretsError             secrets_unusable         1  permanent   the file of keys; says what to do
-    └── SecretError              secret_unreadable        1  permanent   stored, and no key of ours fits
-
-`status` is what the API answers with, 500 where nothing else is said. Exit codes are the contract's: 0 ok,
-1 something failed, 2 usage, 3 auth, 4 media, 5 not found, 6 limited, 8 upstream, 124 timeout,
-    │   └── DatabaseError        database_unavailable     8  transient
+    ├── SecretError              secret_unreadable        1  permanent   stored, and no key of ours fits
+    ├── InternalError            internal                 1  transient   a mistake of ours; the log has more
+    ├── PoisonError              poison                   1  permanent   took its process along three times
     └── MailError                mail_unsent              8  transient   no answer, or "not now"
         ├── MailRefusedError     mail_refused             8  permanent   for this recipient or text
         └── MailSetupError       mail_setup               8  resource    waits for the operator
@@ -356,6 +351,7 @@ class PasswordError(RequestError):
     """A password that is too short, too long or too easily guessed; the message says what to do."""
 
     code = "password_refused"
+    status = 422
 
 
 class EmailError(RequestError):
@@ -523,3 +519,16 @@ class MailSetupError(MailError):
 
     code = "mail_setup"
     fate = Fate.RESOURCE
+
+
+class InternalError(TldrError):
+    """What nobody foresaw. The log has the traceback, under the same trace id."""
+
+    code = "internal"
+    fate = Fate.TRANSIENT
+
+
+class PoisonError(TldrError):
+    """Work that ended the process it ran in, again and again, without getting further."""
+
+    code = "poison"

@@ -11,9 +11,11 @@ from sqlalchemy.orm import Session
 
 from tldr_highlight.core.db import Database
 from tldr_highlight.core.egress import Policy
+from tldr_highlight.core.jwt import Tokens
 from tldr_highlight.core.leases import Leases
 from tldr_highlight.core.mail import Mailer, mailer_of
-from tldr_highlight.core.security import Secrets, Vault
+from tldr_highlight.core.passwords import Passwords
+from tldr_highlight.core.security import Links, Secrets, Vault
 from tldr_highlight.core.work import Kinds, ledger
 from tldr_highlight.errors import ForbiddenError
 from tldr_highlight.settings import Settings
@@ -35,6 +37,9 @@ class Runtime:
     mailer: Mailer
     kinds: Kinds  # of work that can be done here
     leases: Leases  # on work that is being done here
+    tokens: Tokens  # of logins
+    links: Links  # that are signed
+    passwords: Passwords = field(default_factory=Passwords)
     ring: Callable[[str, str], None] = field(default=no_bell)
     """Wake a worker for a job of a priority; never blocks, never fails."""
 
@@ -115,6 +120,8 @@ def opened(settings: Settings, kinds: Kinds | None = None) -> Generator[Runtime]
             policy=Policy.of(settings),
             secrets=secrets,
             vault=Vault(secrets.vault_keys),
+            tokens=Tokens(secrets.jwt_keys),
+            links=Links(secrets.link_keys),
             mailer=mailer_of(settings, settings.data_dir),
             kinds=kinds or {},
             leases=leases,

@@ -95,9 +95,9 @@ def test_any_text_is_judged(text: str) -> None:
 def test_a_long_text_costs_no_more_than_a_key() -> None:
     """A hundred megabytes-long texts in less than it takes to look at one of them once (some 10 ms)."""
     long = new_api_key() + "a" * 10_000_000
-    started = time.perf_counter()
+    started = time.thread_time()
     assert not any(is_well_formed_key(long) for _ in range(100))
-    assert time.perf_counter() - started < 0.1
+    assert time.thread_time() - started < 0.1
 
 
 # --- opaque tokens -------------------------------------------------------------------------------------
@@ -304,23 +304,28 @@ def test_two_installations_differ(tmp_path: Path) -> None:
     }
 
 
-def _start(folder: Path, together: Barrier, told: "multiprocessing.Queue[Secrets]") -> None:
-    together.wait()
-    told.put(Secrets.load_or_make(folder))
+def _start(
+    folder: Path, rounds: int, together: Barrier, told: "multiprocessing.Queue[list[Secrets]]"
+) -> None:
+    made: list[Secrets] = []
+    for round_ in range(rounds):
+        together.wait(timeout=60)
+        made.append(Secrets.load_or_make(folder / str(round_)))
+    told.put(made)
 
 
 def test_processes_that_start_together_agree(tmp_path: Path) -> None:
-    context = multiprocessing.get_context("fork")
-    for round_ in range(10):
-        folder, together, told = tmp_path / str(round_), context.Barrier(4), context.Queue()
-        children = [context.Process(target=_start, args=(folder, together, told)) for _ in range(4)]
-        for child in children:
-            child.start()
-        found = [told.get(timeout=30) for _ in children]
-        for child in children:
-            child.join()
-        assert found == [Secrets.load_or_make(folder)] * 4
-        assert [p.name for p in folder.iterdir()] == ["secrets.json"]
+    context = multiprocessing.get_context("spawn")
+    rounds, together, told = 50, context.Barrier(3), context.Queue()
+    children = [context.Process(target=_start, args=(tmp_path, rounds, together, told)) for _ in range(3)]
+    for child in children:
+        child.start()
+    found = [told.get(timeout=60) for _ in children]
+    for child in children:
+        child.join(timeout=60)
+    folders = [tmp_path / str(round_) for round_ in range(rounds)]
+    assert found == [[Secrets.load_or_make(folder) for folder in folders]] * 3
+    assert {p.name for folder in folders for p in folder.iterdir()} == {"secrets.json"}
 
 
 @pytest.mark.parametrize("mode", [0o640, 0o604, 0o620, 0o602, 0o601, 0o644, 0o777])

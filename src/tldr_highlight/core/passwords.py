@@ -61,8 +61,8 @@ def common_passwords() -> frozenset[str]:
 class Passwords:
     """Hashes and verifies, for the whole process: at most one at a time for every two cores.
 
-    argon2id with 2 passes over 19 MiB, as OWASP has it: 20 to 50 ms. The library's default takes 64 MiB and 0.5 s:
-    a flood of logins would take the machine down.
+    argon2id with 2 passes over 19 MiB, as OWASP has it: 20 to 50 ms. The library's default takes 64 MiB and
+    0.5 s: a flood of logins would take the machine down.
     """
 
     def __init__(self, *, at_once: int | None = None, waiting: int = 64) -> None:
