@@ -111,8 +111,7 @@ def opened(settings: Settings, kinds: Kinds | None = None) -> Generator[Runtime]
     with contextlib.ExitStack() as stack:
         db = Database(database_url(settings))
         stack.callback(db.close)
-        memory = settings.worker_memory_mb * 1_000_000
-        leases = Leases(ledger(db), settings.worker_lease_seconds, memory=memory)
+        leases = Leases(ledger(db), settings.worker_lease_seconds)
         stack.callback(leases.close)
         runtime = Runtime(
             settings=settings,

@@ -82,6 +82,7 @@ class Bell:
 def work(order: Order, pipe: int) -> None:
     """Work until told to stop; what does not stop in time is given back, and ends with the process."""
     with opened(Settings(**order.settings), kinds_named(order.kinds)) as runtime:
+        runtime.leases.memory = runtime.settings.worker_memory_mb * 1_000_000
         bell = Bell(order.threads)
         runtime.ring = lambda id, priority: bell.ring()
         signal.signal(signal.SIGTERM, lambda number, frame: runtime.leases.stopping.set())
