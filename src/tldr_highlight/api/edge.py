@@ -81,7 +81,7 @@ class Edge:
         try:
             await self._app(inner, receive, answer)
         finally:
-            self._record(inner, state, status, time.perf_counter() - began)
+            self._record(scope["method"], inner, state, status, time.perf_counter() - began)
 
     def _complete(
         self,
@@ -96,13 +96,15 @@ class Edge:
         said = {name.lower() for name, _ in headers}
         headers.extend(pair for pair in self._defaults if pair[0] not in said)
 
-    def _record(self, scope: Scope, state: Mapping[str, Any], status: int, seconds: float) -> None:
+    def _record(
+        self, method: str, scope: Scope, state: Mapping[str, Any], status: int, seconds: float
+    ) -> None:
         operation = state.get("operation", "none")
         self._metrics.observe(operation, status, seconds)
         caller = state.get("caller")
         log.info(
             "answered",
-            method=scope["method"],
+            method=method,
             operation=operation,
             path=getattr(scope.get("route"), "path_format", None),
             status=status,

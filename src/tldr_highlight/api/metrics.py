@@ -64,7 +64,9 @@ class _WorkCollector(Collector):
         oldest = GaugeMetricFamily("tldr_work_oldest_due_seconds", "Wait of the oldest due.", labels=["kind"])
         with self._db.read() as session:
             at = clock(session)
-            counted = select(Work.kind, Work.state, func.count()).where(Work.state.in_(("waiting", "running")))
+            counted = select(Work.kind, Work.state, func.count()).where(
+                Work.state.in_(("waiting", "running"))
+            )
             for kind, state, count in session.execute(counted.group_by(Work.kind, Work.state)):
                 rows.add_metric([kind, state], count)
             due = select(Work.kind, func.min(Work.run_at)).where(Work.state == "waiting", Work.run_at <= at)
