@@ -311,14 +311,14 @@ class Routes:
                 function, hints, operation, status, writes=method != "GET" if writes is None else writes
             )
             endpoint.operation = operation  # pyright: ignore[reportFunctionMemberAccess]
-            title, _, text = inspect.cleandoc(function.__doc__ or "").partition("\n")
+            text = inspect.cleandoc(function.__doc__ or "")
             self.router.add_api_route(
                 path,
                 endpoint,
                 methods=[method],
                 operation_id=operation.id,
-                summary=title.rstrip("."),
-                description=text.strip() or title,
+                summary=re.split(r"\.\s|\.?$|\n", text, maxsplit=1)[0],
+                description=text,
                 status_code=status,
                 response_model=None if returns in (None, type(None), Response) else returns,
                 openapi_extra={"x-operation": operation.described()},

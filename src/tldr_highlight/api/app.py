@@ -65,6 +65,9 @@ class Application(FastAPI):
         self.state.runtime = runtime
         self.state.gate = TenantGate(runtime)
         self.state.metrics = Metrics(runtime.db)
+        self.state.metrics_networks = health.networks(runtime.settings.metrics_networks or "")
+        self.state.pages = {}  # of `api/docs.py`
+        self.state.worker_runs = None  # `serve` says how to ask its worker
 
     def openapi(self) -> dict[str, Any]:
         """The document; made once."""

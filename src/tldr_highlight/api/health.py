@@ -10,7 +10,7 @@ from collections.abc import Callable
 from fastapi import APIRouter, Request, Response
 
 from tldr_highlight.core.migrate import HEAD, revision
-from tldr_highlight.errors import DatabaseError, ForbiddenError
+from tldr_highlight.errors import DatabaseError, ForbiddenError, UsageError
 from tldr_highlight.runtime import Runtime
 from tldr_highlight.web import Schema, in_thread
 
@@ -75,9 +75,19 @@ def _may_measure(request: Request) -> bool:
         address = ipaddress.ip_address(request.client.host)
     except ValueError:  # a Unix socket
         return False
-    opened = request.app.state.runtime.settings.metrics_networks or ""
-    networks = [ipaddress.ip_network(n.strip()) for n in opened.split(",") if n.strip()]
-    return address.is_loopback or any(address in network for network in networks)
+    return address.is_loopback or any(address in network for network in request.app.state.metrics_networks)
+
+
+def networks(listed: str) -> list[ipaddress.IPv4Network | ipaddress.IPv6Network]:
+    """What `TLDR_METRICS_NETWORKS` says.
+
+    Raises:
+        UsageError: it cannot be understood.
+    """
+    try:
+        return [ipaddress.ip_network(each.strip()) for each in listed.split(",") if each.strip()]
+    except ValueError as error:
+        raise UsageError(f"TLDR_METRICS_NETWORKS: {error}; write it as 10.1.0.0/16,192.0.2.7/32") from None
 
 
 def readiness(runtime: Runtime, worker_runs: Callable[[], bool] | None) -> dict[str, str]:
