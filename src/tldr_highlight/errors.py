@@ -39,7 +39,10 @@
     │   ├── PasswordError        password_refused         2  permanent   says why and what to do (422)
     │   ├── EmailError           email_invalid            2  permanent   no e-mail address (422)
     │   ├── BodyLimitError       body_too_large           6  permanent   (413)
-    │   └── BodyTypeError        body_type_unsupported    2  permanent   (415)
+    │   ├── BodyTypeError        body_type_unsupported    2  permanent   (415)
+    │   ├── BodySlowError        body_too_slow          124  transient   (408)
+    │   ├── MethodError          method_not_allowed       2  permanent   names what is (405)
+    │   └── ReusedKeyError       idempotency_mismatch     2  permanent   its key was for another request (422)
     ├── AuthError                unauthorized             3  permanent   who are you? (401)
     │   └── TokenError           token_invalid            3  permanent   an access token that is none of ours
     │       └── TokenExpiredError  token_expired          3  permanent   it was one
@@ -48,12 +51,16 @@
     │   ├── RoleError            role_missing             3  permanent   names the role
     │   └── SuspendedError       organization_suspended   3  permanent
     ├── ConflictError            conflict                 1  permanent   not as things stand (409)
+    │   └── InProgressError      idempotency_in_progress  1  transient   the same call is running
     ├── LimitError               limited                  6  transient   too often (429), says when again
     │   └── RateError            rate_limited             6  transient   the key's requests per minute
     ├── QuotaError               quota_exceeded           6  resource    the plan's amount is used up (402)
     ├── UnavailableError         unavailable              8  transient   a service of ours is away (503)
     │   ├── DatabaseError        database_unavailable     8  transient
-    │   └── BusyError            busy                     8  transient   too many wait already
+    │   ├── BusyError            busy                     8  transient   too many wait already
+    │   └── SlowError            too_slow                 8  transient   no answer in time
+    ├── SchemaError              database_schema          1  permanent   made by another release
+    ├── PortError                port_taken               1  permanent   nobody can listen at this address
     ├── SecretsError             secrets_unusable         1  permanent   the file of keys; says what to do
     ├── SecretError              secret_unreadable        1  permanent   stored, and no key of ours fits
     ├── InternalError            internal                 1  transient   a mistake of ours; the log has more
@@ -376,6 +383,29 @@ class BodyTypeError(RequestError):
     status = 415
 
 
+class BodySlowError(RequestError):
+    """A body that took longer to arrive than it may."""
+
+    code = "body_too_slow"
+    status = 408
+    exit_code = 124
+    fate = Fate.TRANSIENT
+
+
+class MethodError(RequestError):
+    """An address that knows other methods; the header `Allow` lists them."""
+
+    code = "method_not_allowed"
+    status = 405
+
+
+class ReusedKeyError(RequestError):
+    """An `Idempotency-Key` that was sent with another request before."""
+
+    code = "idempotency_mismatch"
+    status = 422
+
+
 class AuthError(TldrError):
     """Nobody we know: no key or token, or one that is not valid."""
 
@@ -427,6 +457,13 @@ class ConflictError(TldrError):
 
     code = "conflict"
     status = 409
+
+
+class InProgressError(ConflictError):
+    """A call with the same `Idempotency-Key` has not been answered yet."""
+
+    code = "idempotency_in_progress"
+    fate = Fate.TRANSIENT
 
 
 class LimitError(TldrError):
@@ -485,6 +522,24 @@ class BusyError(UnavailableError):
     """As much is waiting for its turn as may wait."""
 
     code = "busy"
+
+
+class SlowError(UnavailableError):
+    """A call that took longer than it may; what it was to do may yet be done."""
+
+    code = "too_slow"
+
+
+class SchemaError(TldrError):
+    """A database that this release cannot use as it is; the message says what to do."""
+
+    code = "database_schema"
+
+
+class PortError(TldrError):
+    """An address that the server cannot listen at."""
+
+    code = "port_taken"
 
 
 class SecretsError(TldrError):
