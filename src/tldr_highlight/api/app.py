@@ -10,6 +10,7 @@ from typing import Any
 from fastapi import FastAPI, Request, Response
 
 import tldr_highlight
+from tldr_highlight.accounts import routes as accounts
 from tldr_highlight.api.problems import problem
 from tldr_highlight.errors import TldrError
 from tldr_highlight.runtime import Runtime
@@ -31,6 +32,8 @@ def create_app(runtime: Runtime) -> FastAPI:
     app.state.runtime = runtime
     app.state.gate = TenantGate(runtime)
     app.include_router(tenancy.keys.router)
+    for routes in (accounts.auth, accounts.own, accounts.admin):
+        app.include_router(routes.router)
     app.add_exception_handler(TldrError, _problem)
     return app
 
