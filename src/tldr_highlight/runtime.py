@@ -32,12 +32,13 @@ class Runtime:
     settings: Settings
     db: Database
     policy: Policy  # which addresses customers may name
+    secrets: Secrets  # the installation's own keys
+    vault: Vault  # for what is stored and secret
+    mailer: Mailer
     kinds: Kinds  # of work that can be done here
     leases: Leases  # on work that is being done here
-    vault: Vault  # for secrets that are stored
     tokens: Tokens  # of logins
     links: Links  # that are signed
-    mailer: Mailer
     passwords: Passwords = field(default_factory=Passwords)
     ring: Callable[[str, str], None] = field(default=no_bell)
     """Wake a worker for a job of a priority; never blocks, never fails."""
@@ -116,6 +117,7 @@ def opened(settings: Settings, kinds: Kinds | None = None) -> Generator[Runtime]
             settings=settings,
             db=db,
             policy=Policy.of(settings),
+            secrets=secrets,
             kinds=kinds or {},
             leases=leases,
             vault=Vault(secrets.vault_keys),

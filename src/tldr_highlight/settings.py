@@ -49,13 +49,14 @@ class Settings(BaseSettings):
     worker_threads: int = 2
     """Units of work that `serve` does at once, in its worker process."""
 
-    smtp_url: SecretStr | None = None
-    """Mail server: `smtp+starttls://user:password@host:587`; without it mails become files."""
-
-    mail_from: str = "TL;DR Highlight <noreply@localhost>"
-    """Sender of mails; replies go there."""
     worker_lease_seconds: float = 30.0
     """How long work stays a silent worker's; the same for all workers of one database."""
 
     worker_memory_mb: int = 2048
     """Memory that ends a worker process; another is started. Media is opened in processes of their own."""
+
+    smtp_url: SecretStr | None = None
+    """Mail server: `smtp+starttls://user:password@host:587`; without it mails become files."""
+
+    mail_from: str = "TL;DR Highlight <noreply@localhost>"
+    """Sender of mails; replies go there."""
