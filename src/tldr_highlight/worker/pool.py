@@ -15,6 +15,7 @@ import os
 import signal
 import sys
 import threading
+import warnings
 from collections.abc import Sequence
 from typing import Any
 
@@ -45,15 +46,6 @@ def run(order: PoolOrder) -> int:
     signals: Any = importlib.import_module("celery.signals")
     place = Place(settings, kinds_named(order.kinds), order.priorities)
     place.equip(app, signals)
-    worker = app.Worker(
-        concurrency=order.concurrency,
-        queues=[queue_of(priority) for priority in order.priorities],
-        pool="prefork",
-        quiet=True,  # no banner
-        without_gossip=True,
-        without_mingle=True,
-        without_heartbeat=True,
-    )
 
     def ready(**_: object) -> None:
         log.info("ready", processes=order.concurrency)
@@ -66,11 +58,21 @@ def run(order: PoolOrder) -> int:
     signals.setup_logging.connect(_leave_logging_alone, weak=False)
     signals.worker_ready.connect(ready, weak=False)
     signals.worker_shutting_down.connect(leave, weak=False)
+    worker = app.Worker(
+        concurrency=order.concurrency,
+        queues=[queue_of(priority) for priority in order.priorities],
+        pool="prefork",
+        quiet=True,  # no banner
+        without_gossip=True,
+        without_mingle=True,
+        without_heartbeat=True,
+    )
     worker.start()
     return worker.exitcode or 0
 
 
 def _leave_logging_alone(**_: object) -> None:
+    """Being asked, Celery sets nothing up itself."""
     logging.getLogger("celery").setLevel(logging.WARNING)  # three lines a bell
 
 
@@ -84,6 +86,7 @@ def _follow() -> None:
 def main() -> None:
     """Take the order and work."""
     set_up_logs()
+    warnings.filterwarnings("ignore", "You're running the worker with superuser")  # JSON alone: no matter
     order = PoolOrder(**json.loads(sys.stdin.readline()))
     threading.Thread(target=_follow, name="follow", daemon=True).start()
     sys.exit(run(order))

@@ -28,7 +28,7 @@ log = logger(__name__)
 
 
 class Place:
-    """One process of the pool: made before it is forked off, opened in it, as connections cannot be shared."""
+    """One process of the pool: made before the fork, opened after it, as connections cannot be shared."""
 
     def __init__(self, settings: Settings, kinds: Kinds, priorities: Sequence[str]) -> None:
         self._settings = settings
@@ -50,7 +50,6 @@ class Place:
         self._runtime = self._open.enter_context(opened(self._settings, self._kinds))
         self._open.enter_context(bell(self._runtime))
         self._owner = self._open.enter_context(present(self._settings.data_dir))
-        signal.signal(signal.SIGTERM, self._stop)
         if self.leaving:
             self._runtime.leases.stopping.set()
 
@@ -61,6 +60,7 @@ class Place:
         """Somebody handed in work."""
         runtime = self._runtime
         assert runtime is not None
+        signal.signal(signal.SIGTERM, self._stop)  # not when it begins: the pool sets its own after that
         try:
             # Suspects, too: a process with one job at a time takes nobody else's along.
             while not runtime.leases.stopping.is_set() and run_one(
