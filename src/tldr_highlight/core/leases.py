@@ -99,6 +99,11 @@ class Leases:
                 self._held.discard(lease)
 
     @property
+    def busy(self) -> bool:
+        """Whether anything is held."""
+        return bool(self._held)
+
+    @property
     def may_judge(self) -> bool:
         """Whether lapsed leases of others may be taken: not soon after the database was away.
 
