@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import dataclass
 from datetime import datetime
 from typing import Any, TypeVar, cast
 
@@ -33,12 +34,16 @@ class Calls:
 
         def fetch(limit: int | None, cursor: str | None) -> Page[T]:
             answer = self._do("GET", path, query={**filters, "limit": limit, "cursor": cursor})
-            if not isinstance(answer, dict):
-                raise _strange(ValueError(f"{path} is no page"))
-            page = cast("dict[str, Any]", answer)
-            return Page([_read(shape, item) for item in page.get("data", ())], page.get("next_cursor"))
+            page = _read(_Page, answer)
+            return Page([_read(shape, item) for item in page.data], page.next_cursor)
 
         return Pages(fetch, limit)
+
+
+@dataclass(frozen=True)
+class _Page:
+    data: list[Any]
+    next_cursor: str | None = None
 
 
 def _read(shape: type[T], value: Any) -> T:

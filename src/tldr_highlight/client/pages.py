@@ -25,10 +25,10 @@ class Pages(Generic[T]):
         self._limit = limit
 
     def __iter__(self) -> Iterator[T]:
-        page = self.page(self._limit)
+        page = self.page()
         yield from page.data
         while page.next_cursor is not None:
-            page = self.page(self._limit, page.next_cursor)
+            page = self.page(cursor=page.next_cursor)
             yield from page.data
 
     def page(self, limit: int | None = None, cursor: str | None = None) -> Page[T]:

@@ -110,15 +110,14 @@ class Transport:
         return self._settled(request, repeatable=repeatable)
 
     def _settled(self, request: _Request, *, repeatable: bool) -> Any:
-        unsure = renewed = False  # whether an earlier try may have taken effect; whether credentials are new
+        unsure = False  # whether an earlier try may have taken effect
         wait = FIRST_WAIT
         for left in range(self.retries, -1, -1):
             pause = wait * random.uniform(0.5, 1)  # noqa: S311
             try:
                 sent = self.credentials.headers()
                 response = self._send(request, sent)
-                if response.status_code == 401 and not renewed and self.credentials.renew(sent):
-                    renewed = True
+                if response.status_code == 401 and self.credentials.renew(sent):
                     response = self._send(request, self.credentials.headers())
             except httpx2.TransportError as error:
                 arrived = not isinstance(error, httpx2.ConnectError | httpx2.ConnectTimeout)
