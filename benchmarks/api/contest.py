@@ -130,7 +130,10 @@ def _module(
 
 
 def _settings(name: str, stack: ExitStack) -> dict[str, str]:
-    env = {"TLDR_TRUSTED_PROXIES": "127.0.0.0/8"}  # so that people can come from 200 addresses
+    env = {
+        "TLDR_TRUSTED_PROXIES": "127.0.0.0/8",  # so that people can come from 200 addresses
+        "TLDR_PUBLIC_REQUESTS_PER_MINUTE": str(UNLIMITED),  # for a rung
+    }
     if name == SCALED:
         postgres = stack.enter_context(Postgres(durable=True))
         new = stack.enter_context(postgres.databases())

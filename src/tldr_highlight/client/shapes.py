@@ -63,6 +63,9 @@ def _fields(shape: type[Any]) -> tuple[frozenset[str], dict[str, Any]]:
     return frozenset(required), typing.get_type_hints(shape)
 
 
+# --- keys ----------------------------------------------------------------------------------------------
+
+
 @dataclass(frozen=True)
 class Key:
     """A key, without what it is."""
@@ -71,22 +74,25 @@ class Key:
     name: str
     last4: str
     scopes: list[str]
-    created_at: datetime
-    status: str = "active"
+    status: str
     """`active`, `expired` or `revoked`."""
-    networks: list[str] = field(default_factory=list[str])
-    requests_per_minute: int | None = None
-    expires_at: datetime | None = None
-    revoked_at: datetime | None = None
-    last_used_at: datetime | None = None
-    replaced_by: str | None = None
+    networks: list[str]
+    requests_per_minute: int | None
+    created_at: datetime
+    expires_at: datetime | None
+    revoked_at: datetime | None
+    last_used_at: datetime | None
+    replaced_by: str | None
 
 
 @dataclass(frozen=True)
 class CreatedKey(Key):
     """A key, the one time that it is shown."""
 
-    key: str = field(kw_only=True, repr=False)
+    key: str = field(repr=False)
+
+
+# --- people and organizations --------------------------------------------------------------------------
 
 
 @dataclass(frozen=True)
@@ -95,36 +101,39 @@ class User:
 
     id: str
     email: str
+    name: str | None
+    email_verified_at: datetime | None
+    created_at: datetime
 
 
 @dataclass(frozen=True)
-class Tokens:
-    """What a login gives."""
+class Limits:
+    """What an organization may have and use."""
 
-    access_token: str = field(repr=False)
-    refresh_token: str = field(repr=False)
-    expires_in: float
-    """Seconds from now on."""
+    requests_per_minute: int
+    processing_minutes: int
+    concurrent_streams: int
+    storage_gb: int
+    retention_days: int
+    cold_after_days: int | None
+    delivered_gb: int
+    api_calls: int
+    webhook_endpoints: int
+    api_keys: int
+    members: int
+    priority: str
 
 
 @dataclass(frozen=True)
 class Organization:
-    """A customer."""
+    """An organization."""
 
     id: str
     name: str
     plan: str
-    status: str = "active"
-    created_at: datetime | None = None
-
-
-@dataclass(frozen=True)
-class Registered:
-    """What a registration gives. The first key is shown this one time."""
-
-    user: User
-    organization: Organization
-    api_key: str = field(repr=False)
+    status: str
+    limits: Limits
+    created_at: datetime
 
 
 @dataclass(frozen=True)
@@ -134,8 +143,9 @@ class Member:
     id: str
     user_id: str
     email: str
+    name: str | None
     role: str
-    created_at: datetime | None = None
+    created_at: datetime
 
 
 @dataclass(frozen=True)
@@ -145,8 +155,9 @@ class Invitation:
     id: str
     email: str
     role: str
-    created_at: datetime | None = None
-    expires_at: datetime | None = None
+    invited_by: str
+    created_at: datetime
+    expires_at: datetime
 
 
 @dataclass(frozen=True)
@@ -155,9 +166,90 @@ class AuditRecord:
 
     id: str
     actor: str
+    """`usr_…`, `key_…`, `shell` or `system`."""
     action: str
+    object_id: str | None
+    details: dict[str, Any]
+    address: str | None
+    trace_id: str | None
     created_at: datetime
-    object_id: str | None = None
-    details: dict[str, Any] = field(default_factory=dict[str, Any])
-    address: str | None = None
-    trace_id: str | None = None
+
+
+# --- plans ---------------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True)
+class Fit:
+    """One limit, and what is used of it."""
+
+    limit: str
+    used: float
+    allowed: float
+    fits: bool
+
+
+@dataclass(frozen=True)
+class PlanPreview:
+    """What a plan would mean for the organization."""
+
+    plan: str
+    current: str
+    possible: bool
+    base_fee_cents: int
+    """US cents a month."""
+    limits: Limits
+    fits: list[Fit]
+
+
+@dataclass(frozen=True)
+class PlanChanged:
+    """The organization on its new plan."""
+
+    organization: Organization
+    payment: str | None
+    """What there is to say about payment."""
+
+
+# --- coming in -----------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True)
+class CreatedWebhook:
+    """An endpoint, the one time that its secret is shown."""
+
+    id: str
+    url: str
+    events: list[str]
+    status: str
+    secret: str = field(repr=False)
+
+
+@dataclass(frozen=True)
+class Registered:
+    """A company that can begin."""
+
+    user: User
+    organization: Organization
+    role: str
+    api_key: CreatedKey
+    webhook: CreatedWebhook | None
+    next_step: str
+
+
+@dataclass(frozen=True)
+class Joined:
+    """Somebody who is in an organization now; they log in as always."""
+
+    user: User
+    organization: Organization
+    role: str
+
+
+@dataclass(frozen=True)
+class Tokens:
+    """What a login gives."""
+
+    access_token: str = field(repr=False)
+    refresh_token: str = field(repr=False)
+    expires_in: float
+    """Seconds that the access token is good for, from now on."""

@@ -161,10 +161,11 @@ class _Request:
 
 def _passes(response: httpx2.Response, *, repeatable: bool) -> bool:
     """Whether the same call may go well later."""
-    if response.status_code == 429:
-        return True  # it was turned away at the gate
-    if response.status_code == 409 and "idempotency-key" in response.request.headers:
-        return problem_of(response).code == "idempotency_in_progress"  # our own try before is still at it
+    code = problem_of(response).code
+    if response.status_code == 429 or code == "busy":
+        return True  # it was turned away at the door
+    if code == "idempotency_in_progress":
+        return True  # our own try before is still at it
     return repeatable and response.status_code in AWAY
 
 
