@@ -32,12 +32,13 @@ class Runtime:
     settings: Settings
     db: Database
     policy: Policy  # which addresses customers may name
+    secrets: Secrets  # the installation's own keys
+    vault: Vault  # for what is stored and secret
+    mailer: Mailer
     kinds: Kinds  # of work that can be done here
     leases: Leases  # on work that is being done here
-    vault: Vault  # for secrets that are stored
     tokens: Tokens  # of logins
     links: Links  # that are signed
-    mailer: Mailer
     passwords: Passwords = field(default_factory=Passwords)
     ring: Callable[[str, str], None] = field(default=no_bell)
     """Wake a worker for a job of a priority; never blocks, never fails."""
@@ -106,24 +107,24 @@ def opened(settings: Settings, kinds: Kinds | None = None) -> Generator[Runtime]
     and cancelling it tells its kind.
     """
     settings.data_dir.mkdir(mode=0o700, parents=True, exist_ok=True)
-    db = Database(database_url(settings))
-    try:
-        leases = Leases(
-            ledger(db), settings.worker_lease_seconds, memory=settings.worker_memory_mb * 1_000_000
-        )
-        secrets = Secrets.load_or_make(settings.data_dir)
+    secrets = Secrets.load_or_make(settings.data_dir)
+    with contextlib.ExitStack() as stack:
+        db = Database(database_url(settings))
+        stack.callback(db.close)
+        memory = settings.worker_memory_mb * 1_000_000
+        leases = Leases(ledger(db), settings.worker_lease_seconds, memory=memory)
+        stack.callback(leases.close)
         runtime = Runtime(
             settings=settings,
             db=db,
             policy=Policy.of(settings),
-            kinds=kinds or {},
-            leases=leases,
+            secrets=secrets,
             vault=Vault(secrets.vault_keys),
             tokens=Tokens(secrets.jwt_keys),
             links=Links(secrets.link_keys),
             mailer=mailer_of(settings, settings.data_dir),
+            kinds=kinds or {},
+            leases=leases,
         )
         db.info["runtime"] = runtime
         yield runtime
-    finally:
-        db.close()

@@ -3,12 +3,17 @@
 from __future__ import annotations
 
 from datetime import datetime
-from typing import Any
+from typing import Any, Protocol, cast
 
 from sqlalchemy import String
-from sqlalchemy.orm import Mapped, mapped_column
+from sqlalchemy.orm import Mapped, Session, mapped_column
 
 from tldr_highlight.core.db import Base, new_id, now
+from tldr_highlight.core.mail import Mailer
+from tldr_highlight.core.mails import Letter, compose, letter_of, stored
+from tldr_highlight.core.security import Vault
+from tldr_highlight.core.work import Job, Kind, Workshop, clock, enqueue
+from tldr_highlight.errors import NotFoundError
 
 
 class Mail(Base):
@@ -24,3 +29,63 @@ class Mail(Base):
     sealed: Mapped[str | None]  # the part of the context that is secret, until it is sent
     created_at: Mapped[datetime] = mapped_column(default=now)
     sent_at: Mapped[datetime | None]
+
+
+class PostOffice(Workshop, Protocol):
+    """What mail needs of the runtime."""
+
+    vault: Vault
+    mailer: Mailer
+
+
+def post(session: Session, letter: Letter, to: str, *, organization_id: str | None = None) -> Mail:
+    """Have a letter sent once the caller's transaction is committed.
+
+    Args:
+        session: Of `db.begin()` of an opened runtime, whose vault seals the letter's link.
+        letter: What it says, see `core/mails`.
+        to: A normal e-mail address.
+        organization_id: Whom it is about.
+    """
+    vault = cast(PostOffice, session.info["runtime"]).vault
+    context, secret = stored(letter)
+    mail = Mail(
+        organization_id=organization_id,
+        kind=letter.kind,
+        recipient=to,
+        context=context,
+        sealed=None if secret is None else vault.seal(secret),
+    )
+    session.add(mail)
+    session.flush()
+    enqueue(
+        session, MAIL.name, organization_id=organization_id, object_id=mail.id, key=mail.id, priority="high"
+    )
+    return mail
+
+
+def send_mail(job: Job[PostOffice]) -> None:
+    """Send one mail, and forget its secret.
+
+    At least once: a process that dies between the server's "250 OK" and our commit sends the mail again.
+    Nobody can exclude that; the second one has the same Message-ID, made of the row's id, by which mailboxes
+    may know it.
+    """
+    runtime = job.runtime
+    with runtime.db.read() as session:
+        mail = session.get(Mail, job.object_id)
+    if mail is None:
+        raise NotFoundError("the mail was deleted before it was sent")
+    if mail.sent_at is not None:
+        return
+    secret = None if mail.sealed is None else runtime.vault.open(mail.sealed)
+    letter = letter_of(mail.kind, mail.context, secret)
+    runtime.mailer.send(compose(letter, to=mail.recipient, id=mail.id, written_at=mail.created_at))
+    with job.step() as session:
+        mail = session.get_one(Mail, job.object_id)
+        mail.sent_at = clock(session)
+        mail.sealed = None
+
+
+MAIL = Kind("mail", send_mail, tries=8, backoff_seconds=10, limit_seconds=300)
+"""Eight tries take an hour: 10 s, 40 s, 160 s, 11 min, and 15 min between the last."""

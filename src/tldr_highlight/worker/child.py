@@ -1,0 +1,191 @@
+"""The process that works for `serve`: N threads around `run_one`, rung by bytes on a pipe.
+
+    python -m tldr_highlight.worker.child < pipe
+
+The first line on the pipe is its order. Each byte after it rings; its end means that whoever started us is
+gone, and then we go, too. Bells may be lost: each second the main thread looks for what is due.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import dataclasses
+import importlib
+import json
+import os
+import select
+import signal
+import sys
+import threading
+import time
+from collections.abc import Callable
+from typing import Any
+
+from tldr_highlight.core.telemetry import logger, set_up_logs
+from tldr_highlight.core.work import Kinds, due, run_one, start_periodic
+from tldr_highlight.errors import DatabaseError
+from tldr_highlight.runtime import Runtime, opened
+from tldr_highlight.settings import Settings
+
+log = logger(__name__)
+
+LOOK_SECONDS = 1.0
+"""Seconds between two looks for work nobody rang for."""
+
+STOP_SECONDS = 20.0
+"""Seconds for jobs to reach a point where they ask, once we are to stop; R12 allows 30 for everything."""
+
+ORPHAN_SECONDS = 3.0
+"""The same once whoever started us is gone: another may be waiting for us to leave."""
+
+LINGER_SECONDS = 5.0
+"""Seconds that a process for suspects waits for another one: starting costs 0.7."""
+
+BROKEN = 83
+"""Exit code of a process one of whose threads broke; `core/leases.py` has 81 and 82."""
+
+
+@dataclasses.dataclass(frozen=True)
+class Order:
+    """What a child is told."""
+
+    settings: dict[str, Any]
+    kinds: str  # module:function
+    owner: str  # what its leases' owners begin with
+    threads: int
+    suspects: bool  # it takes only what may have killed a process, and ends when there is no more
+    lock: int | None  # a file to keep open while it lives
+
+
+class Bell:
+    """Wakes as many threads as it is rung times."""
+
+    def __init__(self, most: int) -> None:
+        self._most = most
+        self._rung = 0
+        self._changed = threading.Condition()
+
+    def ring(self, times: int = 1) -> None:
+        """Wake so many; those who do not wait will find no need to."""
+        with self._changed:
+            self._rung = min(self._most, self._rung + times)
+            self._changed.notify(times)
+
+    def wait(self) -> None:
+        """Until it rings."""
+        with self._changed:
+            while not self._rung:
+                self._changed.wait()
+            self._rung -= 1
+
+
+def work(order: Order, pipe: int) -> None:
+    """Work until told to stop; what does not stop in time is given back, and ends with the process."""
+    with opened(Settings(**order.settings), kinds_named(order.kinds)) as runtime:
+        bell = Bell(order.threads)
+        runtime.ring = lambda id, priority: bell.ring()
+        signal.signal(signal.SIGTERM, lambda number, frame: runtime.leases.stopping.set())
+        woken = _woken_by_signals()
+        threads = [
+            threading.Thread(
+                target=_take_turns, args=(runtime, order, f"{order.owner}/{n}", bell), daemon=True
+            )
+            for n in range(order.threads)
+        ]
+        for thread in threads:
+            thread.start()
+        patience = _listen(runtime, order, pipe, woken, bell)
+        runtime.leases.stopping.set()
+        bell.ring(order.threads)
+        end = time.monotonic() + patience
+        for thread in threads:
+            thread.join(max(0.0, end - time.monotonic()))
+        if any(thread.is_alive() for thread in threads):
+            log.warning("work did not stop in time: it is given back")
+            runtime.leases.give_back()
+            os._exit(0)
+
+
+def _take_turns(runtime: Runtime, order: Order, owner: str, bell: Bell) -> None:
+    stopping = runtime.leases.stopping
+    while not stopping.is_set():
+        try:
+            if not run_one(runtime, owner=owner, suspects=order.suspects):
+                bell.wait()
+        except DatabaseError as error:
+            log.warning("nothing can be claimed", reason=str(error))
+            stopping.wait(LOOK_SECONDS)
+
+
+def _woken_by_signals() -> int:
+    """A pipe that can be read once a signal has come: Python goes on waiting in `poll` after one."""
+    woken, wakes = os.pipe()
+    os.set_blocking(wakes, False)
+    signal.set_wakeup_fd(wakes)
+    return woken
+
+
+def _listen(runtime: Runtime, order: Order, pipe: int, woken: int, bell: Bell) -> float:
+    """Ring when rung, and for what is due, until it is time to stop; say how many seconds that may take."""
+    poll = select.poll()
+    poll.register(pipe, select.POLLIN)
+    poll.register(woken, select.POLLIN)
+    periodic = False
+    looked = busy = -LINGER_SECONDS
+    while not runtime.leases.stopping.is_set():
+        now = time.monotonic()
+        if now >= looked + LOOK_SECONDS:
+            looked = now
+            with contextlib.suppress(DatabaseError):  # those who claim say so
+                if not periodic and not order.suspects:
+                    start_periodic(runtime)
+                    periodic = True
+                waiting = len(due(runtime, suspects=order.suspects, limit=order.threads))
+                bell.ring(waiting)
+                busy = now if waiting or runtime.leases.busy else busy
+        if order.suspects and now > max(busy, 0.0) + LINGER_SECONDS:
+            return STOP_SECONDS
+        rest = max(0.0, looked + LOOK_SECONDS - time.monotonic())
+        if pipe in dict(poll.poll(1000 * rest)):
+            rings = os.read(pipe, 4096)
+            if not rings:
+                return ORPHAN_SECONDS
+            bell.ring(len(rings))
+    return STOP_SECONDS
+
+
+def kinds_named(name: str) -> Kinds:
+    """What the function `module:function` gives."""
+    module, _, function = name.partition(":")
+    make: Callable[[], Kinds] = getattr(importlib.import_module(module), function)
+    return make()
+
+
+def _break(broken: threading.ExceptHookArgs) -> None:
+    """A thread that ends by a mistake is a worker less, for ever: start anew instead."""
+    log.error("a thread broke: the process ends", exc_info=broken.exc_value)
+    os._exit(BROKEN)
+
+
+def main() -> None:
+    """Take the order and work."""
+    pipe = os.dup(0)  # not inherited, so that programs we start cannot keep it open
+    with open(os.devnull, "rb") as nothing:
+        os.dup2(nothing.fileno(), 0)
+    line = b""
+    while not line.endswith(b"\n"):
+        letter = os.read(pipe, 1)  # one by one: what follows are rings
+        if not letter:
+            return
+        line += letter
+    order = Order(**json.loads(line))
+    if order.lock is not None:
+        os.set_inheritable(order.lock, False)
+    set_up_logs()
+    threading.excepthook = _break
+    work(order, pipe)
+
+
+if __name__ == "__main__":
+    main()
+    sys.exit(0)

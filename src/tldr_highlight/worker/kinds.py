@@ -1,0 +1,12 @@
+"""What workers can do: the one list of all kinds of work."""
+
+from __future__ import annotations
+
+from tldr_highlight.core.outbox import MAIL
+from tldr_highlight.core.sweep import SWEEP
+from tldr_highlight.core.work import Kinds, kinds_of
+
+
+def product_kinds() -> Kinds:
+    """Every kind of this product."""
+    return kinds_of(MAIL, SWEEP)
