@@ -38,6 +38,8 @@
     │   ├── InvalidError         validation_failed        2  permanent   says which fields and why (422)
     │   ├── PasswordError        password_refused         2  permanent   says why and what to do (422)
     │   ├── EmailError           email_invalid            2  permanent   no e-mail address (422)
+    │   ├── LinkError            link_invalid             2  permanent   out of a mail: used, or too old (400)
+    │   ├── WebhookUrlError      webhook_url_not_allowed  2  permanent   not https, or not public (422)
     │   ├── BodyLimitError       body_too_large           6  permanent   (413)
     │   ├── BodyTypeError        body_type_unsupported    2  permanent   (415)
     │   ├── BodySlowError        body_too_slow          124  transient   (408)
@@ -49,9 +51,16 @@
     ├── ForbiddenError           forbidden                3  permanent   known, and not allowed (403)
     │   ├── ScopeError           scope_missing            3  permanent   names the scope
     │   ├── RoleError            role_missing             3  permanent   names the role
-    │   └── SuspendedError       organization_suspended   3  permanent
+    │   ├── SuspendedError       organization_suspended   3  permanent
+    │   ├── UnverifiedError      email_unverified         3  permanent   your address is not confirmed yet
+    │   ├── ClosedError          registration_closed      3  permanent   the operator makes accounts here
+    │   └── WrongPasswordError   password_wrong           3  permanent   asked again, and not the right one
     ├── ConflictError            conflict                 1  permanent   not as things stand (409)
     │   └── InProgressError      idempotency_in_progress  1  transient   the same call is running
+    │   ├── EmailTakenError      email_taken              1  permanent   has an account already
+    │   ├── LastOwnerError       last_owner               1  permanent   somebody has to be it
+    │   ├── PlanFitError         plan_does_not_fit        1  permanent   lists what is too much for it
+    │   └── PlanLimitError       plan_limit_reached       1  permanent   as many as the plan has
     ├── LimitError               limited                  6  transient   too often (429), says when again
     │   └── RateError            rate_limited             6  transient   the key's requests per minute
     ├── QuotaError               quota_exceeded           6  resource    the plan's amount is used up (402)
@@ -368,6 +377,19 @@ class EmailError(RequestError):
     status = 422
 
 
+class LinkError(RequestError):
+    """A token out of a mail that opens nothing: used, replaced by a newer one, too old, or none of ours."""
+
+    code = "link_invalid"
+
+
+class WebhookUrlError(RequestError):
+    """An address that no events may be sent to: not https, not public, or none at all."""
+
+    code = "webhook_url_not_allowed"
+    status = 422
+
+
 class BodyLimitError(RequestError):
     """A body with more bytes than its operation takes."""
 
@@ -452,6 +474,24 @@ class SuspendedError(ForbiddenError):
     code = "organization_suspended"
 
 
+class UnverifiedError(ForbiddenError):
+    """Something for which the person's e-mail address must be confirmed first."""
+
+    code = "email_unverified"
+
+
+class ClosedError(ForbiddenError):
+    """Registering, where the operator makes accounts."""
+
+    code = "registration_closed"
+
+
+class WrongPasswordError(ForbiddenError):
+    """The password that an operation asks for again is not the person's."""
+
+    code = "password_wrong"
+
+
 class ConflictError(TldrError):
     """Right in itself, but not as things stand."""
 
@@ -464,6 +504,30 @@ class InProgressError(ConflictError):
 
     code = "idempotency_in_progress"
     fate = Fate.TRANSIENT
+
+
+class EmailTakenError(ConflictError):
+    """An address that has an account already."""
+
+    code = "email_taken"
+
+
+class LastOwnerError(ConflictError):
+    """An organization would be left without an owner."""
+
+    code = "last_owner"
+
+
+class PlanFitError(ConflictError):
+    """A plan that is too small for what is used; `extra["does_not_fit"]` lists it."""
+
+    code = "plan_does_not_fit"
+
+
+class PlanLimitError(ConflictError):
+    """As many of something as the plan allows; `extra["limit"]` names which."""
+
+    code = "plan_limit_reached"
 
 
 class LimitError(TldrError):

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import contextlib
 from collections.abc import Callable, Generator
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
+from typing import Self
 
 from sqlalchemy.orm import Session
 
@@ -42,6 +43,14 @@ class Runtime:
     passwords: Passwords = field(default_factory=Passwords)
     ring: Callable[[str, str], None] = field(default=no_bell)
     """Wake a worker for a job of a priority; never blocks, never fails."""
+
+    listens_at: str = "http://127.0.0.1:8000"
+    """Address of our own API, as `serve` has it; what others guess."""
+
+    @property
+    def url(self) -> str:
+        """Address people reach us at, for links. Never taken from a request: its `Host` is anybody's word."""
+        return (self.settings.public_url or self.listens_at).rstrip("/")
 
     @property
     def data_dir(self) -> Path:
@@ -90,6 +99,20 @@ class Act:
         if self.caller.user_id is None:
             raise ForbiddenError("this takes a person's login, not a key")
         return self.caller.user_id
+
+    @contextlib.contextmanager
+    def writing(self) -> Generator[Self]:
+        """The same, in a write transaction of its own. For what must think before it writes, outside of one.
+
+        A hashed password takes 50 ms: on SQLite nobody else could write meanwhile.
+        """
+        self.session.close()  # gives back the connection it read with
+        with self.runtime.db.begin() as session:
+            yield replace(self, session=session)
+
+    def acting(self, caller: Caller) -> Self:
+        """The same, done by somebody else: who has just signed up."""
+        return replace(self, caller=caller)
 
 
 def database_url(settings: Settings) -> str:

@@ -20,6 +20,7 @@ from starlette.routing import compile_path
 from starlette.types import ASGIApp
 
 import tldr_highlight
+from tldr_highlight.accounts import routes as accounts
 from tldr_highlight.api import docs, health
 from tldr_highlight.api.edge import GONE, Edge
 from tldr_highlight.api.metrics import Metrics
@@ -48,6 +49,8 @@ def create_app(runtime: Runtime) -> Application:
     app.include_router(health.router)
     app.include_router(docs.router)
     app.include_router(tenancy.keys.router)
+    for routes in (accounts.auth, accounts.own, accounts.admin):
+        app.include_router(routes.router)
     return app
 
 
