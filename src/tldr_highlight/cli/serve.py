@@ -50,9 +50,9 @@ def serve(
 
         settings = Settings() if data is None else Settings(data_dir=data)
         with listen(host, port) as listening:
-            address = (settings.public_url or address_of(listening)).rstrip("/")
             set_up_logs()
-            with _opened(settings.model_copy(update={"public_url": address})) as runtime:
+            with _opened(settings) as runtime:
+                runtime.listens_at = address_of(listening)
                 _serve(runtime, listening)
 
 
@@ -82,10 +82,12 @@ def _serve(runtime: Runtime, listening: socket) -> None:
 @contextlib.contextmanager
 def _worker(runtime: Runtime, app: Application) -> Generator[None]:
     """Somebody who does the work: processes of ours, unless there is a broker."""
+    from tldr_highlight.worker.bell import bell  # noqa: PLC0415
     from tldr_highlight.worker.embedded import EmbeddedWorker  # noqa: PLC0415
 
     if runtime.settings.broker_url is not None:
-        yield
+        with bell(runtime):
+            yield
         return
     worker = EmbeddedWorker(runtime)
     worker.start()
@@ -100,7 +102,7 @@ def _greet(runtime: Runtime) -> None:
     """Say where everything is, and what to do first."""
     from tldr_highlight import __version__  # noqa: PLC0415
 
-    address = runtime.settings.public_url
+    address = runtime.url
     words = BANNER.format(version=__version__, address=address, data=runtime.data_dir.absolute())
     if runtime.settings.broker_url is not None:
         words += WORKERS
