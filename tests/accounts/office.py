@@ -13,6 +13,7 @@ from email.message import EmailMessage
 from pathlib import Path
 from typing import Any
 
+from argon2 import PasswordHasher
 from fastapi.testclient import TestClient
 from sqlalchemy import select
 
@@ -28,6 +29,9 @@ from tldr_highlight.runtime import Act, Caller, Runtime, opened
 from tldr_highlight.settings import Settings
 from tldr_highlight.tenancy.models import LoginSession, Member, User
 from tldr_highlight.worker.kinds import product_kinds
+
+QUICK = PasswordHasher(time_cost=1, memory_cost=8, parallelism=1)
+"""As the product hashes, in a thousandth of the time; how hard it makes it is tested with `core/passwords.py`."""
 
 PASSWORD = "seven wet otters sing"
 BASE = "http://127.0.0.1:8000"
@@ -124,6 +128,7 @@ def office(backend: Backend, folder: Path, **settings: Any) -> Generator[Office]
     """An installation that ends with the block."""
     chosen = Settings(data_dir=folder / "data", database_url=backend.database(tables), **settings)
     with opened(chosen, product_kinds()) as runtime:
+        runtime.passwords._hasher = QUICK
         app = create_app(runtime)
         app.state.gate = StandIn(runtime)
         with TestClient(app, base_url=BASE) as client:
