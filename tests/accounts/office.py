@@ -31,7 +31,7 @@ from tldr_highlight.tenancy.models import LoginSession, Member, User
 from tldr_highlight.worker.kinds import product_kinds
 
 QUICK = PasswordHasher(time_cost=1, memory_cost=8, parallelism=1)
-"""As the product hashes, in a thousandth of the time; how hard it makes it is tested with `core/passwords.py`."""
+"""As the product hashes, but in no time; how hard it is made is tested with `core/passwords.py`."""
 
 PASSWORD = "seven wet otters sing"
 BASE = "http://127.0.0.1:8000"

@@ -11,6 +11,7 @@ from fastapi import FastAPI, Request, Response
 
 import tldr_highlight
 from tldr_highlight.accounts import routes as accounts
+from tldr_highlight.accounts.pages import page_router
 from tldr_highlight.api.problems import problem
 from tldr_highlight.errors import TldrError
 from tldr_highlight.runtime import Runtime
@@ -34,6 +35,7 @@ def create_app(runtime: Runtime) -> FastAPI:
     app.include_router(tenancy.keys.router)
     for routes in (accounts.auth, accounts.own, accounts.admin):
         app.include_router(routes.router)
+    app.include_router(page_router())
     app.add_exception_handler(TldrError, _problem)
     return app
 
