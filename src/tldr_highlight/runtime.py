@@ -33,15 +33,17 @@ class Runtime:
     settings: Settings
     db: Database
     policy: Policy  # which addresses customers may name
+    secrets: Secrets  # the installation's own keys
+    vault: Vault  # for what is stored and secret
+    mailer: Mailer
     kinds: Kinds  # of work that can be done here
     leases: Leases  # on work that is being done here
-    vault: Vault  # for secrets that are stored
     tokens: Tokens  # of logins
     links: Links  # that are signed
-    mailer: Mailer
     passwords: Passwords = field(default_factory=Passwords)
     ring: Callable[[str, str], None] = field(default=no_bell)
     """Wake a worker for a job of a priority; never blocks, never fails."""
+
     listens_at: str = "http://127.0.0.1:8000"
     """Address of our own API, as `serve` has it; what others guess."""
 
@@ -84,20 +86,6 @@ class Act:
     caller: Caller
     address: str | None = None  # it came from
 
-    @contextlib.contextmanager
-    def writing(self) -> Generator[Self]:
-        """The same, in a write transaction of its own. For what must think before it writes, outside of one.
-
-        A hashed password takes 50 ms: on SQLite nobody else could write meanwhile.
-        """
-        self.session.close()  # gives back the connection it read with
-        with self.runtime.db.begin() as session:
-            yield replace(self, session=session)
-
-    def acting(self, caller: Caller) -> Self:
-        """The same, done by somebody else: who has just signed up."""
-        return replace(self, caller=caller)
-
     @property
     def organization_id(self) -> str:
         """The organization that is acted in."""
@@ -111,6 +99,20 @@ class Act:
         if self.caller.user_id is None:
             raise ForbiddenError("this takes a person's login, not a key")
         return self.caller.user_id
+
+    @contextlib.contextmanager
+    def writing(self) -> Generator[Self]:
+        """The same, in a write transaction of its own. For what must think before it writes, outside of one.
+
+        A hashed password takes 50 ms: on SQLite nobody else could write meanwhile.
+        """
+        self.session.close()  # gives back the connection it read with
+        with self.runtime.db.begin() as session:
+            yield replace(self, session=session)
+
+    def acting(self, caller: Caller) -> Self:
+        """The same, done by somebody else: who has just signed up."""
+        return replace(self, caller=caller)
 
 
 def database_url(settings: Settings) -> str:
@@ -128,24 +130,24 @@ def opened(settings: Settings, kinds: Kinds | None = None) -> Generator[Runtime]
     and cancelling it tells its kind.
     """
     settings.data_dir.mkdir(mode=0o700, parents=True, exist_ok=True)
-    db = Database(database_url(settings))
-    try:
-        leases = Leases(
-            ledger(db), settings.worker_lease_seconds, memory=settings.worker_memory_mb * 1_000_000
-        )
-        secrets = Secrets.load_or_make(settings.data_dir)
+    secrets = Secrets.load_or_make(settings.data_dir)
+    with contextlib.ExitStack() as stack:
+        db = Database(database_url(settings))
+        stack.callback(db.close)
+        memory = settings.worker_memory_mb * 1_000_000
+        leases = Leases(ledger(db), settings.worker_lease_seconds, memory=memory)
+        stack.callback(leases.close)
         runtime = Runtime(
             settings=settings,
             db=db,
             policy=Policy.of(settings),
-            kinds=kinds or {},
-            leases=leases,
+            secrets=secrets,
             vault=Vault(secrets.vault_keys),
             tokens=Tokens(secrets.jwt_keys),
             links=Links(secrets.link_keys),
             mailer=mailer_of(settings, settings.data_dir),
+            kinds=kinds or {},
+            leases=leases,
         )
         db.info["runtime"] = runtime
         yield runtime
-    finally:
-        db.close()

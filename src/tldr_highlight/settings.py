@@ -50,6 +50,9 @@ class Settings(BaseSettings):
     cors_origins: str | None = None
     """Origins whose pages may call the API, comma-separated; without it none."""
 
+    metrics_networks: str | None = None
+    """Networks whose callers may read `/metrics`, comma-separated; without it this machine alone."""
+
     trusted_proxies: str | None = None
     """Networks of reverse proxies whose `X-Forwarded-For` is believed, comma-separated."""
 
