@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import contextlib
 from collections.abc import Callable, Generator
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
+from typing import Self
 
 from sqlalchemy.orm import Session
 
@@ -42,6 +43,14 @@ class Runtime:
     passwords: Passwords = field(default_factory=Passwords)
     ring: Callable[[str, str], None] = field(default=no_bell)
     """Wake a worker for a job of a priority; never blocks, never fails."""
+
+    listens_at: str = "http://127.0.0.1:8000"
+    """Address of our own API, as `serve` has it; what others guess."""
+
+    @property
+    def url(self) -> str:
+        """Address people reach us at, for links. Never taken from a request: its `Host` is anybody's word."""
+        return (self.settings.public_url or self.listens_at).rstrip("/")
 
     @property
     def data_dir(self) -> Path:
@@ -91,6 +100,20 @@ class Act:
             raise ForbiddenError("this takes a person's login, not a key")
         return self.caller.user_id
 
+    @contextlib.contextmanager
+    def writing(self) -> Generator[Self]:
+        """The same, in a write transaction of its own. For what must think before it writes, outside of one.
+
+        A hashed password takes 50 ms: on SQLite nobody else could write meanwhile.
+        """
+        self.session.close()  # gives back the connection it read with
+        with self.runtime.db.begin() as session:
+            yield replace(self, session=session)
+
+    def acting(self, caller: Caller) -> Self:
+        """The same, done by somebody else: who has just signed up."""
+        return replace(self, caller=caller)
+
 
 def database_url(settings: Settings) -> str:
     """Where the database is: SQLite in the data folder unless told otherwise."""
@@ -107,9 +130,13 @@ def opened(settings: Settings, kinds: Kinds | None = None) -> Generator[Runtime]
     and cancelling it tells its kind.
     """
     settings.data_dir.mkdir(mode=0o700, parents=True, exist_ok=True)
-    db = Database(database_url(settings))
-    try:
-        secrets = Secrets.load_or_make(settings.data_dir)
+    secrets = Secrets.load_or_make(settings.data_dir)
+    with contextlib.ExitStack() as stack:
+        db = Database(database_url(settings))
+        stack.callback(db.close)
+        memory = settings.worker_memory_mb * 1_000_000
+        leases = Leases(ledger(db), settings.worker_lease_seconds, memory=memory)
+        stack.callback(leases.close)
         runtime = Runtime(
             settings=settings,
             db=db,
@@ -120,11 +147,7 @@ def opened(settings: Settings, kinds: Kinds | None = None) -> Generator[Runtime]
             links=Links(secrets.link_keys),
             mailer=mailer_of(settings, settings.data_dir),
             kinds=kinds or {},
-            leases=Leases(
-                ledger(db), settings.worker_lease_seconds, memory=settings.worker_memory_mb * 1_000_000
-            ),
+            leases=leases,
         )
         db.info["runtime"] = runtime
         yield runtime
-    finally:
-        db.close()

@@ -15,6 +15,7 @@ from tldr_highlight.cli.demo import demo
 from tldr_highlight.cli.doctor import doctor
 from tldr_highlight.cli.failures import JsonCommand
 from tldr_highlight.cli.find import find
+from tldr_highlight.cli.worker import worker
 from tldr_highlight.errors import TldrError
 
 app = typer.Typer(
@@ -28,6 +29,7 @@ app.command(cls=JsonCommand)(find)
 app.command(cls=JsonCommand)(cut)
 app.command()(demo)
 app.command()(doctor)
+app.command()(worker)
 
 INTERRUPTED = 130
 
