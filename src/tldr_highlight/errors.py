@@ -41,13 +41,17 @@
     │   ├── BodyLimitError       body_too_large           6  permanent   (413)
     │   └── BodyTypeError        body_type_unsupported    2  permanent   (415)
     ├── AuthError                unauthorized             3  permanent   who are you? (401)
+    │   ├── LoginError           login_failed             3  permanent   address or password is wrong
     │   └── TokenError           token_invalid            3  permanent   an access token that is none of ours
     │       └── TokenExpiredError  token_expired          3  permanent   it was one
     ├── ForbiddenError           forbidden                3  permanent   known, and not allowed (403)
     │   ├── ScopeError           scope_missing            3  permanent   names the scope
     │   ├── RoleError            role_missing             3  permanent   names the role
+    │   ├── KeyAddressError      key_address_not_allowed  3  permanent   a key that is bound to networks
+    │   ├── CrossSiteError       cross_site               3  permanent   another site's page, with our cookie
     │   └── SuspendedError       organization_suspended   3  permanent
     ├── ConflictError            conflict                 1  permanent   not as things stand (409)
+    │   └── PlanLimitError       plan_limit_reached       1  permanent   as many members, keys … as it has
     ├── LimitError               limited                  6  transient   too often (429), says when again
     │   └── RateError            rate_limited             6  transient   the key's requests per minute
     ├── QuotaError               quota_exceeded           6  resource    the plan's amount is used up (402)
@@ -384,6 +388,12 @@ class AuthError(TldrError):
     exit_code = 3
 
 
+class LoginError(AuthError):
+    """E-mail address or password is wrong; which of them is not told."""
+
+    code = "login_failed"
+
+
 class TokenError(AuthError):
     """An access token that we did not make, or not for this."""
 
@@ -416,6 +426,18 @@ class RoleError(ForbiddenError):
     code = "role_missing"
 
 
+class KeyAddressError(ForbiddenError):
+    """A key that may be used from some networks only, used from elsewhere."""
+
+    code = "key_address_not_allowed"
+
+
+class CrossSiteError(ForbiddenError):
+    """A change that comes with our cookie, and not from a page of ours."""
+
+    code = "cross_site"
+
+
 class SuspendedError(ForbiddenError):
     """An organization that an operator suspended."""
 
@@ -427,6 +449,12 @@ class ConflictError(TldrError):
 
     code = "conflict"
     status = 409
+
+
+class PlanLimitError(ConflictError):
+    """As many of something as the plan allows; `extra["limit"]` names which."""
+
+    code = "plan_limit_reached"
 
 
 class LimitError(TldrError):
