@@ -15,7 +15,7 @@ from tldr_highlight.errors import TldrError
 from tldr_highlight.runtime import Runtime
 from tldr_highlight.tenancy import routes as tenancy
 from tldr_highlight.tenancy.auth import TenantGate
-from tldr_highlight.web import THREADS
+from tldr_highlight.web import THREADS, password_lane
 
 
 def create_app(runtime: Runtime) -> FastAPI:
@@ -31,6 +31,8 @@ def create_app(runtime: Runtime) -> FastAPI:
     app.state.runtime = runtime
     app.state.gate = TenantGate(runtime)
     app.include_router(tenancy.keys.router)
+    app.include_router(tenancy.auth.router)
+    app.include_router(tenancy.me.router)
     app.add_exception_handler(TldrError, _problem)
     return app
 
@@ -39,7 +41,9 @@ def create_app(runtime: Runtime) -> FastAPI:
 async def _lifespan(app: FastAPI) -> AsyncGenerator[None]:
     with ThreadPoolExecutor(THREADS, thread_name_prefix="request") as threads:
         app.state.threads = threads
-        yield
+        with contextlib.closing(password_lane()) as app.state.passwords:
+            yield
+    app.state.gate.close()
 
 
 async def _problem(request: Request, error: Any) -> Response:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 from http import HTTPStatus
 from typing import Any
 
@@ -21,6 +22,8 @@ def problem(request: Request, error: TldrError) -> Response:
         "detail": str(error),
         **error.extra,
     }
-    headers = {} if error.retry_after is None else {"Retry-After": str(max(1, round(error.retry_after)))}
+    headers = dict(getattr(request.state, "headers", {}))  # of limits
+    if error.retry_after is not None:
+        headers["Retry-After"] = str(max(1, math.ceil(error.retry_after)))
     body = json.dumps(document, ensure_ascii=False).encode()
     return Response(body, error.status, headers, media_type="application/problem+json")
