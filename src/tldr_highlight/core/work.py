@@ -329,17 +329,23 @@ def void_leases(session: Session, owner_prefix: str) -> int:
 # --- claiming ------------------------------------------------------------------------------------------
 
 
-def due(runtime: Workshop, *, suspects: bool | None = None, limit: int = 100) -> list[Row[str, str]]:
-    """(id, priority) of what could be claimed now, `limit` of each sort; `suspects` as in `run_one`."""
+def due(
+    runtime: Workshop,
+    *,
+    suspects: bool | None = None,
+    limit: int = 100,
+    priorities: Iterable[str] | None = None,
+) -> list[Row[str, str]]:
+    """(id, priority) of what could be claimed now, `limit` of each sort; the others as in `run_one`."""
+    ours = Work.kind.in_(runtime.kinds)
+    if priorities is not None:
+        ours = and_(ours, Work.priority.in_(priorities))
     with runtime.db.read() as session:
         return [
             row
             for which in _due(runtime, clock(session), suspects)
             for row in session.execute(
-                select(Work.id, Work.priority)
-                .where(which, Work.kind.in_(runtime.kinds))
-                .order_by(Work.sort_at)
-                .limit(limit)
+                select(Work.id, Work.priority).where(which, ours).order_by(Work.sort_at).limit(limit)
             )
         ]
 

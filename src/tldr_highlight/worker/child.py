@@ -96,6 +96,7 @@ def work(order: Order, pipe: int) -> None:
         for thread in threads:
             thread.start()
         patience = _listen(runtime, order, pipe, woken, bell)
+        signal.signal(signal.SIGTERM, signal.SIG_IGN)  # its handler must not come between the next line's
         runtime.leases.stopping.set()
         bell.ring(order.threads)
         end = time.monotonic() + patience

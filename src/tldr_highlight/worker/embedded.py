@@ -157,7 +157,7 @@ class EmbeddedWorker:
 
     def _order(self, post: _Post, lock: int | None, installation: str) -> Order:
         return Order(
-            settings=_revealed(self._runtime.settings),
+            settings=revealed(self._runtime.settings),
             kinds=self._kinds,
             owner=f"{installation}/{post.name}-{secrets.token_hex(4)}",
             threads=post.threads,
@@ -269,7 +269,7 @@ def _lock(path: Path, stopping: threading.Event) -> Generator[tuple[int | None, 
         yield file.fileno() if held else None, name
 
 
-def _revealed(settings: Settings) -> dict[str, Any]:
+def revealed(settings: Settings) -> dict[str, Any]:
     """The settings as JSON that `Settings` reads again: for a pipe, as argv and environment show secrets."""
     values: dict[str, Any] = {}
     for name in type(settings).model_fields:
