@@ -216,7 +216,7 @@ def test_problems_are_exceptions(status: int, kind: type[Problem]) -> None:
         status,
         "some_code",
         trace_id="4bf92f",
-        errors=[{"loc": ["body", "name"], "msg": "too long"}],
+        errors=[{"loc": ["body", "name"], "message": "too long"}],
         required_scope="x",
     )
     with (
@@ -233,7 +233,7 @@ def test_problems_are_exceptions(status: int, kind: type[Problem]) -> None:
         "that is some_code",
         "4bf92f",
     )
-    assert error.errors == ({"loc": ["body", "name"], "msg": "too long"},)
+    assert error.errors == ({"loc": ["body", "name"], "message": "too long"},)
     assert error.extra == {"required_scope": "x"}
     assert str(error) == f"{status} some_code: that is some_code (trace 4bf92f)"
 

@@ -21,6 +21,7 @@ from starlette.types import ASGIApp
 
 import tldr_highlight
 from tldr_highlight.accounts import routes as accounts
+from tldr_highlight.accounts.pages import page_router
 from tldr_highlight.api import docs, health
 from tldr_highlight.api.edge import GONE, Edge
 from tldr_highlight.api.metrics import Metrics
@@ -58,6 +59,7 @@ def create_app(runtime: Runtime) -> Application:
     app.include_router(tenancy.keys.router)
     for routes in (accounts.auth, accounts.own, accounts.admin):
         app.include_router(routes.router)
+    app.include_router(page_router())
     return app
 
 
