@@ -114,26 +114,20 @@ def inputs(document: dict[str, Any]) -> Iterator[tuple[str, dict[str, Any]]]:
         left += [(f"{where}[]", schema["items"])] if isinstance(schema.get("items"), dict) else []
 
 
+ENDLESS = ("*", "+", ",}")
+"""What makes a pattern take texts without end."""
+
+
 def bounded(schema: dict[str, Any]) -> bool:
-    match schema.get("type"):
-        case "string":
-            return bool(schema.keys() & {"maxLength", "enum", "const", "format"}) or (
-                # a pattern that cannot go on for ever
-                "pattern" in schema and not any(sign in schema["pattern"] for sign in ("*", "+", ",}"))
-            )
-        case "array":
-            return "maxItems" in schema
-        case "integer" | "number":
-            upper = schema.keys() & {"maximum", "exclusiveMaximum", "enum", "const"}
-            return bool(upper) and bool(schema.keys() & {"minimum", "exclusiveMinimum", "enum", "const"})
-        case "object":
-            return schema.get("additionalProperties") is False
-        case "boolean" | "null":
-            return True
-        case None:
-            return bool(schema.keys() & {"$ref", "anyOf", "enum", "const"})
-        case _:
-            return False
+    kind, said = schema.get("type"), schema.keys()
+    if said & {"$ref", "anyOf", "enum", "const"} or kind in {"boolean", "null"}:
+        return True
+    if kind == "string":
+        ends = "pattern" in said and not any(sign in schema["pattern"] for sign in ENDLESS)
+        return ends or bool(said & {"maxLength", "format"})
+    if kind in {"integer", "number"}:
+        return bool(said & {"maximum", "exclusiveMaximum"}) and bool(said & {"minimum", "exclusiveMinimum"})
+    return "maxItems" in said if kind == "array" else schema.get("additionalProperties") is False
 
 
 def test_everything_that_callers_send_is_bounded(document: dict[str, Any]) -> None:
