@@ -10,6 +10,7 @@ allowed to fail here, and nothing to block: with a hung Redis a ring took 20 s.
 from __future__ import annotations
 
 import contextlib
+import importlib
 import queue
 import threading
 from collections.abc import Generator
@@ -58,10 +59,11 @@ class Bell:
 
     def _send_forever(self) -> None:
         app = celery_app(self._broker_url)  # here, as it takes 0.4 s to import
+        kombu: Any = importlib.import_module("kombu.exceptions")
         away = False
         while True:
             with app.connection_for_write() as connection:
-                errors = (*connection.connection_errors, *connection.channel_errors)
+                errors = (kombu.KombuError, *connection.connection_errors, *connection.channel_errors)
                 try:
                     for id, priority in iter(self._rings.get, None):
                         _send(app, connection, id, priority)
