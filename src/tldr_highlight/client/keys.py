@@ -1,0 +1,58 @@
+"""Keys of the organization."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from datetime import datetime
+
+from tldr_highlight.client.calls import Calls
+from tldr_highlight.client.pages import Pages
+from tldr_highlight.client.shapes import CreatedKey, Key
+
+
+class Keys(Calls):
+    """Programs' ways in."""
+
+    def list(self, *, limit: int | None = None) -> Pages[Key]:
+        """All keys, newest first, revoked ones included."""
+        return self._pages(Key, "/keys", limit)
+
+    def get(self, key_id: str) -> Key:
+        """One key."""
+        return self._one(Key, "GET", f"/keys/{key_id}")
+
+    def create(
+        self,
+        name: str,
+        *,
+        scopes: Sequence[str] | None = None,
+        expires_at: datetime | None = None,
+        networks: Sequence[str] | None = None,
+        requests_per_minute: int | None = None,
+    ) -> CreatedKey:
+        """Make a key. Its `key` is shown this one time.
+
+        Args:
+            name: For people.
+            scopes: What it may do; the plan's default where nothing is said.
+            expires_at: With a time zone.
+            networks: Addresses it may come from: `192.0.2.0/24`.
+            requests_per_minute: Its own limit, below the plan's.
+        """
+        body = {
+            "name": name,
+            "scopes": scopes,
+            "expires_at": expires_at,
+            "networks": networks,
+            "requests_per_minute": requests_per_minute,
+        }
+        return self._one(CreatedKey, "POST", "/keys", body, creates=True)
+
+    def rotate(self, key_id: str, *, overlap_seconds: int | None = None) -> CreatedKey:
+        """Make the key that follows; the old one works for `overlap_seconds` more (a day, if not said)."""
+        body = {"overlap_seconds": overlap_seconds}
+        return self._one(CreatedKey, "POST", f"/keys/{key_id}/rotate", body, creates=True)
+
+    def revoke(self, key_id: str) -> None:
+        """End a key, within a second."""
+        self._do("DELETE", f"/keys/{key_id}")
