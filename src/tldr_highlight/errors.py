@@ -569,19 +569,6 @@ class DatabaseError(UnavailableError):
     code = "database_unavailable"
 
 
-class InternalError(TldrError):
-    """What nobody foresaw. The log has the traceback, under the same trace id."""
-
-    code = "internal"
-    fate = Fate.TRANSIENT
-
-
-class PoisonError(TldrError):
-    """Work that ended the process it ran in, again and again, without getting further."""
-
-    code = "poison"
-
-
 class BusyError(UnavailableError):
     """As much is waiting for its turn as may wait."""
 

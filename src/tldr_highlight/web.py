@@ -152,7 +152,8 @@ class Operation:
     def described(self) -> dict[str, Any]:
         """For the OpenAPI document, whose maker (`api/openapi.py`) says it in the words of OpenAPI."""
         errors = [error.code for error in self.errors]
-        return asdict(self.demand) | {"creates": self.creates, "errors": errors}
+        scope = self.demand.scope or ""  # FastAPI leaves out what is None
+        return asdict(self.demand) | {"scope": scope, "creates": self.creates, "errors": errors}
 
 
 @dataclass

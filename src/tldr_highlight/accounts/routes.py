@@ -58,9 +58,9 @@ from tldr_highlight.tenancy.roles import Role, Scope
 from tldr_highlight.tenancy.schemas import KeyCreated, KeyOut
 from tldr_highlight.web import Call, Id, Page, PageQuery, Routes
 
-auth = Routes("/api/v1/auth", tag="accounts")
+auth = Routes("/api/v1/auth", tag="auth")
 own = Routes("/api/v1/organization", tag="organization")
-admin = Routes("/api/v1/admin", tag="operators")
+admin = Routes("/api/v1/admin", tag="admin")
 
 # Operations that hash a password run outside of a write transaction (writes=False) and begin their own: see
 # `Act.writing`.

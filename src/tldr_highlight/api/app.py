@@ -21,6 +21,7 @@ from starlette.types import ASGIApp
 
 import tldr_highlight
 from tldr_highlight.accounts import routes as accounts
+from tldr_highlight.accounts.pages import page_router
 from tldr_highlight.api import docs, health
 from tldr_highlight.api.edge import GONE, Edge
 from tldr_highlight.api.metrics import Metrics
@@ -51,6 +52,7 @@ def create_app(runtime: Runtime) -> Application:
     app.include_router(tenancy.keys.router)
     for routes in (accounts.auth, accounts.own, accounts.admin):
         app.include_router(routes.router)
+    app.include_router(page_router())
     return app
 
 
@@ -127,14 +129,15 @@ async def _invalid(request: Request, error: Any) -> Response:
     return problem(request, invalid(error.errors()))
 
 
-async def _of_framework(request: Request, error: Any) -> Response:
+async def _of_framework(request: Request, error: HTTPException) -> Response:
     """What Starlette raises: no such address, no such method."""
     if error.status_code == 404:
         return problem(request, NotFoundError("there is nothing at this address"))
     if error.status_code != 405:
         return problem(request, RequestError(str(error.detail)))
-    methods = request.app.methods_at(request.scope["path"])
-    allowed = ", ".join(sorted(methods)) or (error.headers or {}).get("Allow", "")
+    app = cast(Application, request.app)
+    methods = app.methods_at(request.scope["path"])
+    allowed = ", ".join(sorted(methods)) or dict(error.headers or {}).get("Allow", "")
     response = problem(request, MethodError(f"this address knows {allowed}"))
     response.headers["Allow"] = allowed
     return response

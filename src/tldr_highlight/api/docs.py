@@ -12,7 +12,7 @@ from collections.abc import Callable
 from typing import Any
 
 from fastapi import APIRouter, Request, Response
-from jinja2 import Environment, PackageLoader, StrictUndefined
+from jinja2 import Environment, PackageLoader, StrictUndefined, select_autoescape
 from markupsafe import Markup, escape
 
 from tldr_highlight.api.openapi import codes
@@ -20,7 +20,7 @@ from tldr_highlight.api.openapi import codes
 router = APIRouter(include_in_schema=False)
 
 HEADERS = {
-    "content-security-policy": "default-src 'none'; style-src 'self'; frame-ancestors 'none'; base-uri 'none'",
+    "content-security-policy": "default-src 'none'; style-src 'self'; frame-ancestors 'none'",
     "cache-control": "no-cache",
 }
 
@@ -71,7 +71,9 @@ def encoded(document: dict[str, Any]) -> str:
 def reference_page(document: dict[str, Any]) -> str:
     """The page of all operations."""
     schemas = document["components"]["schemas"]
-    groups = {tag["name"]: (tag.get("description", ""), []) for tag in document["tags"]}
+    groups: dict[str, tuple[str, list[dict[str, Any]]]] = {
+        tag["name"]: (tag.get("description", ""), []) for tag in document["tags"]
+    }
     for path, item in document["paths"].items():
         for method, operation in item.items():
             groups[operation["tags"][0]][1].append(_shown(method, path, operation, schemas))
@@ -87,21 +89,25 @@ def errors_page() -> str:
 def _pages() -> Environment:
     pages = Environment(
         loader=PackageLoader("tldr_highlight.api", "pages"),
-        autoescape=lambda name: name is not None and name.endswith(".html"),
+        autoescape=select_autoescape(["html"]),
         undefined=StrictUndefined,
         trim_blocks=True,
         lstrip_blocks=True,
     )
-    pages.filters["prose"] = prose
+    pages.filters |= {"prose": prose, "words": words}  # pyright: ignore[reportUnknownMemberType]
     return pages
 
 
-def prose(text: str) -> Markup:
-    """Text of docstrings: paragraphs, `code`, **strong**. Everything else is escaped."""
-    paragraphs = [" ".join(p.split()) for p in re.split(r"\n\s*\n", text.strip()) if p.strip()]
-    html = Markup("").join(Markup("<p>{}</p>").format(p) for p in paragraphs)
-    html = re.sub(r"`([^`]+)`", r"<code>\1</code>", html)
+def words(text: str) -> Markup:
+    """A sentence of a docstring: `code`, **strong**. Everything else is escaped."""
+    html = re.sub(r"`([^`]+)`", r"<code>\1</code>", str(escape(text)))
     return Markup(re.sub(r"\*\*([^*]+)\*\*", r"<strong>\1</strong>", html))  # noqa: S704 - escaped above
+
+
+def prose(text: str) -> Markup:
+    """Paragraphs of such sentences."""
+    paragraphs = [" ".join(p.split()) for p in re.split(r"\n\s*\n", text.strip()) if p.strip()]
+    return Markup("").join(Markup("<p>{}</p>").format(words(p)) for p in paragraphs)
 
 
 def _shown(method: str, path: str, operation: dict[str, Any], schemas: dict[str, Any]) -> dict[str, Any]:
@@ -169,25 +175,23 @@ def _resolved(schema: dict[str, Any], schemas: dict[str, Any]) -> dict[str, Any]
 def _kind(schema: dict[str, Any]) -> str:
     """A type in a few words."""
     if "anyOf" in schema:
-        return " or ".join(_kind(each) for each in schema["anyOf"])
+        return " or ".join(_kind(each) for each in schema["anyOf"] if each != {"type": "null"})
     if "$ref" in schema:
         return schema["$ref"].rpartition("/")[2]
     if "enum" in schema or "const" in schema:
         return " | ".join(str(value) for value in schema.get("enum", [schema.get("const")]))
-    kind = {"string": "text", "null": "null", "date-time": "time"}.get(
-        schema.get("format", schema.get("type", "")), schema.get("type", "any")
-    )
+    said = str(schema.get("format") or schema.get("type", "any"))
+    kind = {"string": "text", "date-time": "time"}.get(said, said)
     if kind == "array":
         kind = f"list of {_kind(schema.get('items', {}))}"
-    if limits := _limits(schema):
-        kind += f", {limits}"
-    return kind
+    limits = _limits(schema)
+    return f"{kind}, {limits}" if limits else kind
 
 
 def _limits(schema: dict[str, Any]) -> str:
     for low, high in (("minLength", "maxLength"), ("minItems", "maxItems"), ("minimum", "maximum")):
         if high in schema:
-            return f"{schema.get(low, 0)}–{schema[high]}"
+            return f"{schema[low]}–{schema[high]}" if low in schema else f"at most {schema[high]}"
     return ""
 
 

@@ -89,7 +89,7 @@ class Edge:
         collected: Mapping[str, str] | None,
         ours: list[tuple[bytes, bytes]],
     ) -> None:
-        """Add what was collected on the way (by the gate: rates), ours, and defaults where nothing is said."""
+        """Add what the gate collected (rates), ours, and defaults where nothing is said."""
         headers.extend(ours)
         if collected:
             headers.extend((k.lower().encode("latin-1"), v.encode("latin-1")) for k, v in collected.items())

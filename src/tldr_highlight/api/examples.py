@@ -1,4 +1,4 @@
-"""Examples for the OpenAPI document, made from schemas: what a field says of itself, else what its name means.
+"""Examples for the OpenAPI document: what a field says of itself, else what its name means.
 
 A field whose example is not obvious says it: `Field(examples=["…"])`.
 """
@@ -56,9 +56,9 @@ KNOWN: dict[str, Any] = {
 """Field -> what it looks like."""
 
 PREFIXES = {
-    "audit": "aud", "created_by": "usr", "event": "evt", "invitation": "inv", "invited_by": "usr", "job": "job",
-    "key": "key", "me": "usr", "member": "mem", "object": "key", "organization": "org", "replaced_by": "key",
-    "session": "ses", "user": "usr", "webhook": "whk",
+    "audit": "aud", "created_by": "usr", "event": "evt", "invitation": "inv", "invited_by": "usr",
+    "job": "job", "key": "key", "me": "usr", "member": "mem", "object": "key", "organization": "org",
+    "replaced_by": "key", "session": "ses", "user": "usr", "webhook": "whk",
 }  # fmt: skip
 """What is named -> the prefix of its id."""
 

@@ -121,11 +121,10 @@ def _disk(runtime: Runtime) -> str:
 def _redis(url: str) -> str:
     import redis  # noqa: PLC0415 - of the extra `scale`
 
-    with contextlib.closing(
-        redis.Redis.from_url(url, socket_timeout=REDIS_SECONDS, socket_connect_timeout=REDIS_SECONDS)
-    ) as client:
+    patience = {"socket_timeout": REDIS_SECONDS, "socket_connect_timeout": REDIS_SECONDS}
+    with contextlib.closing(redis.Redis.from_url(url, **patience)) as client:  # pyright: ignore[reportUnknownMemberType]
         try:
-            client.ping()
+            client.ping()  # pyright: ignore[reportUnknownMemberType]
         except (redis.RedisError, OSError):
             return "does not answer"
     return "ok"

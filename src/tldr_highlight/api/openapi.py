@@ -7,11 +7,10 @@ from __future__ import annotations
 
 from collections import defaultdict
 from collections.abc import Iterator
-from http import HTTPStatus
 from typing import Any
 
 from tldr_highlight.api.examples import example_of
-from tldr_highlight.api.problems import MEDIA_TYPE, TYPES
+from tldr_highlight.api.problems import MEDIA_TYPE, TYPES, phrase
 from tldr_highlight.errors import (
     AuthError,
     BodyLimitError,
@@ -40,15 +39,15 @@ Document = dict[str, Any]
 DESCRIPTION = """\
 Finds the moments worth watching in livestreams and videos, cuts them into exact clips, and delivers them.
 
-**Who you are.** Send a key in `X-API-Key` or `Authorization: Bearer`. People log in and send the access token in
-`Authorization: Bearer`. Each operation names the scope that a key needs, or the role that a person needs.
+**Who you are.** Send a key in `X-API-Key` or `Authorization: Bearer`. People log in and send the access
+token in `Authorization: Bearer`. Each operation names the scope that a key needs, or the role of a person.
 
-**Errors** are problem documents (RFC 9457) with a stable `code`, and the `trace_id` that our log knows them by.
+**Errors** are problem documents (RFC 9457) with a stable `code`, and the `trace_id` that our log has, too.
 
 **Lists** come in pages: `next_cursor` of one is `cursor` of the next, null at the end.
 
-**Sending twice.** Creating calls take an `Idempotency-Key`: sent again within 24 hours, they answer as the first
-time and create nothing.
+**Sending twice.** Creating calls take an `Idempotency-Key`: sent again within 24 hours, they answer as the
+first time and create nothing.
 
 **Objects of other organizations** do not exist for you: 404.
 """
@@ -171,7 +170,7 @@ def _complete(operation: Document, schemas: Document) -> None:
     for status, response in responses.items():
         response["headers"] = dict(TRACE_HEADER)
         if response["description"] == "Successful Response":
-            response["description"] = HTTPStatus(int(status)).phrase
+            response["description"] = phrase(int(status))
     if described is not None:
         _say_who(operation, described)
         for response in responses.values():
@@ -243,7 +242,7 @@ def _problems(errors: list[type[TldrError]], leaving: Any = ()) -> Document:
 def _problem(status: int, classes: dict[str, type[TldrError]]) -> Document:
     again = {"Retry-After": {"$ref": "#/components/headers/Retry-After"}}
     return {
-        "description": f"{HTTPStatus(status).phrase}: " + ", ".join(f"`{code}`" for code in classes),
+        "description": f"{phrase(status)}: " + ", ".join(f"`{code}`" for code in classes),
         "headers": TRACE_HEADER | (again if status in {409, 429, 503} else {}),
         "content": {
             MEDIA_TYPE: {
@@ -257,7 +256,7 @@ def _problem(status: int, classes: dict[str, type[TldrError]]) -> Document:
 def _example(error: type[TldrError]) -> Document:
     example: Document = {
         "type": TYPES + error.code,
-        "title": HTTPStatus(error.status).phrase,
+        "title": phrase(error.status),
         "status": error.status,
         "code": error.code,
         "detail": (error.__doc__ or "").partition("\n")[0].replace("`", "").rstrip("."),

@@ -24,12 +24,17 @@ LONGEST_NAME = 64
 """Characters of a field's name that are repeated: unknown ones are the caller's own words."""
 
 
+def phrase(status: int) -> str:
+    """A status in words."""
+    return HTTPStatus(status).phrase
+
+
 def document(error: TldrError) -> dict[str, Any]:
     """An error as a problem document."""
     trace = current_trace()
     return {
         "type": TYPES + error.code,
-        "title": HTTPStatus(error.status).phrase,
+        "title": phrase(error.status),
         "status": error.status,
         "code": error.code,
         "detail": str(error),
@@ -48,7 +53,7 @@ def headers(error: TldrError) -> dict[str, str]:
     found: dict[str, str] = {}
     if error.retry_after is not None:
         found["Retry-After"] = str(max(1, round(error.retry_after)))
-    if error.status == HTTPStatus.UNAUTHORIZED:
+    if error.status == 401:
         found["WWW-Authenticate"] = "Bearer"
     return found
 

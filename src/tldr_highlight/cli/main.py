@@ -15,6 +15,9 @@ from tldr_highlight.cli.demo import demo
 from tldr_highlight.cli.doctor import doctor
 from tldr_highlight.cli.failures import JsonCommand
 from tldr_highlight.cli.find import find
+from tldr_highlight.cli.migrate import migrate
+from tldr_highlight.cli.openapi import openapi
+from tldr_highlight.cli.serve import serve
 from tldr_highlight.cli.worker import worker
 from tldr_highlight.errors import TldrError
 
@@ -29,6 +32,9 @@ app.command(cls=JsonCommand)(find)
 app.command(cls=JsonCommand)(cut)
 app.command()(demo)
 app.command()(doctor)
+app.command()(serve)
+app.command()(migrate)
+app.command()(openapi)
 app.command()(worker)
 
 INTERRUPTED = 130

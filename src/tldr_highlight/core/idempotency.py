@@ -88,17 +88,24 @@ def reserve(db: Database, owner: str, operation: str, key: str, fingerprint: str
         InProgressError: the same call has not been answered yet.
     """
     at = now()
-    mine = {"holder": secrets.token_hex(16), "held_until": at + HOLD}
+    holder, held_until = secrets.token_hex(16), at + HOLD
+    reserved = {
+        "holder": holder,
+        "held_until": held_until,
+        "owner": owner,
+        "operation": operation,
+        "key": key,
+    }
     with db.begin() as session:
         insert = sqlite.insert if db.is_sqlite else postgresql.insert
         adding = (
             insert(Reservation)
-            .values(owner=owner, operation=operation, key=key, fingerprint=fingerprint, **mine)
+            .values(fingerprint=fingerprint, **reserved)
             .on_conflict_do_nothing(index_elements=["owner", "operation", "key"])
             .returning(Reservation.id)
         )
         if (added := session.scalar(adding)) is not None:
-            return Hold(added, mine["holder"])
+            return Hold(added, holder)
         theirs = (Reservation.owner == owner, Reservation.operation == operation, Reservation.key == key)
         row = session.scalar(select(Reservation).where(*theirs).with_for_update())
         if row is None:  # released a moment ago
@@ -112,8 +119,8 @@ def reserve(db: Database, owner: str, operation: str, key: str, fingerprint: str
             return Answer(row.status, row.headers, row.body)
         if row.held_until > at:
             raise _in_progress()
-        row.holder, row.held_until = mine["holder"], mine["held_until"]
-        return Hold(row.id, row.holder)
+        row.holder, row.held_until = holder, held_until
+        return Hold(row.id, holder)
 
 
 def keep(session: Session, hold: Hold, answer: Answer) -> None:

@@ -3,7 +3,7 @@
 Steps are files in `migrations/versions`, named by their number. All of them run in one transaction under a
 lock: a database is at one revision or at the next, never between. A new step is written by
 
-    python scripts/migration "what it does"        # compares the models with the newest step; check it by hand
+    python scripts/migration "what it does"     # compares the models with the newest step; check it by hand
 """
 
 from __future__ import annotations

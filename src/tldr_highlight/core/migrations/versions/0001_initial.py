@@ -34,6 +34,12 @@ def upgrade() -> None:
         "ix_audit_records_organization_id_id", "audit_records", ["organization_id", "id"], unique=False
     )
     op.create_table(
+        "event_sequences",
+        sa.Column("stream_id", sa.String(), nullable=False),
+        sa.Column("last", sa.BigInteger(), nullable=False),
+        sa.PrimaryKeyConstraint("stream_id", name=op.f("pk_event_sequences")),
+    )
+    op.create_table(
         "mails",
         sa.Column("id", sa.String(), nullable=False),
         sa.Column("organization_id", sa.String(), nullable=True),
@@ -78,6 +84,7 @@ def upgrade() -> None:
         sa.Column("id", sa.String(), nullable=False),
         sa.Column("email", sa.String(length=254), nullable=False),
         sa.Column("email_key", sa.String(length=254), nullable=False),
+        sa.Column("name", sa.String(length=100), nullable=True),
         sa.Column("password_hash", sa.String(), nullable=False),
         sa.Column("email_verified_at", Time, nullable=True),
         sa.Column("is_operator", sa.Boolean(), nullable=False),
