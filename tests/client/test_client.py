@@ -1,4 +1,4 @@
-"""What the client calls is what the API has: address, method, fields, shapes; and docs/client.md runs as it stands."""
+"""What the client calls is what the API has: address, method, fields, shapes. docs/client.md runs."""
 
 from __future__ import annotations
 
@@ -33,6 +33,10 @@ NOT_COVERED = {
 """Operations that the client has no call for, and why. A new operation is covered or listed."""
 
 GROUPS = ("auth", "keys", "organization")
+
+KINDS: dict[Any, str] = {
+    str: "string", int: "integer", float: "number", bool: "boolean", datetime: "string", dict: "object",
+}  # fmt: skip
 
 
 @dataclass
@@ -177,15 +181,7 @@ def assert_promised(document: dict[str, Any], shape: Any, schema: dict[str, Any]
             if field.name in schema["properties"]:
                 assert_promised(document, hints[field.name], schema["properties"][field.name], inner)
     else:
-        kinds = {
-            str: "string",
-            int: "integer",
-            float: "number",
-            bool: "boolean",
-            datetime: "string",
-            dict: "object",
-        }
-        expected = kinds[origin or shape]
+        expected = KINDS[origin or shape]
         assert schema["type"] == expected or (expected, schema["type"]) == ("number", "integer"), place
         assert (shape is datetime) == (schema.get("format") == "date-time"), place
 

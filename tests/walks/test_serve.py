@@ -190,7 +190,7 @@ def _invite(team: Installation, ann: Client) -> None:
 
 
 def _grow(team: Installation, ann: Client) -> list[str]:
-    """A larger plan holds at once; the way back is closed while more is used. Ids of the keys, newest first."""
+    """A larger plan holds at once; the way back is shut while more is used. Ids of the keys, latest first."""
     preview = ann.organization.preview_plan("PROFESSIONAL")
     assert (preview.current, preview.possible) == ("STARTER", True)
     changed = ann.organization.change_plan("PROFESSIONAL").organization
