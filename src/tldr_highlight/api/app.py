@@ -32,7 +32,7 @@ from tldr_highlight.errors import InternalError, MethodError, NotFoundError, Req
 from tldr_highlight.runtime import Runtime
 from tldr_highlight.tenancy import routes as tenancy
 from tldr_highlight.tenancy.auth import TenantGate
-from tldr_highlight.web import THREADS
+from tldr_highlight.web import THREADS, password_lane
 
 log = logger(__name__)
 
@@ -50,7 +50,7 @@ def create_app(runtime: Runtime) -> Application:
     app.include_router(health.router)
     app.include_router(docs.router)
     app.include_router(tenancy.keys.router)
-    for routes in (accounts.auth, accounts.own, accounts.admin):
+    for routes in (tenancy.auth, tenancy.me, accounts.auth, accounts.own, accounts.admin):
         app.include_router(routes.router)
     app.include_router(page_router())
     return app
@@ -113,7 +113,9 @@ class Application(FastAPI):
 async def _lifespan(app: FastAPI) -> AsyncGenerator[None]:
     with ThreadPoolExecutor(THREADS, thread_name_prefix="request") as threads:
         app.state.threads = threads
-        yield
+        with contextlib.closing(password_lane()) as app.state.passwords:
+            yield
+    app.state.gate.close()
 
 
 # --- errors --------------------------------------------------------------------------------------------
