@@ -27,7 +27,11 @@ def fragmented(source: Path, path: Path, kinds: str, *, edits: bool) -> bytes:
 
 def _copied(source: Path, path: Path, kinds: str, kind: str, options: dict[str, str]) -> None:
     with av.open(str(source)) as given, av.open(str(path), "w", format=kind, options=options) as made:
-        streams = {s.index: made.add_stream_from_template(s) for s in given.streams if s.type[0] in kinds}
+        streams = {
+            s.index: made.add_stream_from_template(s, opaque=True)
+            for s in given.streams
+            if s.type[0] in kinds
+        }
         for packet in given.demux([given.streams[i] for i in streams]):
             if packet.dts is not None:
                 packet.stream = streams[packet.stream_index]
