@@ -50,11 +50,13 @@ def commands() -> dict[str, set[str]]:
 
     group = typer.main.get_command(app)
     assert isinstance(group, TyperGroup)
-    return {
-        name: {o for p in command.params for o in (*p.opts, *p.secondary_opts) if o.startswith("--")}
-        - {"--help"}
-        for name, command in group.commands.items()
-    }
+    return {name: options(command) for name, command in group.commands.items()}
+
+
+def options(command: Any) -> set[str]:
+    """Its long options, and those of its commands where it has some."""
+    own = {o for p in command.params for o in (*p.opts, *p.secondary_opts) if o.startswith("--")}
+    return own.union(*map(options, getattr(command, "commands", {}).values())) - {"--help"}
 
 
 def section(page: str, title: str) -> str:
