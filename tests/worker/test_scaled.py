@@ -171,8 +171,8 @@ def test_rung_it_is_done_at_once_and_otherwise_found(site: Site) -> None:
 
 
 def test_a_process_that_dies_is_replaced_and_its_job_goes_on(site: Site) -> None:
-    """With a lease of 30 s, as in life: nobody waits for it to run out."""
-    site.runtime.settings.worker_lease_seconds = 30.0
+    """The lease is longer than we wait: nobody waits for it to run out."""
+    site.runtime.settings.worker_lease_seconds = 120.0
     worker = site.worker("--concurrency", 2)
     id, other = site.add("count", "c", to=30), site.add("count", "other", to=30)
     until(lambda: site.said("c", "wrote", 5))
