@@ -56,9 +56,10 @@ KNOWN: dict[str, Any] = {
 """Field -> what it looks like."""
 
 PREFIXES = {
-    "audit": "aud", "created_by": "usr", "event": "evt", "invitation": "inv", "invited_by": "usr",
-    "job": "job", "key": "key", "me": "usr", "member": "mem", "object": "key", "organization": "org",
-    "replaced_by": "key", "session": "ses", "user": "usr", "webhook": "whk",
+    "account": "usr", "audit": "aud", "created_by": "usr", "event": "evt", "invitation": "inv",
+    "invited_by": "usr", "job": "job", "key": "key", "me": "usr", "member": "mem", "object": "key",
+    "organization": "org", "person": "usr", "place": "org", "replaced_by": "key", "session": "ses",
+    "user": "usr", "webhook": "whk",
 }  # fmt: skip
 """What is named -> the prefix of its id."""
 
