@@ -50,13 +50,18 @@ class WebhookWanted(Schema):
         return patterns
 
 
-class Registration(Schema):
+class Person(Schema):
+    """What a person is called."""
+
+    name: Annotated[Name, Field(description="The person's own.", examples=["Ann Berg"])] | None = None
+
+
+class Registration(Person):
     """A company that wants to begin."""
 
     email: Email
     password: Password
     company_name: Annotated[Name, Field(examples=["Nordlicht Sports"])]
-    name: Annotated[Name, Field(description="The person's own.", examples=["Ann Berg"])] | None = None
     webhook: WebhookWanted | None = None
 
 
