@@ -11,6 +11,7 @@ import socket
 import uvicorn
 
 from tldr_highlight.api.app import create_app
+from tldr_highlight.core.telemetry import set_up_logs
 from tldr_highlight.runtime import opened
 from tldr_highlight.settings import Settings
 from tldr_highlight.tenancy.roles import Scope
@@ -42,6 +43,7 @@ def rung_keyed(call: Call) -> Constant:
 
 
 def main() -> None:
+    set_up_logs()
     with opened(Settings()) as runtime, socket.create_server(("127.0.0.1", 0)) as listening:
         app = create_app(runtime)
         app.include_router(rungs.router)

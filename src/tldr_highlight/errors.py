@@ -46,6 +46,7 @@
     │   ├── MethodError          method_not_allowed       2  permanent   names what is (405)
     │   └── ReusedKeyError       idempotency_mismatch     2  permanent   its key was for another request (422)
     ├── AuthError                unauthorized             3  permanent   who are you? (401)
+    │   ├── LoginError           login_failed             3  permanent   address or password is wrong
     │   └── TokenError           token_invalid            3  permanent   an access token that is none of ours
     │       └── TokenExpiredError  token_expired          3  permanent   it was one
     ├── ForbiddenError           forbidden                3  permanent   known, and not allowed (403)
@@ -61,6 +62,11 @@
     │   ├── LastOwnerError       last_owner               1  permanent   somebody has to be it
     │   ├── PlanFitError         plan_does_not_fit        1  permanent   lists what is too much for it
     │   └── PlanLimitError       plan_limit_reached       1  permanent   as many as the plan has
+    │   ├── KeyAddressError      key_address_not_allowed  3  permanent   a key that is bound to networks
+    │   ├── CrossSiteError       cross_site               3  permanent   another site's page, with our cookie
+    │   └── SuspendedError       organization_suspended   3  permanent
+    ├── ConflictError            conflict                 1  permanent   not as things stand (409)
+    │   └── PlanLimitError       plan_limit_reached       1  permanent   as many members, keys … as it has
     ├── LimitError               limited                  6  transient   too often (429), says when again
     │   └── RateError            rate_limited             6  transient   the key's requests per minute
     ├── QuotaError               quota_exceeded           6  resource    the plan's amount is used up (402)
@@ -436,6 +442,12 @@ class AuthError(TldrError):
     exit_code = 3
 
 
+class LoginError(AuthError):
+    """E-mail address or password is wrong; which of them is not told."""
+
+    code = "login_failed"
+
+
 class TokenError(AuthError):
     """An access token that we did not make, or not for this."""
 
@@ -466,6 +478,18 @@ class RoleError(ForbiddenError):
     """A login whose role is too low, or a key where a person is asked for."""
 
     code = "role_missing"
+
+
+class KeyAddressError(ForbiddenError):
+    """A key that may be used from some networks only, used from elsewhere."""
+
+    code = "key_address_not_allowed"
+
+
+class CrossSiteError(ForbiddenError):
+    """A change that comes with our cookie, and not from a page of ours."""
+
+    code = "cross_site"
 
 
 class SuspendedError(ForbiddenError):

@@ -10,6 +10,7 @@ from typing import Self
 
 from sqlalchemy.orm import Session
 
+from tldr_highlight.core.counters import Counters
 from tldr_highlight.core.db import Database
 from tldr_highlight.core.egress import Policy
 from tldr_highlight.core.jwt import Tokens
@@ -20,6 +21,10 @@ from tldr_highlight.core.security import Links, Secrets, Vault
 from tldr_highlight.core.work import Kinds, ledger
 from tldr_highlight.errors import ForbiddenError
 from tldr_highlight.settings import Settings
+
+
+def nobody_known() -> None:
+    """Forget nobody: callers are not remembered here."""
 
 
 def no_bell(job_id: str, priority: str) -> None:
@@ -43,6 +48,10 @@ class Runtime:
     passwords: Passwords = field(default_factory=Passwords)
     ring: Callable[[str, str], None] = field(default=no_bell)
     """Wake a worker for a job of a priority; never blocks, never fails."""
+    counters: Counters = field(default_factory=Counters)
+    """For limits."""
+    forget_callers: Callable[[], None] = field(default=nobody_known)
+    """Somebody may do less than before; to be called after the commit. Other processes notice in a second."""
 
     listens_at: str = "http://127.0.0.1:8000"
     """Address of our own API, as `serve` has it; what others guess."""
@@ -86,20 +95,6 @@ class Act:
     caller: Caller
     address: str | None = None  # it came from
 
-    @property
-    def organization_id(self) -> str:
-        """The organization that is acted in."""
-        if self.caller.organization_id is None:
-            raise ForbiddenError("this login is in no organization")
-        return self.caller.organization_id
-
-    @property
-    def user_id(self) -> str:
-        """The person who is acting."""
-        if self.caller.user_id is None:
-            raise ForbiddenError("this takes a person's login, not a key")
-        return self.caller.user_id
-
     @contextlib.contextmanager
     def writing(self) -> Generator[Self]:
         """The same, in a write transaction of its own. For what must think before it writes, outside of one.
@@ -114,12 +109,32 @@ class Act:
         """The same, done by somebody else: who has just signed up."""
         return replace(self, caller=caller)
 
+    @property
+    def organization_id(self) -> str:
+        """The organization that is acted in."""
+        if self.caller.organization_id is None:
+            raise ForbiddenError("this login is in no organization")
+        return self.caller.organization_id
+
+    @property
+    def user_id(self) -> str:
+        """The person who is acting."""
+        if self.caller.user_id is None:
+            raise ForbiddenError("this takes a person's login, not a key")
+        return self.caller.user_id
+
 
 def database_url(settings: Settings) -> str:
     """Where the database is: SQLite in the data folder unless told otherwise."""
     if settings.database_url is not None:
         return settings.database_url.get_secret_value()
     return f"sqlite:///{settings.data_dir.absolute() / 'tldr.db'}"
+
+
+def redis_url(settings: Settings) -> str | None:
+    """Where limits are counted, if the broker is a Redis; None: in this process."""
+    url = settings.broker_url.get_secret_value() if settings.broker_url else ""
+    return url if url.startswith(("redis:", "rediss:", "unix:")) else None
 
 
 @contextlib.contextmanager
@@ -134,6 +149,8 @@ def opened(settings: Settings, kinds: Kinds | None = None) -> Generator[Runtime]
     with contextlib.ExitStack() as stack:
         db = Database(database_url(settings))
         stack.callback(db.close)
+        counters = Counters(redis_url(settings))
+        stack.callback(counters.close)
         memory = settings.worker_memory_mb * 1_000_000
         leases = Leases(ledger(db), settings.worker_lease_seconds, memory=memory)
         stack.callback(leases.close)
@@ -146,6 +163,7 @@ def opened(settings: Settings, kinds: Kinds | None = None) -> Generator[Runtime]
             tokens=Tokens(secrets.jwt_keys),
             links=Links(secrets.link_keys),
             mailer=mailer_of(settings, settings.data_dir),
+            counters=counters,
             kinds=kinds or {},
             leases=leases,
         )

@@ -8,7 +8,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Literal
 
-from pydantic import SecretStr
+from pydantic import PositiveInt, SecretStr
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
 
@@ -56,8 +56,11 @@ class Settings(BaseSettings):
     trusted_proxies: str | None = None
     """Networks of reverse proxies whose `X-Forwarded-For` is believed, comma-separated."""
 
+    public_requests_per_minute: PositiveInt = 60
+    """Calls that need no key or login (logging in, registering, …), per client address."""
+
     worker_threads: int = 2
-    """Units of work that `serve` does at once, in its worker process."""
+    """Units of work that `serve` does at once in its worker process, or `worker` in as many processes."""
 
     smtp_url: SecretStr | None = None
     """Mail server: `smtp+starttls://user:password@host:587`; without it mails become files."""

@@ -32,10 +32,13 @@ from sqlalchemy import Select
 from sqlalchemy.orm import InstrumentedAttribute, Session
 
 from tldr_highlight.core import idempotency, strict_json
+from tldr_highlight.core.db import now
+from tldr_highlight.core.passwords import HASHES_AT_ONCE
 from tldr_highlight.errors import (
     BodyLimitError,
     BodySlowError,
     BodyTypeError,
+    BusyError,
     RequestError,
     SlowError,
     TldrError,
@@ -117,6 +120,7 @@ class Demand:
     """What an operation asks of its caller."""
 
     public: bool = False  # anybody
+    known: bool = False  # any key or login
     scope: str | None = None
     rank: int = 0  # a login of that role at least
     login: bool = False  # a person, of whatever role
@@ -124,7 +128,15 @@ class Demand:
 
 
 class Gate(Protocol):
-    """Knows callers, refuses the others, counts what they ask."""
+    """Knows callers, refuses the others, counts what they ask.
+
+    Finds `address` (where the request comes from) and `headers` (of the answer, good or bad; it adds to
+    them) in `request.state`.
+    """
+
+    def address(self, request: Request) -> str | None:
+        """Where a request comes from, as far as proxies are believed."""
+        ...
 
     def recall(self, request: Request, demand: Demand) -> Caller | None:
         """Who is calling, from memory; None where that takes more. Never waits. Raises as `admit` does."""
@@ -177,6 +189,9 @@ class GatedRoute(APIRoute):
             request.state.operation = operation.id
             _refuse_nul(request)
             gate: Gate = request.app.state.gate
+            request.state.arrived = now()
+            request.state.headers = {}
+            request.state.address = gate.address(request)
             caller = gate.recall(request, demand)
             if caller is None:
                 caller = await in_thread(request, gate.admit, request, demand)
@@ -199,19 +214,17 @@ async def _read_json(request: Request, most: int) -> None:
     declared = request.headers.get("content-length", "0")
     if declared.isdecimal() and int(declared) > most:
         raise _too_large(most)
-    body = await _read(request, most)
+    # `_body` and `_json` are where `Request` keeps what it has read.
+    request._body = body = await _read(request, most)  # pyright: ignore[reportPrivateUsage]
     if not body:
-        return  # FastAPI says which body is missing
+        return  # FastAPI says that it is missing
     kind, _, parameter = request.headers.get("content-type", "").partition(";")
     charset = parameter.replace(" ", "").replace('"', "").lower()
     if kind.strip().lower() != "application/json" or charset not in {"", "charset=utf-8"}:
         raise BodyTypeError("send JSON in UTF-8, and the header Content-Type: application/json")
-    if len(body) <= INLINE_BYTES:
-        value = strict_json.parse(body)
-    else:
-        value = await in_thread(request, strict_json.parse, body)
-    # Where `Request` keeps what it has read.
-    request._body, request._json = body, value  # pyright: ignore[reportAttributeAccessIssue, reportPrivateUsage]
+    parse = strict_json.parse
+    value = parse(body) if len(body) <= INLINE_BYTES else await in_thread(request, parse, body)
+    request._json = value  # pyright: ignore[reportPrivateUsage]
 
 
 async def _read(request: Request, most: int) -> bytes:
@@ -246,6 +259,42 @@ async def in_thread(request: Request, call: Callable[P, R], *args: P.args, **kwa
         raise SlowError("this takes longer than it may; it may yet be done", retry_after=5) from None
 
 
+class Lane:
+    """Threads of its own for what takes long, and how many calls may wait for them."""
+
+    def __init__(self, threads: int, waiting: int) -> None:
+        self._threads = ThreadPoolExecutor(threads, thread_name_prefix="lane")
+        self._room = threads + waiting
+
+    async def run(self, call: Callable[[], R]) -> R:
+        """Run `call` when it is its turn, with this request's context variables.
+
+        Raises:
+            BusyError: as many wait as may.
+        """
+        if self._room == 0:
+            raise BusyError("too many logins wait for their turn: try again in a few seconds", retry_after=5)
+        self._room -= 1
+        try:
+            run = functools.partial(contextvars.copy_context().run, call)
+            return await asyncio.get_running_loop().run_in_executor(self._threads, run)
+        finally:
+            self._room += 1
+
+    def close(self) -> None:
+        """Wait for what runs, and forget what waits."""
+        self._threads.shutdown(cancel_futures=True)
+
+
+def password_lane() -> Lane:
+    """Where passwords are looked at: a flood of logins waits here, and not in the threads of everybody else.
+
+    One thread more than hashes at once, so that one can talk to the database meanwhile. 64 that wait are
+    answered within about 3 s.
+    """
+    return Lane(HASHES_AT_ONCE + 1, waiting=64)
+
+
 class Routes:
     """The operations under one prefix."""
 
@@ -276,9 +325,11 @@ class Routes:
         scope: str | None = None,
         rank: int = 0,
         public: bool = False,
+        known: bool = False,
         login: bool = False,
         operator: bool = False,
         writes: bool | None = None,
+        hashes: bool = False,
         creates: bool = False,
         body_bytes: int = BODY_BYTES,
         status: int = 200,
@@ -292,25 +343,26 @@ class Routes:
             scope: What keys and roles need.
             rank: The role a person needs at least; no key will do.
             public: Anybody may call it.
+            known: Any key or login may call it.
             login: It takes a person.
             operator: It takes a person who runs the installation.
             writes: Runs in a transaction; all but GET do.
+            hashes: It looks at passwords: it waits with its like, and opens its own transaction after that.
             creates: Takes an `Idempotency-Key`, with which sending it again answers again and does nothing.
             body_bytes: Of its body, at most.
             status: Of the answer when it went well.
             errors: What it raises beside what every operation may.
         """
-        demand = Demand(public=public, scope=scope, rank=rank, login=login or rank > 0, operator=operator)
-        if not (public or scope or demand.login or operator):
+        demand = Demand(public, known, scope, rank, login or rank > 0, operator)
+        if not (public or known or scope or demand.login or operator):
             raise TypeError(f"{method} {path} must say who may call it")
 
         def declare(function: Callable[..., Any]) -> Callable[..., Any]:
             operation = Operation(function.__name__, demand, creates, body_bytes, tuple(errors))
             hints = get_type_hints(function, include_extras=True)
             returns = hints.pop("return")
-            endpoint = _endpoint(
-                function, hints, operation, status, writes=method != "GET" if writes is None else writes
-            )
+            in_transaction = method != "GET" and not hashes if writes is None else writes
+            endpoint = _endpoint(function, hints, operation, status, writes=in_transaction, hashes=hashes)
             endpoint.operation = operation  # pyright: ignore[reportFunctionMemberAccess]
             text = inspect.cleandoc(function.__doc__ or "")
             self.router.add_api_route(
@@ -330,11 +382,20 @@ class Routes:
 
 
 def _endpoint(
-    function: Callable[..., Any], hints: dict[str, Any], operation: Operation, status: int, *, writes: bool
+    function: Callable[..., Any],
+    hints: dict[str, Any],
+    operation: Operation,
+    status: int,
+    *,
+    writes: bool,
+    hashes: bool,
 ) -> Callable[..., Coroutine[Any, Any, Response]]:
     """What FastAPI calls: takes the function's parameters but `call`, runs it in a thread."""
 
     async def endpoint(request: Request, **given: Any) -> Response:
+        if hashes:
+            lane: Lane = request.app.state.passwords
+            return await lane.run(functools.partial(serve, request, given))
         return await in_thread(request, serve, request, given)
 
     def serve(request: Request, given: dict[str, Any]) -> Response:
@@ -345,7 +406,7 @@ def _endpoint(
     def run_once(request: Request, given: dict[str, Any], keep: Keep | None = None) -> Response:
         runtime: Runtime = request.app.state.runtime
         with (runtime.db.begin if writes else runtime.db.read)() as session:
-            call = Call(runtime, session, request.state.caller, _address(request), request=request)
+            call = Call(runtime, session, request.state.caller, request.state.address, request=request)
             response = _answer(function(call, **given), status, call.headers)
             if keep is not None:
                 keep(session, response)
@@ -408,7 +469,3 @@ def _answer(result: Any, status: int, headers: dict[str, str]) -> Response:
     if result is None:
         return Response(status_code=status, headers=headers)
     return Response(result.model_dump_json(), status, headers, media_type="application/json")
-
-
-def _address(request: Request) -> str | None:
-    return None if request.client is None else request.client.host

@@ -11,6 +11,7 @@ import time
 import traceback
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
+from datetime import datetime, timedelta, timezone
 from typing import Any
 
 import pytest
@@ -37,15 +38,19 @@ SECRET = "tldr_live_0123456789secretsecretsecret012345"
 KEY = {
     "id": "key_1", "name": "CI", "last4": "2345", "scopes": ["keys:read"], "status": "active", "networks": [],
     "requests_per_minute": None, "created_at": "2026-11-25T10:00:00Z", "expires_at": None, "revoked_at": None,
-    "last_used_at": None, "replaced_by": None,
+    "last_used_at": None, "replaced_by": None, "created_by": None,
 }  # fmt: skip
 CREATED = {**KEY, "key": SECRET}
-TOKENS = {
-    "access_token": "access-1",
-    "refresh_token": "refresh-1",
-    "expires_in": 1800,
-    "token_type": "Bearer",
+ANN = {
+    "id": "usr_1",
+    "email": "a@example.com",
+    "email_verified_at": None,
+    "created_at": "2026-11-25T10:00:00Z",
 }
+TOKENS = {
+    "access_token": "access-1", "refresh_token": "refresh-1", "expires_in": 1800, "token_type": "Bearer",
+    "user": ANN, "organization": None,
+}  # fmt: skip
 GONE = problem(503, "unavailable")
 LISTED = Answer(200, {"data": [KEY], "next_cursor": None})
 
@@ -216,7 +221,7 @@ def test_problems_are_exceptions(status: int, kind: type[Problem]) -> None:
         status,
         "some_code",
         trace_id="4bf92f",
-        errors=[{"loc": ["body", "name"], "msg": "too long"}],
+        errors=[{"loc": ["body", "name"], "message": "too long"}],
         required_scope="x",
     )
     with (
@@ -233,7 +238,7 @@ def test_problems_are_exceptions(status: int, kind: type[Problem]) -> None:
         "that is some_code",
         "4bf92f",
     )
-    assert error.errors == ({"loc": ["body", "name"], "msg": "too long"},)
+    assert error.errors == ({"loc": ["body", "name"], "message": "too long"},)
     assert error.extra == {"required_scope": "x"}
     assert str(error) == f"{status} some_code: that is some_code (trace 4bf92f)"
 
@@ -376,7 +381,7 @@ class Logins:
         self.count += 1
         self.expired = False
         tokens = {"access_token": f"access-{self.count}", "refresh_token": f"refresh-{self.count}"}
-        return Answer(200, {**tokens, "expires_in": self.expires_in})
+        return Answer(200, {**TOKENS, **tokens, "expires_in": self.expires_in})
 
 
 def logged_in(server: Scripted) -> Client:
@@ -436,6 +441,36 @@ def test_an_ended_login_is_unauthorized() -> None:
 def test_a_wrong_password_is_unauthorized() -> None:
     with Scripted(problem(401, "unauthorized")) as server, pytest.raises(Unauthorized):
         logged_in(server)
+
+
+# --- what is sent --------------------------------------------------------------------------------------
+
+
+def test_ids_lead_nowhere_else() -> None:
+    with Scripted(Answer(204)) as server, Client(server.url, SECRET) as client:
+        client.keys.revoke("../organization?x=1#y")
+        assert server.asked[0].path == "/api/v1/keys/..%2Forganization%3Fx%3D1%23y"
+        for no_id in ("", ".", ".."):
+            with pytest.raises(ValueError, match="is no id"):
+                client.keys.revoke(no_id)
+        assert len(server.asked) == 1
+
+
+def test_what_is_not_given_is_not_sent() -> None:
+    with Scripted(Answer(200, KEY)) as server, Client(server.url, SECRET) as client:
+        client.keys.update("key_1", name="new")
+        client.keys.update("key_1", networks=[], requests_per_minute="plan")
+        client.keys.update("key_1", requests_per_minute=30)
+        assert [asked.body for asked in server.asked] == [
+            {"name": "new"}, {"networks": [], "requests_per_minute": None}, {"requests_per_minute": 30},
+        ]  # fmt: skip
+
+
+def test_times_are_sent_with_their_zone() -> None:
+    ends = datetime(2027, 1, 1, tzinfo=timezone(timedelta(hours=1)))
+    with Scripted(Answer(201, CREATED)) as server, Client(server.url, SECRET) as client:
+        client.keys.create("CI", expires_at=ends)
+        assert server.asked[0].body == {"name": "CI", "expires_at": "2027-01-01T00:00:00+01:00"}
 
 
 # --- who is calling ------------------------------------------------------------------------------------

@@ -33,7 +33,7 @@ class WebhookWanted(Schema):
 
     url: Annotated[str, Field(max_length=2048, examples=["https://example.com/hooks/highlights"])]
     events: Annotated[
-        list[Annotated[str, StringConstraints(pattern=PATTERN)]],
+        list[Annotated[str, StringConstraints(pattern=PATTERN, max_length=100)]],
         Field(
             min_length=1,
             max_length=50,
@@ -268,7 +268,7 @@ class PlanChange(Schema):
 class FitOut(Schema):
     """One limit, and what is used of it."""
 
-    limit: str
+    limit: Annotated[str, Field(examples=["api_keys"])]
     used: float
     allowed: float
     fits: bool

@@ -28,11 +28,18 @@ from tldr_highlight.api.metrics import Metrics
 from tldr_highlight.api.openapi import finished
 from tldr_highlight.api.problems import invalid, problem
 from tldr_highlight.core.telemetry import logger
-from tldr_highlight.errors import InternalError, MethodError, NotFoundError, RequestError, TldrError
+from tldr_highlight.errors import (
+    InternalError,
+    MethodError,
+    NotFoundError,
+    RequestError,
+    TldrError,
+    UnavailableError,
+)
 from tldr_highlight.runtime import Runtime
 from tldr_highlight.tenancy import routes as tenancy
 from tldr_highlight.tenancy.auth import TenantGate
-from tldr_highlight.web import THREADS
+from tldr_highlight.web import THREADS, password_lane
 
 log = logger(__name__)
 
@@ -50,7 +57,7 @@ def create_app(runtime: Runtime) -> Application:
     app.include_router(health.router)
     app.include_router(docs.router)
     app.include_router(tenancy.keys.router)
-    for routes in (accounts.auth, accounts.own, accounts.admin):
+    for routes in (tenancy.auth, tenancy.me, accounts.auth, accounts.own, accounts.admin):
         app.include_router(routes.router)
     app.include_router(page_router())
     return app
@@ -113,15 +120,19 @@ class Application(FastAPI):
 async def _lifespan(app: FastAPI) -> AsyncGenerator[None]:
     with ThreadPoolExecutor(THREADS, thread_name_prefix="request") as threads:
         app.state.threads = threads
-        yield
+        with contextlib.closing(password_lane()) as app.state.passwords:
+            yield
+    app.state.gate.close()
 
 
 # --- errors --------------------------------------------------------------------------------------------
 
 
 async def _known(request: Request, error: Any) -> Response:
-    if error.status >= 500:
-        log.warning("a request failed", code=error.code, reason=str(error), exc_info=error)
+    if isinstance(error, UnavailableError):
+        log.warning("a request found a service away", code=error.code, reason=str(error))
+    elif error.status >= 500:
+        log.error("a request failed", code=error.code, reason=str(error), exc_info=error)
     return problem(request, error)
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 from collections.abc import Mapping, Sequence
 from http import HTTPStatus
 from typing import Any
@@ -52,7 +53,7 @@ def headers(error: TldrError) -> dict[str, str]:
     """Headers that go with an error."""
     found: dict[str, str] = {}
     if error.retry_after is not None:
-        found["Retry-After"] = str(max(1, round(error.retry_after)))
+        found["Retry-After"] = str(max(1, math.ceil(error.retry_after)))
     if error.status == 401:
         found["WWW-Authenticate"] = "Bearer"
     return found

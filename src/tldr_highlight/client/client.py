@@ -10,7 +10,7 @@ from tldr_highlight.client.calls import Calls
 from tldr_highlight.client.keys import Keys
 from tldr_highlight.client.logins import Login
 from tldr_highlight.client.organization import OrganizationCalls
-from tldr_highlight.client.shapes import Tokens
+from tldr_highlight.client.shapes import Me, Tokens
 from tldr_highlight.client.transport import Header, Transport
 
 TIMEOUT = 30.0
@@ -78,6 +78,10 @@ class Client:
             raise
         return nobody._as(tokens)
 
+    def me(self) -> Me:
+        """Who is calling, where they act, and what they may do there."""
+        return self._calls.one(Me, "GET", "/me")
+
     def close(self) -> None:
         """Close connections. A login stays; `auth.logout()` ends it."""
         self._transport.close()
@@ -94,13 +98,13 @@ class Client:
         return f"Client({self._transport.base_url!r})"
 
     def _as(self, tokens: Tokens) -> Self:
-        refresh = Auth(self._transport.with_credentials(Header())).refresh
+        refresh = Auth(Calls(self._transport.with_credentials(Header()))).refresh
         self._open(self._transport.with_credentials(Login(refresh, tokens)))
         return self
 
     def _open(self, transport: Transport) -> None:
         self._transport = transport
-        self._calls = Calls(transport)
-        self.auth = Auth(transport)
-        self.keys = Keys(transport)
-        self.organization = OrganizationCalls(transport)
+        self._calls = calls = Calls(transport)
+        self.auth = Auth(calls)
+        self.keys = Keys(calls)
+        self.organization = OrganizationCalls(calls)

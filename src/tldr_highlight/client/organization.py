@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from tldr_highlight.client.calls import Calls
+from tldr_highlight.client.calls import Calls, at
 from tldr_highlight.client.pages import Pages
 from tldr_highlight.client.shapes import (
     AuditRecord,
@@ -14,53 +14,56 @@ from tldr_highlight.client.shapes import (
 )
 
 
-class OrganizationCalls(Calls):
+class OrganizationCalls:
     """The organization that the key or login acts in."""
+
+    def __init__(self, calls: Calls) -> None:
+        self._calls = calls
 
     def get(self) -> Organization:
         """What it is, and what it may have and use."""
-        return self._one(Organization, "GET", "/organization")
+        return self._calls.one(Organization, "GET", "/organization")
 
     def update(self, *, name: str) -> Organization:
         """Call it something else."""
-        return self._one(Organization, "PATCH", "/organization", {"name": name})
+        return self._calls.one(Organization, "PATCH", "/organization", {"name": name})
 
     # --- people ---
 
     def members(self, *, limit: int | None = None) -> Pages[Member]:
         """Who is in it."""
-        return self._pages(Member, "/organization/members", limit)
+        return self._calls.pages(Member, "/organization/members", limit)
 
     def change_role(self, member_id: str, role: str) -> Member:
         """Make a member `viewer`, `member`, `admin` or `owner`."""
-        return self._one(Member, "PATCH", f"/organization/members/{member_id}", {"role": role})
+        return self._calls.one(Member, "PATCH", at("organization", "members", member_id), {"role": role})
 
     def remove(self, member_id: str) -> None:
         """Remove a member. Keys that they made go on working."""
-        self._do("DELETE", f"/organization/members/{member_id}")
+        self._calls.do("DELETE", at("organization", "members", member_id))
 
     def leave(self) -> None:
         """Leave. The only owner cannot."""
-        self._do("POST", "/organization/leave")
+        self._calls.do("POST", "/organization/leave")
 
     def invite(self, email: str, role: str = "member") -> Invitation:
         """Offer a place, by mail. Tells nothing about whether the address has an account."""
         body = {"email": email, "role": role}
-        return self._one(Invitation, "POST", "/organization/invitations", body, creates=True)
+        return self._calls.one(Invitation, "POST", "/organization/invitations", body, creates=True)
 
     def invitations(self, *, limit: int | None = None) -> Pages[Invitation]:
         """What is offered and can be accepted."""
-        return self._pages(Invitation, "/organization/invitations", limit)
+        return self._calls.pages(Invitation, "/organization/invitations", limit)
 
     def revoke_invitation(self, invitation_id: str) -> None:
         """Take an offered place back."""
-        self._do("DELETE", f"/organization/invitations/{invitation_id}")
+        self._calls.do("DELETE", at("organization", "invitations", invitation_id))
 
     # --- the plan ---
 
     def preview_plan(self, plan: str) -> PlanPreview:
         """What `STARTER`, `PROFESSIONAL` or `ENTERPRISE` would mean: limit by limit, what of it is used."""
-        return self._one(PlanPreview, "GET", "/organization/plan/preview", query={"plan": plan})
+        return self._calls.one(PlanPreview, "GET", "/organization/plan/preview", query={"plan": plan})
 
     def change_plan(self, plan: str) -> PlanChanged:
         """Change the plan. Its limits hold at once.
@@ -68,7 +71,7 @@ class OrganizationCalls(Calls):
         Raises:
             Conflict: more is used than it allows; `extra` lists what.
         """
-        return self._one(PlanChanged, "POST", "/organization/plan", {"plan": plan})
+        return self._calls.one(PlanChanged, "POST", "/organization/plan", {"plan": plan})
 
     # --- what happened ---
 
@@ -82,4 +85,4 @@ class OrganizationCalls(Calls):
     ) -> Pages[AuditRecord]:
         """What was done, latest first: by action (`key.created`), by whom, to what, where asked for."""
         filters = {"action": action, "actor": actor, "object_id": object_id}
-        return self._pages(AuditRecord, "/organization/audit", limit, **filters)
+        return self._calls.pages(AuditRecord, "/organization/audit", limit, **filters)

@@ -50,7 +50,7 @@ class Problem(ClientError):  # noqa: N818 (RFC 9457's word)
         self.detail = detail
         self.trace_id = trace_id
         self.errors = errors
-        """Of a 422: each with `loc`, its place, and `msg`."""
+        """Of a 422: each mistake with `loc` (its place), `code` and `message`."""
         self.retry_after = retry_after
         """Seconds after which another try makes sense; None where nobody said."""
         self.extra = extra or {}

@@ -79,10 +79,14 @@ class Key:
     networks: list[str]
     requests_per_minute: int | None
     created_at: datetime
+    created_by: str | None
+    """The person who made it; None: a key, or the operator."""
     expires_at: datetime | None
     revoked_at: datetime | None
-    last_used_at: datetime | None
     replaced_by: str | None
+    """The key that it was rotated to."""
+    last_used_at: datetime | None
+    """Known to about 10 s."""
 
 
 @dataclass(frozen=True)
@@ -101,9 +105,10 @@ class User:
 
     id: str
     email: str
-    name: str | None
     email_verified_at: datetime | None
     created_at: datetime
+    name: str | None = None
+    is_operator: bool = False
 
 
 @dataclass(frozen=True)
@@ -246,6 +251,18 @@ class Joined:
 
 
 @dataclass(frozen=True)
+class Place:
+    """An organization, and as what one is in it."""
+
+    id: str
+    name: str
+    plan: str
+    status: str
+    role: str | None
+    """None: a key, which has scopes instead."""
+
+
+@dataclass(frozen=True)
 class Tokens:
     """What a login gives."""
 
@@ -253,3 +270,37 @@ class Tokens:
     refresh_token: str = field(repr=False)
     expires_in: float
     """Seconds that the access token is good for, from now on."""
+    user: User
+    organization: Place | None
+
+
+@dataclass(frozen=True)
+class LoginSession:
+    """A login that goes on."""
+
+    id: str
+    kind: str
+    """`token` or `cookie`."""
+    organization_id: str | None
+    address: str | None
+    agent: str | None
+    created_at: datetime
+    used_at: datetime
+    expires_at: datetime
+    current: bool
+    """The one that asks."""
+
+
+@dataclass(frozen=True)
+class Me:
+    """Who is calling."""
+
+    user: User | None
+    """None: a key is calling."""
+    key: Key | None
+    """None: a person is calling."""
+    organization: Place | None
+    """Where this login or key acts."""
+    organizations: list[Place]
+    """All that the person is in."""
+    scopes: list[str]

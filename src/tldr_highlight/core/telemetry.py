@@ -41,7 +41,7 @@ SECRET_NAMES = re.compile(
 """Whose values are never written, whatever they are."""
 
 SECRET_VALUES = re.compile(
-    r"tldr_(?:live|test)_[0-9A-Za-z]+"  # our keys
+    r"tldr_(?:live|test|refresh|web)_[0-9A-Za-z_-]+"  # our keys, refresh tokens, cookies
     r"|whsec_[0-9A-Za-z+/=_-]+"  # secrets of webhooks
     r"|eyJ[0-9A-Za-z_-]{8,}\.[0-9A-Za-z_-]+\.[0-9A-Za-z_-]*"  # JWTs: `{"` in base 64, twice
     r"|(?<=://)[^/\s@]*:[^/\s@]*(?=@)"  # user:password in an address

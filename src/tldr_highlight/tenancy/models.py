@@ -108,6 +108,13 @@ class ApiKey(OrgOwned, Base):
     replaced_by: Mapped[str | None]  # the key it was rotated to; expires_at ends the overlap
     last_used_at: Mapped[datetime | None]
 
+    @property
+    def status(self) -> str:
+        """`active`, `expired` or `revoked`."""
+        if self.revoked_at is not None:
+            return "revoked"
+        return "expired" if self.expires_at is not None and self.expires_at <= now() else "active"
+
 
 class LoginSession(Base):
     """A login: a family of refresh tokens, or one cookie. Ended once `ended_at` is set."""

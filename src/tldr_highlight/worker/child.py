@@ -35,7 +35,7 @@ LOOK_SECONDS = 1.0
 STOP_SECONDS = 20.0
 """Seconds for jobs to reach a point where they ask, once we are to stop; R12 allows 30 for everything."""
 
-ORPHAN_SECONDS = 3.0
+ORPHAN_SECONDS = 2.0
 """The same once whoever started us is gone: another may be waiting for us to leave."""
 
 LINGER_SECONDS = 5.0
