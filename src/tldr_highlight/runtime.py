@@ -53,6 +53,14 @@ class Runtime:
     forget_callers: Callable[[], None] = field(default=nobody_known)
     """Somebody may do less than before; to be called after the commit. Other processes notice in a second."""
 
+    listens_at: str = "http://127.0.0.1:8000"
+    """Address of our own API, as `serve` has it; what others guess."""
+
+    @property
+    def url(self) -> str:
+        """Address people reach us at, for links. Never taken from a request: its `Host` is anybody's word."""
+        return (self.settings.public_url or self.listens_at).rstrip("/")
+
     @property
     def data_dir(self) -> Path:
         """Folder of everything this installation keeps in files."""
@@ -137,10 +145,15 @@ def opened(settings: Settings, kinds: Kinds | None = None) -> Generator[Runtime]
     and cancelling it tells its kind.
     """
     settings.data_dir.mkdir(mode=0o700, parents=True, exist_ok=True)
-    db = Database(database_url(settings))
-    counters = Counters(redis_url(settings))
-    try:
-        secrets = Secrets.load_or_make(settings.data_dir)
+    secrets = Secrets.load_or_make(settings.data_dir)
+    with contextlib.ExitStack() as stack:
+        db = Database(database_url(settings))
+        stack.callback(db.close)
+        counters = Counters(redis_url(settings))
+        stack.callback(counters.close)
+        memory = settings.worker_memory_mb * 1_000_000
+        leases = Leases(ledger(db), settings.worker_lease_seconds, memory=memory)
+        stack.callback(leases.close)
         runtime = Runtime(
             settings=settings,
             db=db,
@@ -152,12 +165,7 @@ def opened(settings: Settings, kinds: Kinds | None = None) -> Generator[Runtime]
             mailer=mailer_of(settings, settings.data_dir),
             counters=counters,
             kinds=kinds or {},
-            leases=Leases(
-                ledger(db), settings.worker_lease_seconds, memory=settings.worker_memory_mb * 1_000_000
-            ),
+            leases=leases,
         )
         db.info["runtime"] = runtime
         yield runtime
-    finally:
-        counters.close()
-        db.close()

@@ -17,11 +17,13 @@ from __future__ import annotations
 import asyncio
 import contextvars
 import functools
+import hashlib
 import inspect
+import re
 from collections.abc import Callable, Coroutine, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass, field
-from typing import Annotated, Any, Generic, ParamSpec, Protocol, TypeVar, get_type_hints
+from dataclasses import asdict, dataclass, field
+from typing import Annotated, Any, Generic, ParamSpec, Protocol, TypeAlias, TypeVar, get_type_hints
 
 from fastapi import APIRouter, Query, Request, Response
 from fastapi.routing import APIRoute
@@ -29,13 +31,38 @@ from pydantic import BaseModel, ConfigDict, StringConstraints
 from sqlalchemy import Select
 from sqlalchemy.orm import InstrumentedAttribute, Session
 
+from tldr_highlight.core import idempotency, strict_json
 from tldr_highlight.core.db import now
 from tldr_highlight.core.passwords import hashes_at_once
-from tldr_highlight.errors import BusyError, TldrError
+from tldr_highlight.errors import (
+    BodyLimitError,
+    BodySlowError,
+    BodyTypeError,
+    BusyError,
+    RequestError,
+    SlowError,
+    TldrError,
+)
 from tldr_highlight.runtime import Act, Caller, Runtime
 
 THREADS = 16
 """Requests served at once by a process; more wait."""
+
+ANSWER_SECONDS = 10.0
+"""For one operation, its wait for a thread included: then the answer is 503. Ours take milliseconds; what
+takes as long hangs on a database that was stopped, not killed."""
+
+BODY_BYTES = 1_000_000
+"""Of a body, unless its operation takes more."""
+
+BODY_SECONDS = 30.0
+"""For a body to arrive: 1 MB at 33 kB/s."""
+
+INLINE_BYTES = 16_384
+"""Bodies that are read where they arrive (0.2 ms); larger ones go to a thread, so that nobody waits."""
+
+IDEMPOTENCY_KEY = re.compile(r"[\x21-\x7e]{1,255}")
+"""Printable ASCII without spaces."""
 
 T = TypeVar("T")
 R = TypeVar("R")
@@ -51,7 +78,12 @@ class Schema(BaseModel):
 Id = Annotated[str, StringConstraints(pattern=r"^[a-z]{2,8}_[0-9a-z]{1,40}$")]
 """`prefix_` and a sortable unique id."""
 
-Name = Annotated[str, StringConstraints(strip_whitespace=True, min_length=1, max_length=100)]
+Name = Annotated[
+    str,
+    StringConstraints(
+        strip_whitespace=True, min_length=1, max_length=100, pattern=r"^[^\x00-\x1f\x7f\u2028\u2029]*$"
+    ),
+]
 """What people call a thing; one line."""
 
 Cursor = Annotated[str, StringConstraints(max_length=200, pattern=r"^[A-Za-z0-9_=-]+$")]
@@ -119,6 +151,23 @@ class Gate(Protocol):
         ...
 
 
+@dataclass(frozen=True, slots=True)
+class Operation:
+    """What an operation's declaration says; `endpoint.operation` of its route."""
+
+    id: str
+    demand: Demand
+    creates: bool = False  # takes an Idempotency-Key
+    body_bytes: int = BODY_BYTES
+    errors: tuple[type[TldrError], ...] = ()  # beside what every operation may raise
+
+    def described(self) -> dict[str, Any]:
+        """For the OpenAPI document, whose maker (`api/openapi.py`) says it in the words of OpenAPI."""
+        errors = [error.code for error in self.errors]
+        scope = self.demand.scope or ""  # FastAPI leaves out what is None
+        return asdict(self.demand) | {"scope": scope, "creates": self.creates, "errors": errors}
+
+
 @dataclass
 class Call(Act):
     """One request on its way through an operation."""
@@ -131,32 +180,83 @@ class GatedRoute(APIRoute):
     """A route that asks who is calling before it reads what they send."""
 
     def get_route_handler(self) -> Callable[[Request], Coroutine[Any, Any, Response]]:
-        """The handler FastAPI makes, behind the gate."""
+        """The handler FastAPI makes, behind the gate and our own reader of bodies."""
         inner = super().get_route_handler()
-        demand: Demand = self.endpoint.demand  # pyright: ignore[reportFunctionMemberAccess]
+        operation: Operation = self.endpoint.operation  # pyright: ignore[reportFunctionMemberAccess]
+        demand = operation.demand
 
         async def handler(request: Request) -> Response:
+            request.state.operation = operation.id
+            _refuse_nul(request)
             gate: Gate = request.app.state.gate
             request.state.arrived = now()
-            headers: dict[str, str] = {}
-            request.state.headers = headers
+            request.state.headers = {}
             request.state.address = gate.address(request)
             caller = gate.recall(request, demand)
             if caller is None:
                 caller = await in_thread(request, gate.admit, request, demand)
             request.state.caller = caller
-            response = await inner(request)
-            response.headers.update(headers)
-            return response
+            if self.body_field is not None:
+                await _read_json(request, operation.body_bytes)
+            return await inner(request)
 
         return handler
 
 
+def _refuse_nul(request: Request) -> None:
+    """What no database stores; in bodies `strict_json` refuses it."""
+    if "\0" in request.scope["path"] or b"%00" in request.scope["query_string"]:
+        raise RequestError("the address holds a NUL character")
+
+
+async def _read_json(request: Request, most: int) -> None:
+    """Read the body where FastAPI finds it: read once, never more than it may have, and strict JSON."""
+    declared = request.headers.get("content-length", "0")
+    if declared.isdecimal() and int(declared) > most:
+        raise _too_large(most)
+    # `_body` and `_json` are where `Request` keeps what it has read.
+    request._body = body = await _read(request, most)  # pyright: ignore[reportPrivateUsage]
+    if not body:
+        return  # FastAPI says that it is missing
+    kind, _, parameter = request.headers.get("content-type", "").partition(";")
+    charset = parameter.replace(" ", "").replace('"', "").lower()
+    if kind.strip().lower() != "application/json" or charset not in {"", "charset=utf-8"}:
+        raise BodyTypeError("send JSON in UTF-8, and the header Content-Type: application/json")
+    parse = strict_json.parse
+    value = parse(body) if len(body) <= INLINE_BYTES else await in_thread(request, parse, body)
+    request._json = value  # pyright: ignore[reportPrivateUsage]
+
+
+async def _read(request: Request, most: int) -> bytes:
+    body = bytearray()
+    try:
+        async with asyncio.timeout(BODY_SECONDS):
+            async for chunk in request.stream():
+                body += chunk
+                if len(body) > most:
+                    raise _too_large(most)
+    except TimeoutError:
+        raise BodySlowError(f"the body took longer than {BODY_SECONDS:g} s to arrive") from None
+    return bytes(body)
+
+
+def _too_large(most: int) -> BodyLimitError:
+    return BodyLimitError(f"the body has more than {most} bytes, which is all that is taken here")
+
+
 async def in_thread(request: Request, call: Callable[P, R], *args: P.args, **kwargs: P.kwargs) -> R:
-    """Run `call` in one of the server's threads, with this request's context variables."""
+    """Run `call` in one of the server's threads, with this request's context variables.
+
+    Raises:
+        SlowError: there was no answer within `ANSWER_SECONDS`; what began goes on.
+    """
     threads: ThreadPoolExecutor = request.app.state.threads
     run = functools.partial(contextvars.copy_context().run, call, *args, **kwargs)
-    return await asyncio.get_running_loop().run_in_executor(threads, run)
+    try:
+        async with asyncio.timeout(ANSWER_SECONDS):
+            return await asyncio.get_running_loop().run_in_executor(threads, run)
+    except TimeoutError:
+        raise SlowError("this takes longer than it may; it may yet be done", retry_after=5) from None
 
 
 class Lane:
@@ -231,6 +331,7 @@ class Routes:
         writes: bool | None = None,
         hashes: bool = False,
         creates: bool = False,
+        body_bytes: int = BODY_BYTES,
         status: int = 200,
         errors: Sequence[type[TldrError]] = (),
     ) -> Callable[[Callable[..., Any]], Callable[..., Any]]:
@@ -247,7 +348,8 @@ class Routes:
             operator: It takes a person who runs the installation.
             writes: Runs in a transaction; all but GET do.
             hashes: It looks at passwords: it waits with its like, and opens its own transaction after that.
-            creates: Takes an `Idempotency-Key`.
+            creates: Takes an `Idempotency-Key`, with which sending it again answers again and does nothing.
+            body_bytes: Of its body, at most.
             status: Of the answer when it went well.
             errors: What it raises beside what every operation may.
         """
@@ -256,22 +358,23 @@ class Routes:
             raise TypeError(f"{method} {path} must say who may call it")
 
         def declare(function: Callable[..., Any]) -> Callable[..., Any]:
+            operation = Operation(function.__name__, demand, creates, body_bytes, tuple(errors))
             hints = get_type_hints(function, include_extras=True)
             returns = hints.pop("return")
             in_transaction = method != "GET" and not hashes if writes is None else writes
-            endpoint = _endpoint(function, hints, status, writes=in_transaction, hashes=hashes)
-            endpoint.demand = demand  # pyright: ignore[reportFunctionMemberAccess]
-            endpoint.creates = creates  # pyright: ignore[reportFunctionMemberAccess]
+            endpoint = _endpoint(function, hints, operation, status, writes=in_transaction, hashes=hashes)
+            endpoint.operation = operation  # pyright: ignore[reportFunctionMemberAccess]
+            text = inspect.cleandoc(function.__doc__ or "")
             self.router.add_api_route(
                 path,
                 endpoint,
                 methods=[method],
-                operation_id=function.__name__,
-                summary=(function.__doc__ or "").partition("\n")[0].rstrip("."),
-                description=inspect.cleandoc(function.__doc__ or ""),
+                operation_id=operation.id,
+                summary=re.split(r"\.\s|\.?$|\n", text, maxsplit=1)[0],
+                description=text,
                 status_code=status,
                 response_model=None if returns in (None, type(None), Response) else returns,
-                openapi_extra={"x-errors": sorted(e.code for e in errors)},
+                openapi_extra={"x-operation": operation.described()},
             )
             return function
 
@@ -279,7 +382,13 @@ class Routes:
 
 
 def _endpoint(
-    function: Callable[..., Any], hints: dict[str, Any], status: int, *, writes: bool, hashes: bool
+    function: Callable[..., Any],
+    hints: dict[str, Any],
+    operation: Operation,
+    status: int,
+    *,
+    writes: bool,
+    hashes: bool,
 ) -> Callable[..., Coroutine[Any, Any, Response]]:
     """What FastAPI calls: takes the function's parameters but `call`, runs it in a thread."""
 
@@ -290,10 +399,18 @@ def _endpoint(
         return await in_thread(request, serve, request, given)
 
     def serve(request: Request, given: dict[str, Any]) -> Response:
+        key = request.headers.get("idempotency-key") if operation.creates else None
+        run = functools.partial(run_once, request, given)
+        return run() if key is None else _repeatable(request, operation, key, run)
+
+    def run_once(request: Request, given: dict[str, Any], keep: Keep | None = None) -> Response:
         runtime: Runtime = request.app.state.runtime
         with (runtime.db.begin if writes else runtime.db.read)() as session:
             call = Call(runtime, session, request.state.caller, request.state.address, request=request)
-            return _answer(function(call, **given), status, call.headers)
+            response = _answer(function(call, **given), status, call.headers)
+            if keep is not None:
+                keep(session, response)
+            return response
 
     parameters = [
         inspect.Parameter("request", inspect.Parameter.KEYWORD_ONLY, annotation=Request),
@@ -307,6 +424,41 @@ def _endpoint(
     endpoint.__name__ = function.__name__
     endpoint.__module__ = function.__module__
     return endpoint
+
+
+Keep: TypeAlias = Callable[[Session, Response], None]
+"""Stores an answer in the transaction that made it true."""
+
+
+def _repeatable(request: Request, operation: Operation, key: str, run: Callable[..., Response]) -> Response:
+    """Run, unless that was done before with this key: then answer as then."""
+    if not IDEMPOTENCY_KEY.fullmatch(key):
+        raise RequestError("an Idempotency-Key has 1 to 255 printable ASCII characters")
+    runtime: Runtime = request.app.state.runtime
+    caller: Caller = request.state.caller
+    owner = caller.organization_id or caller.actor
+    found = idempotency.reserve(runtime.db, owner, operation.id, key, _fingerprint(request))
+    if isinstance(found, idempotency.Answer):
+        body = runtime.vault.open(found.body.decode())
+        return Response(body, found.status, found.headers | {"Idempotency-Replayed": "true"})
+
+    def keep(session: Session, response: Response) -> None:
+        sealed = runtime.vault.seal(
+            bytes(response.body).decode()
+        )  # it may hold a key, which is stored nowhere
+        headers = {k: v for k, v in response.headers.items() if k != "content-length"}
+        idempotency.keep(session, found, idempotency.Answer(response.status_code, headers, sealed.encode()))
+
+    with idempotency.released_on_failure(runtime.db, found):
+        return run(keep)
+
+
+def _fingerprint(request: Request) -> str:
+    """What the request says: address and body."""
+    body: bytes = getattr(request, "_body", b"")
+    return hashlib.sha256(
+        b"\0".join([request.url.path.encode(), request.scope["query_string"], body])
+    ).hexdigest()
 
 
 def _answer(result: Any, status: int, headers: dict[str, str]) -> Response:

@@ -29,6 +29,9 @@ _trace: ContextVar[str | None] = ContextVar("trace", default=None)
 TRACEPARENT = re.compile(r"[0-9a-f]{2}-([0-9a-f]{32})-[0-9a-f]{16}-[0-9a-f]{2}(?:-.*)?\Z")
 """Of later versions only the four parts that version 00 has are read, as the recommendation wants it."""
 
+TALKATIVE = ("alembic", "httpx2", "uvicorn")
+"""Libraries whose lines below warnings tell what ours tell already."""
+
 HIDDEN = "[hidden]"
 
 SECRET_NAMES = re.compile(
@@ -136,6 +139,8 @@ def set_up_logs(*, terminal: bool | None = None, level: int = logging.INFO) -> N
     root = logging.getLogger()
     root.handlers[:] = [handler]
     root.setLevel(level)
+    for name in TALKATIVE:
+        logging.getLogger(name).setLevel(max(level, logging.WARNING))
     structlog.configure(
         processors=[
             structlog.stdlib.filter_by_level,

@@ -42,12 +42,12 @@ class KeyCreate(Schema):
 
     name: Name
     scopes: Annotated[list[Scope], Field(min_length=1, max_length=50)] | None = Field(
-        None, description="What it may do; the plan's default where nothing is said."
+        default=None, description="What it may do; the plan's default where nothing is said."
     )
     expires_at: Future | None = None
-    networks: Networks = Field([], description="Where it may be used from; from anywhere if empty.")
+    networks: Networks = Field(default=[], description="Where it may be used from; from anywhere if empty.")
     requests_per_minute: RequestsPerMinute | None = Field(
-        None, description="The plan's where nothing is said."
+        default=None, description="The plan's where nothing is said."
     )
 
 
@@ -57,7 +57,7 @@ class KeyPatch(Schema):
     # these defaults are never looked at
     name: Name = Field(default_factory=str)
     networks: Networks = Field(default_factory=list)
-    requests_per_minute: RequestsPerMinute | None = Field(None, description="null: the plan's.")
+    requests_per_minute: RequestsPerMinute | None = Field(default=None, description="null: the plan's.")
 
 
 class KeyRotate(Schema):
@@ -100,7 +100,9 @@ class LoginCreate(Schema):
 
     email: Annotated[str, StringConstraints(min_length=3, max_length=254)]
     password: Annotated[str, StringConstraints(min_length=1, max_length=512)]
-    organization_id: Id | None = Field(None, description="Where to act; else the first that you joined.")
+    organization_id: Id | None = Field(
+        default=None, description="Where to act; else the first that you joined."
+    )
 
 
 class RefreshToken(Schema):
