@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from tldr_highlight.core import idempotency, outbox, work
 from tldr_highlight.core.db import Base, Database
+from tldr_highlight.core.migrate import migrate
 from tldr_highlight.tenancy import models as tenancy
 from tldr_highlight.usage import models as usage
 from tldr_highlight.webhooks import models as webhooks
@@ -16,4 +17,11 @@ def tables(url: str) -> None:
     """Make every table."""
     db = Database(url)
     Base.metadata.create_all(db.engine)
+    db.close()
+
+
+def migrated(url: str) -> None:
+    """Make every table as an installation gets them."""
+    db = Database(url)
+    migrate(db)
     db.close()

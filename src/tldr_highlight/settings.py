@@ -60,7 +60,7 @@ class Settings(BaseSettings):
     """Calls that need no key or login (logging in, registering, …), per client address."""
 
     worker_threads: int = 2
-    """Units of work that `serve` does at once, in its worker process."""
+    """Units of work that `serve` does at once in its worker process, or `worker` in as many processes."""
 
     smtp_url: SecretStr | None = None
     """Mail server: `smtp+starttls://user:password@host:587`; without it mails become files."""

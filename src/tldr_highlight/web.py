@@ -214,19 +214,17 @@ async def _read_json(request: Request, most: int) -> None:
     declared = request.headers.get("content-length", "0")
     if declared.isdecimal() and int(declared) > most:
         raise _too_large(most)
-    body = await _read(request, most)
+    # `_body` and `_json` are where `Request` keeps what it has read.
+    request._body = body = await _read(request, most)  # pyright: ignore[reportPrivateUsage]
     if not body:
-        return  # FastAPI says which body is missing
+        return  # FastAPI says that it is missing
     kind, _, parameter = request.headers.get("content-type", "").partition(";")
     charset = parameter.replace(" ", "").replace('"', "").lower()
     if kind.strip().lower() != "application/json" or charset not in {"", "charset=utf-8"}:
         raise BodyTypeError("send JSON in UTF-8, and the header Content-Type: application/json")
-    if len(body) <= INLINE_BYTES:
-        value = strict_json.parse(body)
-    else:
-        value = await in_thread(request, strict_json.parse, body)
-    # Where `Request` keeps what it has read.
-    request._body, request._json = body, value  # pyright: ignore[reportAttributeAccessIssue, reportPrivateUsage]
+    parse = strict_json.parse
+    value = parse(body) if len(body) <= INLINE_BYTES else await in_thread(request, parse, body)
+    request._json = value  # pyright: ignore[reportPrivateUsage]
 
 
 async def _read(request: Request, most: int) -> bytes:

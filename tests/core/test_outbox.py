@@ -140,3 +140,4 @@ def test_what_was_sent_is_not_sent_again(runtime: Runtime) -> None:
         session.scalars(select(Work)).one().state = "waiting"
     assert run_one(runtime, owner="a")
     assert len(mailer.sent) == 1
+    assert rows(runtime)[1].state == "done"

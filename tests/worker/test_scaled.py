@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import base64
+import json
 import os
+import random
 import signal
 import sys
 import time
@@ -16,19 +19,28 @@ from typing import Any
 import psutil
 import pytest
 
-from tests.program import Process, Program
-from tests.schema import tables
+from tests.program import Process
 from tests.services import Postgres, Redis
 from tests.walks.command import environment, until
 from tests.worker.chores import chores
 from tldr_highlight.core import work
+from tldr_highlight.core.db import Database
+from tldr_highlight.core.migrate import migrate
 from tldr_highlight.core.work import Work, enqueue
+from tldr_highlight.errors import MissingExtraError, UsageError
 from tldr_highlight.runtime import Runtime, opened
 from tldr_highlight.settings import Settings
-from tldr_highlight.worker.bell import bell
+from tldr_highlight.worker import celery_app, scaled
+from tldr_highlight.worker.bell import ENOUGH, bell
 
 ROOT = Path(__file__).parents[2]
 LONG = os.environ.get("TLDR_LONG_TESTS") == "1"
+
+
+def migrated(url: str) -> None:
+    db = Database(url)
+    migrate(db)
+    db.close()
 
 
 class Beside(Process):
@@ -59,8 +71,13 @@ class Site:
         self._stack = stack
         self._workers = 0
 
-    def worker(self, *arguments: object, **settings: object) -> Beside:
-        """Start one; it is ready when this returns. It is a host of its own, unless `data_dir` is given."""
+    def worker(self, *arguments: object) -> Beside:
+        """Start one, with a data folder of its own, as on another host; it is ready when this returns."""
+        worker = self.start_worker(*arguments)
+        worker.says(r'"event": "ready"')
+        return worker
+
+    def start_worker(self, *arguments: object) -> Beside:
         assert self.runtime.settings.database_url
         assert self.runtime.settings.broker_url
         self._workers += 1
@@ -72,11 +89,9 @@ class Site:
             "broker_url": self.runtime.settings.broker_url.get_secret_value(),
             "worker_lease_seconds": self.runtime.settings.worker_lease_seconds,
             "worker_memory_mb": 300,
-        } | settings
+        }
         env = {f"TLDR_{name.upper()}": str(value) for name, value in values.items()}
-        worker = self._stack.enter_context(Beside(*arguments, folder=folder, env=env))
-        worker.says(r'"event": "ready"')
-        return worker
+        return self._stack.enter_context(Beside(*arguments, folder=folder, env=env))
 
     def add(self, kind: str, name: str, *, priority: str = "normal", **payload: Any) -> str:
         with self.runtime.db.begin() as session:
@@ -124,7 +139,7 @@ def open_site(postgres: Postgres, tmp_path: Path) -> Iterator[Callable[..., Site
         def site(broker_url: str, lease: float = 3.0) -> Site:
             settings = Settings(
                 data_dir=tmp_path / "data",
-                database_url=stack.enter_context(postgres.databases())(tables),
+                database_url=stack.enter_context(postgres.databases())(migrated),
                 broker_url=broker_url,
                 worker_lease_seconds=lease,
             )
@@ -147,7 +162,6 @@ def test_rung_it_is_done_at_once(site: Site) -> None:
         start = time.time()
         site.wait(site.add("note", f"n{number}"))
         waits.append(float(site.said(f"n{number}", "did")[0][2]) - start)
-    print(waits)
     assert sorted(waits)[5] < 0.2
 
 
@@ -165,11 +179,9 @@ def test_a_process_that_dies_is_replaced_and_its_job_goes_on(site: Site) -> None
     worker = site.worker("--concurrency", 2)
     id, other = site.add("count", "c", to=30), site.add("count", "other", to=30)
     until(lambda: site.said("c", "wrote", 5))
-    killed = time.time()
     os.kill(int(site.said("c", "wrote", 5)[0][0]), signal.SIGKILL)
     row, untouched = site.wait(id, other)
     wrote = [(int(line[2]), float(line[3])) for line in site.said("c", "wrote")]
-    print("resumed after", min(at for _, at in wrote if at > killed + 0.1) - killed)
     assert (row.state, untouched.state, untouched.fence) == ("done", "done", 1)
     assert row.fence == 2
     assert max(Counter(number for number, _ in wrote).values()) == 1
@@ -179,23 +191,22 @@ def test_a_process_that_dies_is_replaced_and_its_job_goes_on(site: Site) -> None
 
 @pytest.mark.parametrize("same_host", [True, False])
 def test_a_worker_that_dies_whole_loses_nothing(site: Site, same_host: bool) -> None:
-    """Where it is started again, it goes on at once; elsewhere after the lease and 5 s at most."""
+    """Started again it goes on once it is up; what goes on elsewhere waits for the lease, and 5 s at most."""
     lease = 60.0 if same_host else 3.0
     site.runtime.settings.worker_lease_seconds = lease
     worker = site.worker()
-    id = site.add("count", "c", to=30)
+    id = site.add("count", "c", to=60, pause=0.1)
     until(lambda: site.said("c", "wrote", 5))
+    if not same_host:
+        site.worker()
     worker.kill()
     killed = time.time()
     if same_host:
         worker.start()
-    else:
-        site.worker()
     (row,) = site.wait(id)
     wrote = [(int(line[2]), float(line[3])) for line in site.said("c", "wrote")]
     resumed = min(at for _, at in wrote if at > killed) - killed
-    print("resumed after", resumed)
-    assert resumed < (10 if same_host else lease + 5)
+    assert resumed < (lease / 2 if same_host else lease + 5)
     assert (row.state, row.fence) == ("done", 2)
     assert max(Counter(number for number, _ in wrote).values()) == 1
 
@@ -220,7 +231,7 @@ def test_a_worker_whose_pool_dies_ends(site: Site) -> None:
     assert "the pool of processes died (exit code -9)" in worker.output
 
 
-@pytest.mark.parametrize("poison", ["kill", "hang", "bloat"])
+@pytest.mark.parametrize("poison", ["kill", "hang", "bloat"] if LONG else ["kill"])
 def test_poison_is_tried_three_times_and_harms_nobody(site: Site, poison: str) -> None:
     worker = site.worker("--concurrency", 2)
     others = [site.add("count", f"c{n}", to=20) for n in range(3)]
@@ -237,14 +248,11 @@ def test_told_to_stop_it_keeps_checkpoints_and_ends_well(site: Site) -> None:
     worker = site.worker("--concurrency", 2)
     ids = [site.add("count", f"c{n}", to=1000) for n in range(2)]
     until(lambda: all(site.said(f"c{n}", "wrote", 3) for n in range(2)))
-    start = time.monotonic()
     assert worker.terminate() == 0
-    print("stopped after", time.monotonic() - start)
     for n, id in enumerate(ids):
         row = site.row(id)
         assert (row.state, row.crashes, row.attempts, row.owner) == ("waiting", 0, 0, None)
         assert row.checkpoint["number"] == len(site.said(f"c{n}", "wrote"))
-    site.wait(site.add("note", "late"), seconds=0) if site.row(ids[0]).state == "done" else None
 
 
 @pytest.mark.skipif(not LONG, reason="takes 20 s: TLDR_LONG_TESTS=1")
@@ -252,9 +260,7 @@ def test_what_does_not_stop_is_given_back(site: Site) -> None:
     worker = site.worker()
     id = site.add("stubborn", "s", seconds=300)
     until(lambda: site.said("s", "starts"))
-    start = time.monotonic()
     assert worker.terminate(30) == 0
-    print("stopped after", time.monotonic() - start)
     assert (site.row(id).state, site.row(id).crashes) == ("waiting", 0)
 
 
@@ -276,5 +282,129 @@ def test_a_worker_may_keep_to_some_priorities(site: Site) -> None:
     low = site.add("note", "low", priority="low")
     site.wait(site.add("note", "high", priority="high"), site.add("note", "normal"))
     assert site.row(low).state == "waiting"
-    site.worker("--queues", "low")
-    site.wait(low)
+
+
+# --- without the broker --------------------------------------------------------------------------------
+
+
+class Intake:
+    """Hands work in, steadily, and notes how long that takes."""
+
+    def __init__(self, site: Site) -> None:
+        self.site = site
+        self.ids: list[str] = []
+        self.seconds: list[float] = []
+
+    def take(self, jobs: int, pause: float = 0.02) -> None:
+        for _ in range(jobs):
+            start = time.monotonic()
+            self.ids.append(self.site.add("note", f"n{len(self.ids)}"))
+            self.seconds.append(time.monotonic() - start)
+            time.sleep(pause)
+
+    def was_never_blocked(self) -> None:
+        """50 ms are promised; a busy machine takes longer to commit now and then, a hung broker 20 s."""
+        self.seconds.sort()
+        usual, worst = self.seconds[len(self.seconds) * 95 // 100], self.seconds[-1]
+        assert usual < 0.05, f"handing in waited for the broker: {usual:.3f} s"
+        assert worst < 1, f"handing in waited for the broker: {worst:.3f} s"
+
+    def all_done_once(self, seconds: float = 90) -> None:
+        rows = self.site.wait(*self.ids, seconds=seconds)
+        assert {(row.state, row.fence, row.attempts) for row in rows} == {("done", 1, 0)}
+        did = Counter(line[0] for line in self.site.lines() if line[2] == "did")
+        assert did == Counter({f"n{n}": 1 for n in range(len(self.ids))})
+
+
+def test_the_broker_may_die_and_forget(open_site: Callable[..., Site], broker: Redis) -> None:
+    """R5: killed 3 times over 150 jobs, emptied once; of a long run 10 times over 1 000."""
+    kills, jobs = (10, 1000) if LONG else (3, 150)
+    chance = random.Random(seed := random.randrange(10**6))
+    sys.stdout.write(f"seed {seed}\n")
+    site = open_site(broker.url)
+    site.worker("--concurrency", 2)
+    intake = Intake(site)
+    emptied = chance.randrange(kills)
+    for life in range(kills):
+        intake.take(jobs // kills // 2)
+        if life == emptied:
+            broker.flush()
+        broker.kill9()
+        intake.take(chance.randrange(jobs // kills // 2))
+        broker.start()
+        intake.take(jobs * (life + 1) // kills - len(intake.ids))
+    intake.all_done_once()
+    intake.was_never_blocked()
+
+
+def test_the_broker_may_hang(open_site: Callable[..., Site], broker: Redis) -> None:
+    site = open_site(broker.url)
+    site.worker("--concurrency", 2)
+    intake = Intake(site)
+    intake.take(20)
+    broker.hang()
+    intake.take(100, 0.1 if LONG else 0.03)
+    broker.resume()
+    intake.take(20)
+    intake.all_done_once()
+    intake.was_never_blocked()
+
+
+def test_without_a_broker_work_is_taken_in_and_waits(open_site: Callable[..., Site], broker: Redis) -> None:
+    broker.kill9()
+    site = open_site(broker.url)
+    intake = Intake(site)
+    intake.take(50, 0)
+    intake.was_never_blocked()
+    worker = site.start_worker()
+    worker.says("Cannot connect to redis")
+    broker.start()
+    intake.all_done_once()
+
+
+def test_with_nobody_to_listen_few_bells_wait(site: Site, redis: Redis) -> None:
+    intake = Intake(site)
+    intake.take(2 * ENOUGH + 50, 0)
+    until(lambda: redis.ask("LLEN tldr-normal") == f":{ENOUGH}\r\n")
+    time.sleep(0.5)
+    assert redis.ask("LLEN tldr-normal") == f":{ENOUGH}\r\n"
+    bell = json.loads(redis.ask("LINDEX tldr-normal -1").partition("\r\n")[2])
+    assert bell["content-type"] == "application/json"
+    arguments, options, _ = json.loads(base64.b64decode(bell["body"]))
+    assert (arguments, options) == ([intake.ids[0]], {})
+    assert site.runtime.kinds.keys() & bell["headers"].keys() == set()
+    site.worker("--no-beat")
+    intake.all_done_once()
+
+
+# --- what it needs -------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("settings", "lacks"),
+    [
+        ({}, "TLDR_BROKER_URL is not set.*`tldr-highlight serve` does the work itself"),
+        ({"broker_url": "redis://127.0.0.1"}, "TLDR_DATABASE_URL is not set.*PostgreSQL"),
+    ],
+)
+def test_says_what_it_lacks(settings: dict[str, Any], lacks: str, tmp_path: Path) -> None:
+    with pytest.raises(UsageError, match=lacks):
+        scaled.check(Settings(data_dir=tmp_path, **settings))
+    assert not list(tmp_path.iterdir())
+
+
+def test_the_command_says_what_it_lacks(program: Callable[..., Process]) -> None:
+    worker = program("worker")
+    worker.start()
+    assert worker.wait() == 2
+    assert worker.output.startswith("tldr-highlight: TLDR_BROKER_URL is not set")
+
+
+def test_names_the_extra_that_is_missing(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    monkeypatch.setattr(celery_app.importlib.util, "find_spec", lambda name: None)
+    with (
+        opened(Settings(data_dir=tmp_path, broker_url="redis://127.0.0.1")) as runtime,
+        pytest.raises(MissingExtraError, match=r"tldr-highlight\[scale\]"),
+        bell(runtime),
+    ):
+        pytest.fail("let in")

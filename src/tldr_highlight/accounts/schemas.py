@@ -33,7 +33,7 @@ class WebhookWanted(Schema):
 
     url: Annotated[str, Field(max_length=2048, examples=["https://example.com/hooks/highlights"])]
     events: Annotated[
-        list[Annotated[str, StringConstraints(pattern=PATTERN)]],
+        list[Annotated[str, StringConstraints(pattern=PATTERN, max_length=100)]],
         Field(
             min_length=1,
             max_length=50,
@@ -50,13 +50,18 @@ class WebhookWanted(Schema):
         return patterns
 
 
-class Registration(Schema):
+class Person(Schema):
+    """What a person is called."""
+
+    name: Annotated[Name, Field(description="The person's own.", examples=["Ann Berg"])] | None = None
+
+
+class Registration(Person):
     """A company that wants to begin."""
 
     email: Email
     password: Password
     company_name: Annotated[Name, Field(examples=["Nordlicht Sports"])]
-    name: Annotated[Name, Field(description="The person's own.", examples=["Ann Berg"])] | None = None
     webhook: WebhookWanted | None = None
 
 
@@ -263,7 +268,7 @@ class PlanChange(Schema):
 class FitOut(Schema):
     """One limit, and what is used of it."""
 
-    limit: str
+    limit: Annotated[str, Field(examples=["api_keys"])]
     used: float
     allowed: float
     fits: bool

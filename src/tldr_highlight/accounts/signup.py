@@ -82,3 +82,21 @@ def found(act: Act, name: str, owner: User) -> Organization:
 
 def _owner(organization: Organization, user: User) -> Caller:
     return Caller(organization.id, frozenset(SCOPES[Role.OWNER]), user_id=user.id, rank=Role.OWNER)
+
+
+def create_user(act: Act, email: str, password: str, *, name: str | None, operator: bool) -> User:
+    """A person in no organization, whose address the operator vouches for.
+
+    Raises:
+        EmailError, PasswordError: what was given cannot be taken.
+        EmailTakenError: the address has an account.
+    """
+    email = normal_address(email)
+    check_password(password, personal=(email,))
+    people.refuse_known(act.session, email)
+    hashed = act.runtime.passwords.hash(password)
+    with act.writing() as writing:
+        user = people.add(writing.session, email, hashed, name=name, verified=True)
+        user.is_operator = operator
+        audit.record(writing, "user.created", user.id, operator=operator)
+        return user

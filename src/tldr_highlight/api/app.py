@@ -28,7 +28,14 @@ from tldr_highlight.api.metrics import Metrics
 from tldr_highlight.api.openapi import finished
 from tldr_highlight.api.problems import invalid, problem
 from tldr_highlight.core.telemetry import logger
-from tldr_highlight.errors import InternalError, MethodError, NotFoundError, RequestError, TldrError
+from tldr_highlight.errors import (
+    InternalError,
+    MethodError,
+    NotFoundError,
+    RequestError,
+    TldrError,
+    UnavailableError,
+)
 from tldr_highlight.runtime import Runtime
 from tldr_highlight.tenancy import routes as tenancy
 from tldr_highlight.tenancy.auth import TenantGate
@@ -122,8 +129,10 @@ async def _lifespan(app: FastAPI) -> AsyncGenerator[None]:
 
 
 async def _known(request: Request, error: Any) -> Response:
-    if error.status >= 500:
-        log.warning("a request failed", code=error.code, reason=str(error), exc_info=error)
+    if isinstance(error, UnavailableError):
+        log.warning("a request found a service away", code=error.code, reason=str(error))
+    elif error.status >= 500:
+        log.error("a request failed", code=error.code, reason=str(error), exc_info=error)
     return problem(request, error)
 
 

@@ -90,11 +90,9 @@ class Edge:
         ours: list[tuple[bytes, bytes]],
     ) -> None:
         """Add what the gate collected (rates), ours, and defaults where nothing is said."""
-        headers.extend(ours)
-        if collected:
-            headers.extend((k.lower().encode("latin-1"), v.encode("latin-1")) for k, v in collected.items())
         said = {name.lower() for name, _ in headers}
-        headers.extend(pair for pair in self._defaults if pair[0] not in said)
+        more = [(k.lower().encode("latin-1"), v.encode("latin-1")) for k, v in (collected or {}).items()]
+        headers.extend(pair for pair in (*ours, *more, *self._defaults) if pair[0] not in said)
 
     def _record(
         self, method: str, scope: Scope, state: Mapping[str, Any], status: int, seconds: float

@@ -10,6 +10,7 @@ from typing import Annotated
 import typer
 
 from tldr_highlight import __version__
+from tldr_highlight.cli import key, org, user
 from tldr_highlight.cli.cut import cut
 from tldr_highlight.cli.demo import demo
 from tldr_highlight.cli.doctor import doctor
@@ -36,6 +37,10 @@ app.command()(serve)
 app.command()(migrate)
 app.command()(openapi)
 app.command()(worker)
+
+app.add_typer(org.app, name="org")
+app.add_typer(key.app, name="key")
+app.add_typer(user.app, name="user")
 
 INTERRUPTED = 130
 

@@ -9,6 +9,8 @@ from typing import Annotated
 
 import typer
 
+from tldr_highlight.cli.extras import needs
+
 
 class Queue(StrEnum):
     """Priorities that plans give."""
@@ -29,9 +31,10 @@ def worker(
     beat: Annotated[bool, typer.Option(help="Look each second for work that nobody rang for.")] = True,
 ) -> None:
     """Do the work of servers elsewhere: for PostgreSQL and a broker (TLDR_DATABASE_URL, TLDR_BROKER_URL)."""
-    from tldr_highlight.core.telemetry import set_up_logs  # noqa: PLC0415
-    from tldr_highlight.settings import Settings  # noqa: PLC0415
-    from tldr_highlight.worker import scaled  # noqa: PLC0415
+    with needs("server"):
+        from tldr_highlight.core.telemetry import set_up_logs  # noqa: PLC0415
+        from tldr_highlight.settings import Settings  # noqa: PLC0415
+        from tldr_highlight.worker import scaled  # noqa: PLC0415
 
     settings = Settings()
     scaled.check(settings)
@@ -40,10 +43,11 @@ def worker(
     for each in (signal.SIGTERM, signal.SIGINT):
         # In a thread: a signal may come while the main thread holds the event's own lock.
         signal.signal(each, lambda number, frame: threading.Thread(target=stopping.set).start())
-    scaled.work(
-        settings,
-        concurrency=concurrency or settings.worker_threads,
-        priorities=[each.value for each in queues or Queue],
-        rings=beat,
-        stopping=stopping,
-    )
+    with needs("scale"):
+        scaled.work(
+            settings,
+            concurrency=concurrency or settings.worker_threads,
+            priorities=[each.value for each in queues or Queue],
+            rings=beat,
+            stopping=stopping,
+        )

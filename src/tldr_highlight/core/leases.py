@@ -84,7 +84,7 @@ class Leases:
         self._held: set[Lease] = set()
         self._changed = threading.Condition()
         self._threads: list[threading.Thread] = []
-        self._closed = False
+        self._closed = threading.Event()
         self._missed_at: float | None = None  # on the monotonic clock: when the database last did not answer
 
     @contextlib.contextmanager
@@ -143,22 +143,24 @@ class Leases:
             return list(self._held)
 
     def close(self) -> None:
-        """End the threads; nothing is held any more."""
+        """End the threads; nothing is held any more, and the database will be closed."""
+        self._closed.set()
         with self._changed:
-            self._closed = True
             self._changed.notify_all()
+        for thread in self._threads:
+            thread.join(LAST_WORDS)
 
     def _await_work(self) -> bool:
         """Wait until something is held; False: never again."""
         with self._changed:
-            while not self._held and not self._closed:
+            while not self._held and not self._closed.is_set():
                 self._changed.wait()
-            return not self._closed
+            return not self._closed.is_set()
 
     def _renew_forever(self) -> None:
         beat = self.seconds / BEATS
         while self._await_work():
-            time.sleep(beat)  # first: most work is done before its lease needs to be renewed
+            self._closed.wait(beat)  # first: most work is done before its lease needs to be renewed
             if not (held := self._now_held()):
                 continue
             try:
@@ -170,7 +172,7 @@ class Leases:
     def _watch_forever(self) -> None:
         tick = min(TICK, self.seconds / BEATS)
         while self._await_work():
-            time.sleep(tick)
+            self._closed.wait(tick)
             self._watch()
 
     def _watch(self) -> None:

@@ -100,7 +100,9 @@ class LoginCreate(Schema):
 
     email: Annotated[str, StringConstraints(min_length=3, max_length=254)]
     password: Annotated[str, StringConstraints(min_length=1, max_length=512)]
-    organization_id: Id | None = Field(default=None, description="Where to act; else the first that you joined.")
+    organization_id: Id | None = Field(
+        default=None, description="Where to act; else the first that you joined."
+    )
 
 
 class RefreshToken(Schema):

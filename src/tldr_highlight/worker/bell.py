@@ -57,11 +57,13 @@ class Bell:
             self._thread.join(FAREWELL_SECONDS)
 
     def _send_forever(self) -> None:
+        from kombu.exceptions import KombuError  # noqa: PLC0415
+
         app = celery_app(self._broker_url)  # here, as it takes 0.4 s to import
         away = False
         while True:
             with app.connection_for_write() as connection:
-                errors = (*connection.connection_errors, *connection.channel_errors)
+                errors = (KombuError, *connection.connection_errors, *connection.channel_errors)
                 try:
                     for id, priority in iter(self._rings.get, None):
                         _send(app, connection, id, priority)

@@ -8,7 +8,6 @@ The line on the pipe is its order; the pipe's end means that whoever started us 
 from __future__ import annotations
 
 import dataclasses
-import importlib
 import json
 import logging
 import os
@@ -17,7 +16,9 @@ import sys
 import threading
 import warnings
 from collections.abc import Sequence
-from typing import Any
+from typing import Any, cast
+
+import celery.signals  # pyright: ignore[reportMissingTypeStubs]
 
 from tldr_highlight.core.telemetry import logger, set_up_logs
 from tldr_highlight.settings import Settings
@@ -43,7 +44,7 @@ def run(order: PoolOrder) -> int:
     settings = Settings(**order.settings)
     assert settings.broker_url is not None
     app = celery_app(settings.broker_url.get_secret_value(), consumes=True)
-    signals: Any = importlib.import_module("celery.signals")
+    signals = cast(Any, celery.signals)
     place = Place(settings, kinds_named(order.kinds), order.priorities)
     place.equip(app, signals)
 

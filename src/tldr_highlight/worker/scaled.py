@@ -16,9 +16,10 @@ import sys
 import threading
 from collections.abc import Generator, Sequence
 
+from tldr_highlight.core.migrate import migrate
 from tldr_highlight.core.telemetry import logger
 from tldr_highlight.errors import InternalError, UsageError
-from tldr_highlight.runtime import database_url, opened
+from tldr_highlight.runtime import Runtime, database_url, opened
 from tldr_highlight.settings import Settings
 from tldr_highlight.worker.bell import bell
 from tldr_highlight.worker.child import STOP_SECONDS, kinds_named
@@ -57,12 +58,20 @@ def work(
     Raises:
         UsageError: no broker is named, or no database that several hosts can share.
         MissingExtraError: Celery is not installed.
+        SchemaError: the database was used by a newer release.
+        DatabaseError: it does not answer.
         InternalError: the pool died.
     """
     check(settings)
     order = PoolOrder(revealed(settings), kinds, concurrency, list(priorities))
-    with opened(settings, kinds_named(kinds)) as runtime, bell(runtime), _pool(order) as pool:
-        rounds = Rounds(runtime, priorities, concurrency, rings)
+    with opened(settings, kinds_named(kinds)) as runtime, bell(runtime):
+        migrate(runtime.db)  # workers may be there before the first server
+        _supervise(runtime, order, rings, stopping)
+
+
+def _supervise(runtime: Runtime, order: PoolOrder, rings: bool, stopping: threading.Event) -> None:
+    rounds = Rounds(runtime, order.priorities, order.concurrency, rings)
+    with _pool(order) as pool:
         try:
             while not stopping.wait(LOOK_SECONDS):
                 if (code := pool.poll()) is not None:
