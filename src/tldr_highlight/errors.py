@@ -662,16 +662,3 @@ class MailSetupError(MailError):
 
     code = "mail_setup"
     fate = Fate.RESOURCE
-
-
-class InternalError(TldrError):
-    """What nobody foresaw. The log has the traceback, under the same trace id."""
-
-    code = "internal"
-    fate = Fate.TRANSIENT
-
-
-class PoisonError(TldrError):
-    """Work that ended the process it ran in, again and again, without getting further."""
-
-    code = "poison"
