@@ -15,7 +15,6 @@ from collections.abc import Iterable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from enum import Enum
-from typing import TypeAlias, cast
 
 import av
 import numpy as np
@@ -23,33 +22,18 @@ from av.audio.frame import AudioFrame
 from av.audio.stream import AudioStream
 from av.container import InputContainer
 from av.error import FFmpegError
-from av.packet import Packet
 from av.stream import Stream
-from av.video.frame import VideoFrame
-from av.video.reformatter import VideoReformatter
 from av.video.stream import VideoStream
-from numpy.typing import NDArray
 
 from tldr_highlight.errors import MediaError, MediaLimitError
 from tldr_highlight.media.frames import believable
 from tldr_highlight.media.probe import Limits, open_media, packets, shown
+from tldr_highlight.media.sampling import DENSE_SPACING, HEIGHT, WIDTH, AnyPacket, Gray, PictureSampler
 from tldr_highlight.media.timeline import FORWARD, Timeline
 from tldr_highlight.media.types import AudioBlock, FloatArray, MediaInfo, Pictures, Segment
 
-AnyPacket: TypeAlias = "Packet[Stream] | Packet[VideoStream] | Packet[AudioStream]"
-Gray: TypeAlias = NDArray[np.uint8]
-
-WIDTH, HEIGHT = 160, 90
-"""Size of the pictures that signals look at; aspect is not kept, motion and cuts do not need it."""
-
 SEGMENT_SECONDS = 20.0
 LONGEST_SEGMENT = 30.0
-KEY_SPACING = 0.95
-"""Seconds between decoded key pictures at least: all-intra sources would decode everything otherwise."""
-
-DENSE_SPACING = 0.24
-"""Seconds between pictures kept when everything is decoded: four a second, tolerant of timestamps."""
-
 CHEAP_PIXELS = 10e6
 """Pixels per second of source that may all be decoded: 854x480 at 24 fps, about 80x realtime on 2 cores."""
 
@@ -113,7 +97,7 @@ class Reader:
     def _segments(self, container: InputContainer, heard: InputContainer) -> Iterator[Segment]:
         video = _video_stream(container, self.info, self.sampling)
         audio = _audio_stream(heard, self.info)
-        pictures = _PictureSampler(video, self.sampling) if video else None
+        pictures = PictureSampler(video, keys=self.sampling is Sampling.KEYS) if video else None
         sound = _SoundReader() if audio else None
         segments = _Segmenter(self.segment_seconds, by_key=video is not None, start=self.start)
         if self.start > 0:
@@ -194,7 +178,7 @@ def _window(
     window: tuple[float, float],
     spacing: float,
 ) -> Pictures:
-    sampler = _PictureSampler(video, Sampling.ALL, spacing)
+    sampler = PictureSampler(video, keys=False, spacing=spacing)
     kept: list[tuple[float, Gray]] = []
     container.seek(int((window[0] + info.start_time) * av.time_base), backward=True)
     for packet in packets(container, [video]):
@@ -244,54 +228,6 @@ def _in_order(
         return packets(container, streams)
     apart = [packets(s.container, [s]) for s in streams if isinstance(s.container, InputContainer)]
     return heapq.merge(*apart, key=lambda p: float((p.dts or p.pts or 0) * p.time_base))
-
-
-class _PictureSampler:
-    """Video packets in, small gray pictures with their media times out (some packets later)."""
-
-    def __init__(self, stream: VideoStream, sampling: Sampling, spacing: float | None = None) -> None:
-        self._stream = stream
-        self._base = float(stream.time_base or 0)  # pictures drained from a decoder know no time base
-        self._keys = sampling is Sampling.KEYS
-        self._spacing = spacing or (KEY_SPACING if self._keys else DENSE_SPACING)
-        self._last_fed = self._last_kept = -np.inf
-        self._shift: float | None = None
-        self._scale = VideoReformatter()
-
-    def feed(self, packet: AnyPacket, at: float, shift: float) -> list[tuple[float, Gray]]:
-        before = self._drained() if self._shift not in {None, shift} else []
-        self._shift = shift
-        if self._keys:
-            if not packet.is_keyframe or 0 <= at - self._last_fed < self._spacing:
-                return before
-            self._last_fed = at
-        return before + self._keep(packet.decode())
-
-    def _drained(self) -> list[tuple[float, Gray]]:
-        """The pictures still in the decoder when timestamps leap: they are of the time before."""
-        pictures = self.finish()
-        self._stream.codec_context.flush_buffers()
-        return pictures
-
-    def finish(self) -> list[tuple[float, Gray]]:
-        try:
-            return self._keep(self._stream.decode(None))  # pyright: ignore[reportUnknownMemberType]
-        except FFmpegError:
-            return []
-
-    def _keep(self, frames: Iterable[object]) -> list[tuple[float, Gray]]:
-        kept: list[tuple[float, Gray]] = []
-        for frame in frames:
-            assert isinstance(frame, VideoFrame)
-            if frame.pts is None:
-                continue
-            at = frame.pts * self._base + (self._shift or 0.0)
-            if 0 <= at - self._last_kept < self._spacing:
-                continue
-            self._last_kept = at
-            small = self._scale.reformat(frame, WIDTH, HEIGHT, "gray", interpolation="AREA")
-            kept.append((at, cast("Gray", small.to_ndarray())))
-        return kept
 
 
 class _SoundReader:
