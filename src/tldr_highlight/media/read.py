@@ -27,8 +27,18 @@ from av.video.stream import VideoStream
 
 from tldr_highlight.errors import MediaError, MediaLimitError
 from tldr_highlight.media.frames import believable
+from tldr_highlight.media.groups import GroupSampler
 from tldr_highlight.media.probe import Limits, open_media, packets, shown
-from tldr_highlight.media.sampling import DENSE_SPACING, HEIGHT, WIDTH, AnyPacket, Gray, PictureSampler
+from tldr_highlight.media.sampling import (
+    DENSE_SPACING,
+    HEIGHT,
+    QUICK,
+    WIDTH,
+    AnyPacket,
+    Gray,
+    Picture,
+    PictureSampler,
+)
 from tldr_highlight.media.timeline import FORWARD, Timeline
 from tldr_highlight.media.types import AudioBlock, FloatArray, MediaInfo, Pictures, Segment
 
@@ -92,19 +102,31 @@ class Reader:
             container = opened.enter_context(open_media(self.info.origin))
             apart = self.info.sound_origin
             heard = opened.enter_context(open_media(apart)) if apart else container
-            yield from self._segments(container, heard)
+            video = _video_stream(container, self.info, self.sampling)
+            pictures = self._sampler(video, opened) if video else None
+            yield from self._segments(container, heard, video, pictures)
 
-    def _segments(self, container: InputContainer, heard: InputContainer) -> Iterator[Segment]:
-        video = _video_stream(container, self.info, self.sampling)
+    def _sampler(self, video: VideoStream, opened: contextlib.ExitStack) -> PictureSampler | GroupSampler:
+        if self.sampling is Sampling.ALL and video.codec_context.name == "h264":
+            return opened.enter_context(GroupSampler(video, self.segment_seconds))
+        return PictureSampler(video.codec_context, _tick(video), keys=self.sampling is Sampling.KEYS)
+
+    def _segments(
+        self,
+        container: InputContainer,
+        heard: InputContainer,
+        video: VideoStream | None,
+        pictures: PictureSampler | GroupSampler | None,
+    ) -> Iterator[Segment]:
         audio = _audio_stream(heard, self.info)
-        pictures = PictureSampler(video, keys=self.sampling is Sampling.KEYS) if video else None
         sound = _SoundReader() if audio else None
-        segments = _Segmenter(self.segment_seconds, by_key=video is not None, start=self.start)
+        held = 2 if isinstance(pictures, GroupSampler) else 1
+        segments = _Segmenter(self.segment_seconds, by_key=video is not None, start=self.start, held=held)
         if self.start > 0:
             for each in {container, heard}:
                 each.seek(int((self.start + self.info.start_time) * av.time_base), backward=True)
         timeline = Timeline()
-        bases = [float(s.time_base or 0) if s else 0.0 for s in (audio, video)]
+        bases = [_tick(s) if s else 0.0 for s in (audio, video)]
         for packet in _in_order(container, heard, [s for s in (video, audio) if s]):
             stamp = packet.dts if packet.dts is not None else packet.pts
             if stamp is None:
@@ -122,18 +144,18 @@ class Reader:
             self.jumped = timeline.jumped
             self._check_clock()
             self._check_length()
-            try:
-                if pictures and seen:
-                    yield from segments.packet(at, packet.size, packet.is_keyframe)
-                    segments.pictures(pictures.feed(packet, at, shift))
-                elif sound:
-                    yield from segments.sound(sound.feed(packet, shift))
-            except FFmpegError:
-                self.damaged += 1
+            if pictures and seen:
+                yield from segments.packet(at, packet.size, packet.is_keyframe)
+                segments.pictures(pictures.feed(packet, at, shift))
+            elif sound:
+                if pictures:
+                    segments.pictures(pictures.due(at))
+                yield from segments.sound(sound.feed(packet, shift))
         if pictures:
             segments.pictures(pictures.finish())
         if sound:
             yield from segments.sound(sound.finish())
+        self.damaged += sum(s.damaged for s in (pictures, sound) if s)
         yield from segments.finish(self.end)
 
     def _check_clock(self) -> None:
@@ -178,17 +200,14 @@ def _window(
     window: tuple[float, float],
     spacing: float,
 ) -> Pictures:
-    sampler = PictureSampler(video, keys=False, spacing=spacing)
-    kept: list[tuple[float, Gray]] = []
+    sampler = PictureSampler(video.codec_context, _tick(video), keys=False, spacing=spacing)
+    kept: list[Picture] = []
     container.seek(int((window[0] + info.start_time) * av.time_base), backward=True)
     for packet in packets(container, [video]):
         if packet.pts is None:
             continue
         at = float(packet.pts * packet.time_base) - info.start_time
-        try:
-            kept += sampler.feed(packet, at, -info.start_time)
-        except FFmpegError:
-            continue
+        kept += sampler.feed(packet, at, -info.start_time)
         if packet.is_keyframe and at >= window[1]:
             break
         if at >= window[1] + 1.0:
@@ -206,10 +225,15 @@ def _video_stream(container: InputContainer, info: MediaInfo, sampling: Sampling
     context = video.codec_context
     context.thread_type = "FRAME"
     context.thread_count = 3
-    context.options = {"skip_loop_filter": "all", "flags2": "+fast"}
+    context.options = dict(QUICK)
     if sampling is Sampling.ALL:
         context.skip_frame = "NONREF"
     return video
+
+
+def _tick(stream: Stream) -> float:
+    """Seconds of one tick of the stream's timestamps."""
+    return float(stream.time_base or 0)
 
 
 def _audio_stream(container: InputContainer, info: MediaInfo) -> AudioStream | None:
@@ -237,6 +261,7 @@ class _SoundReader:
     """
 
     def __init__(self) -> None:
+        self.damaged = 0  # packets that could not be decoded
         self._frames: list[AudioFrame] = []
         self._kind: tuple[int, str, int] | None = None  # of the frames
         self._start: float = -np.inf
@@ -246,7 +271,7 @@ class _SoundReader:
     def feed(self, packet: AnyPacket, shift: float) -> list[tuple[bool, AudioBlock]]:
         """Blocks that are complete, each with whether it continues the one before."""
         blocks: list[tuple[bool, AudioBlock]] = []
-        for frame in packet.decode():
+        for frame in self._decoded(packet):
             assert isinstance(frame, AudioFrame)
             if not believable(frame):
                 continue
@@ -262,6 +287,13 @@ class _SoundReader:
             if self._end - self._start >= 1.0:
                 blocks += self.finish()
         return blocks
+
+    def _decoded(self, packet: AnyPacket) -> Sequence[object]:
+        try:
+            return packet.decode()
+        except FFmpegError:
+            self.damaged += 1
+            return ()
 
     def finish(self) -> list[tuple[bool, AudioBlock]]:
         """What is left."""
@@ -297,13 +329,14 @@ def _mono(frames: Sequence[AudioFrame]) -> FloatArray:
 class _Segmenter:
     """Collects what was read until a border is due.
 
-    Pictures leave a threaded decoder a few packets late, so a closed segment is held back until a later
-    picture has come out or a whole further segment has passed.
+    Pictures leave a threaded decoder a few packets late, groups of them up to `GroupSampler.LATE` segments:
+    the last `held` of closed segments are held back.
     """
 
-    def __init__(self, seconds: float, *, by_key: bool, start: float) -> None:
+    def __init__(self, seconds: float, *, by_key: bool, start: float, held: int) -> None:
         self._seconds = seconds
         self._by_key = by_key
+        self._held = held
         self._index = itertools.count()
         self._start = start
         self._origin = start
@@ -328,7 +361,7 @@ class _Segmenter:
             if block.start + len(block.samples) / block.rate > self._origin:
                 self._open.add(block, follows=follows)
 
-    def pictures(self, pictures: list[tuple[float, Gray]]) -> None:
+    def pictures(self, pictures: list[Picture]) -> None:
         for at, gray in pictures:
             if at >= self._origin:
                 self._draft_at(at).pictures.append((at, gray))
@@ -343,7 +376,7 @@ class _Segmenter:
         self._open.end = at
         self._closed.append(self._open)
         self._open = _Draft(at)
-        if len(self._closed) > 1:
+        if len(self._closed) > self._held:
             yield self._closed.pop(0).build(next(self._index))
 
     def _draft_at(self, at: float) -> _Draft:
@@ -356,7 +389,7 @@ class _Draft:
     end: float = np.inf
     packets: list[tuple[float, int]] = field(default_factory=list[tuple[float, int]])
     keys: list[float] = field(default_factory=list[float])
-    pictures: list[tuple[float, Gray]] = field(default_factory=list[tuple[float, Gray]])
+    pictures: list[Picture] = field(default_factory=list[Picture])
     blocks: list[list[AudioBlock]] = field(default_factory=list[list[AudioBlock]])
 
     @property
