@@ -87,6 +87,24 @@ def test_two_groups_are_decoded_at_a_time(tmp_path: Path, monkeypatch: pytest.Mo
     assert same(in_groups(path), one_decoder(path))
 
 
+def test_what_follows_the_last_picture_kept_is_not_decoded(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    sent: list[float] = []
+    feed = PictureSampler.feed
+
+    def counted(self: PictureSampler, packet: Any, at: float, shift: float) -> list[Picture]:
+        sent.append(at)
+        return feed(self, packet, at, shift)
+
+    monkeypatch.setattr(PictureSampler, "feed", counted)
+    path = make(tmp_path / "a.mp4", Recipe(seconds=20, gop=50, size=(64, 48), bframes=0, audio=None))
+    kept = [at for at, _ in in_groups(path)]
+    for group in range(9):  # the last one is decoded to its end
+        last = max(at for at in kept if at < 2 * group + 2)
+        assert len([at for at in sent if last < at < 2 * group + 2]) <= 1  # perhaps its second field
+
+
 def test_large_pictures_have_fewer_decoders(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("os.sched_getaffinity", lambda pid: set(range(64)))
     assert [decoders(w * h) for w, h in ((640, 360), (1920, 1080), (3840, 2160), (7680, 4320))] == [

@@ -30,7 +30,6 @@ from tldr_highlight.media.frames import believable
 from tldr_highlight.media.groups import GroupSampler
 from tldr_highlight.media.probe import Limits, open_media, packets, shown
 from tldr_highlight.media.sampling import (
-    DENSE_SPACING,
     HEIGHT,
     QUICK,
     WIDTH,
@@ -103,13 +102,8 @@ class Reader:
             apart = self.info.sound_origin
             heard = opened.enter_context(open_media(apart)) if apart else container
             video = _video_stream(container, self.info, self.sampling)
-            pictures = self._sampler(video, opened) if video else None
+            pictures = _sampler(video, self.sampling, self.segment_seconds, opened) if video else None
             yield from self._segments(container, heard, video, pictures)
-
-    def _sampler(self, video: VideoStream, opened: contextlib.ExitStack) -> PictureSampler | GroupSampler:
-        if self.sampling is Sampling.ALL and video.codec_context.name == "h264":
-            return opened.enter_context(GroupSampler(video, self.segment_seconds))
-        return PictureSampler(video.codec_context, _tick(video), keys=self.sampling is Sampling.KEYS)
 
     def _segments(
         self,
@@ -183,38 +177,41 @@ def _ahead(segments: Iterator[Segment]) -> Iterator[Segment]:
             yield segment
 
 
-def pictures_between(
-    info: MediaInfo, windows: Iterable[tuple[float, float]], spacing: float = DENSE_SPACING
-) -> Iterator[Pictures]:
-    """The pictures of each window of media time, all decoded, about `spacing` seconds apart."""
+def pictures_between(info: MediaInfo, windows: Iterable[tuple[float, float]]) -> Iterator[Pictures]:
+    """The pictures of each window of media time, all decoded, four a second."""
     with open_media(info.origin) as container:
         video = _video_stream(container, info, Sampling.ALL)
         for start, end in windows:
-            yield _window(container, video, info, (start, end), spacing) if video else _stack([])
+            yield _window(container, video, info, (start, end)) if video else _stack([])
 
 
 def _window(
-    container: InputContainer,
-    video: VideoStream,
-    info: MediaInfo,
-    window: tuple[float, float],
-    spacing: float,
+    container: InputContainer, video: VideoStream, info: MediaInfo, window: tuple[float, float]
 ) -> Pictures:
-    sampler = PictureSampler(video.codec_context, _tick(video), keys=False, spacing=spacing)
     kept: list[Picture] = []
     container.seek(int((window[0] + info.start_time) * av.time_base), backward=True)
-    for packet in packets(container, [video]):
-        if packet.pts is None:
-            continue
-        at = float(packet.pts * packet.time_base) - info.start_time
-        kept += sampler.feed(packet, at, -info.start_time)
-        if packet.is_keyframe and at >= window[1]:
-            break
-        if at >= window[1] + 1.0:
-            break
-    kept += sampler.finish()
+    with contextlib.ExitStack() as opened:
+        sampler = _sampler(video, Sampling.ALL, SEGMENT_SECONDS, opened)
+        for packet in packets(container, [video]):
+            if packet.pts is None:
+                continue
+            at = packet.pts * _tick(video) - info.start_time
+            kept += sampler.feed(packet, at, -info.start_time)
+            if packet.is_keyframe and at >= window[1]:
+                break
+            if at >= window[1] + 1.0:
+                break
+        kept += sampler.finish()
     video.codec_context.flush_buffers()
     return _stack([(t, g) for t, g in kept if window[0] <= t < window[1]])
+
+
+def _sampler(
+    video: VideoStream, sampling: Sampling, segment_seconds: float, opened: contextlib.ExitStack
+) -> PictureSampler | GroupSampler:
+    if sampling is Sampling.ALL and video.codec_context.name == "h264":
+        return opened.enter_context(GroupSampler(video, segment_seconds))
+    return PictureSampler(video.codec_context, _tick(video), keys=sampling is Sampling.KEYS)
 
 
 def _video_stream(container: InputContainer, info: MediaInfo, sampling: Sampling) -> VideoStream | None:

@@ -43,14 +43,13 @@ class PictureSampler:
         base: float,
         *,
         keys: bool,
-        spacing: float | None = None,
         last: float = -np.inf,
     ) -> None:
         self.damaged = 0  # packets that could not be decoded
         self._context = context
         self._base = base  # seconds per tick: pictures drained from a decoder know no time base
         self._keys = keys
-        self._spacing = spacing or (KEY_SPACING if keys else DENSE_SPACING)
+        self._spacing = KEY_SPACING if keys else DENSE_SPACING
         self._last_kept = last  # media seconds of the last picture that was kept before
         self._last_fed = -np.inf
         self._shift: float | None = None
