@@ -3,7 +3,8 @@
 Decoding is what costs: a 1080p frame takes 5 CPU-ms, so 30 of them a second allow 12x realtime at best.
 `Sampling.KEYS` hands only key pictures to the decoder, without its loop filter, two of them at a time
 (each stands alone, so libav's frame threads run them in parallel); `Sampling.ALL` decodes everything
-other pictures need and is chosen where pictures are small enough for it to be cheap.
+other pictures need, groups of H.264 beside each other (`groups.py`), and is chosen where pictures are
+small enough for it to be cheap.
 """
 
 from __future__ import annotations
