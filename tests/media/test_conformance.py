@@ -7,6 +7,7 @@ anew reaches 40 dB on every plane. All pictures carry their number, and so a wro
 
 from __future__ import annotations
 
+import ipaddress
 import itertools
 import subprocess
 from collections.abc import Callable
@@ -19,11 +20,16 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from tests.media import dash
+from tests.media.server import Server
 from tests.media.truth import Truth, judge, judge_pictures, judge_sound, pictures
 from tests.media_maker import Recipe, hidden_start, make, shifted, short_lengths, spliced
 from tests.peers import need
+from tldr_highlight.core.egress import Egress, Policy
 from tldr_highlight.media.cut import cut
-from tldr_highlight.media.types import ClipResult, ClipSpec, CutOptions
+from tldr_highlight.media.probe import probe
+from tldr_highlight.media.remote import opened
+from tldr_highlight.media.types import ClipResult, ClipSpec, CutOptions, Remote
 
 EVEN = "keyint=12:min-keyint=12:scenecut=0"
 EVEN_GOPS = (("x264-params", EVEN),)
@@ -192,6 +198,39 @@ def test_what_can_be_copied_is_copied(name: str, bench: Bench) -> None:
         "smart"
     }
     assert {methods["between pictures"], methods["whole"]} <= {"copy", "smart"}
+
+
+# --- recordings of segments ----------------------------------------------------------------------------
+
+RECORDED = ("h264", "h264-b-pyramid", "h264-29.97", "h264-mono-44100", "h264-no-sound", "av1")
+"""Not HEVC: the muxer gives key pictures that others precede a wrong time."""
+
+
+@pytest.mark.parametrize("name", RECORDED)
+def test_recordings(name: str, bench: Bench, tmp_path: Path) -> None:
+    """Of DASH as libav's muxer makes it, pictures and sound apart: what was judged of the file, once more.
+
+    Media time begins with the sound's priming there, which no edit list of a whole file hides.
+    """
+    truth = bench.source(name)
+    files = dash.recorded(truth.path, tmp_path / "files", seg_duration="1")
+    policy = Policy(allow_networks=(ipaddress.ip_network("127.0.0.1/32"),), pause=0.0)
+    with (
+        Server(dict(files)) as server,
+        Egress(policy) as egress,
+        opened(Remote(server.url("/list.mpd")), egress) as origin,
+    ):
+        info = probe(origin)
+        late = truth.info.start_time - info.start_time
+        wanted = list(ranges(truth).values())
+        specs = [ClipSpec(a + late, b + late, tmp_path / f"{i}.mp4") for i, (a, b) in enumerate(wanted)]
+        outcomes = list(cut(info, specs))
+    for (start, end), result in zip(wanted, outcomes, strict=True):
+        assert isinstance(result, ClipResult), repr(result)
+        placed = replace(result, actual_start=result.actual_start - late, actual_end=result.actual_end - late)
+        judge(truth, placed, start, end)
+    methods = {r.method for r in outcomes if isinstance(r, ClipResult)}
+    assert "smart" in methods or not KINDS[name].copies
 
 
 # --- sound alone ---------------------------------------------------------------------------------------

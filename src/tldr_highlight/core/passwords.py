@@ -58,6 +58,15 @@ def common_passwords() -> frozenset[str]:
     return frozenset((files("tldr_highlight.core") / "common_passwords.txt").read_text("utf-8").splitlines())
 
 
+def _cores() -> int:
+    """Cores that this process may use, where the system tells; else those of the machine."""
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+
+
+HASHES_AT_ONCE = max(1, _cores() // 2)
+"""Half the cores: the others answer everybody else."""
+
+
 class Passwords:
     """Hashes and verifies, for the whole process: at most one at a time for every two cores.
 
@@ -66,9 +75,9 @@ class Passwords:
     """
 
     def __init__(self, *, at_once: int | None = None, waiting: int = 64) -> None:
-        """`at_once` hashes at the same time (None: half the cores), and `waiting` callers behind them."""
+        """`at_once` hashes at the same time (None: `HASHES_AT_ONCE`), and `waiting` callers behind them."""
         self._hasher = PasswordHasher(time_cost=2, memory_cost=19 * 1024, parallelism=1)
-        at_once = at_once or max(1, _cores() // 2)
+        at_once = at_once or HASHES_AT_ONCE
         self._turns = threading.Semaphore(at_once)
         self._places = threading.Semaphore(at_once + waiting)
         self._nobody = self._hasher.hash(secrets.token_urlsafe())
@@ -123,8 +132,3 @@ def _normal(text: str) -> str:
 
 def _bytes(password: str) -> bytes:
     return _normal(password).encode("utf-8", "surrogatepass")  # JSON can smuggle in lone surrogates
-
-
-def _cores() -> int:
-    """Cores that this process may use, where the system tells; else those of the machine."""
-    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1

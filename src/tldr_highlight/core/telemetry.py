@@ -29,6 +29,9 @@ _trace: ContextVar[str | None] = ContextVar("trace", default=None)
 TRACEPARENT = re.compile(r"[0-9a-f]{2}-([0-9a-f]{32})-[0-9a-f]{16}-[0-9a-f]{2}(?:-.*)?\Z")
 """Of later versions only the four parts that version 00 has are read, as the recommendation wants it."""
 
+TALKATIVE = ("alembic", "httpx2", "uvicorn")
+"""Libraries whose lines below warnings tell what ours tell already."""
+
 HIDDEN = "[hidden]"
 
 SECRET_NAMES = re.compile(
@@ -38,7 +41,7 @@ SECRET_NAMES = re.compile(
 """Whose values are never written, whatever they are."""
 
 SECRET_VALUES = re.compile(
-    r"tldr_(?:live|test)_[0-9A-Za-z]+"  # our keys
+    r"tldr_(?:live|test|refresh|web)_[0-9A-Za-z_-]+"  # our keys, refresh tokens, cookies
     r"|whsec_[0-9A-Za-z+/=_-]+"  # secrets of webhooks
     r"|eyJ[0-9A-Za-z_-]{8,}\.[0-9A-Za-z_-]+\.[0-9A-Za-z_-]*"  # JWTs: `{"` in base 64, twice
     r"|(?<=://)[^/\s@]*:[^/\s@]*(?=@)"  # user:password in an address
@@ -136,6 +139,8 @@ def set_up_logs(*, terminal: bool | None = None, level: int = logging.INFO) -> N
     root = logging.getLogger()
     root.handlers[:] = [handler]
     root.setLevel(level)
+    for name in TALKATIVE:
+        logging.getLogger(name).setLevel(max(level, logging.WARNING))
     structlog.configure(
         processors=[
             structlog.stdlib.filter_by_level,

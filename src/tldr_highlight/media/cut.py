@@ -22,6 +22,7 @@ from tldr_highlight.core.files import replacing
 from tldr_highlight.errors import CutError, RangeError, SourceError
 from tldr_highlight.media.encode import Writer
 from tldr_highlight.media.frames import Picture, Source, slack
+from tldr_highlight.media.parts import Parts
 from tldr_highlight.media.picture import add_poster
 from tldr_highlight.media.plan import (
     HELD,
@@ -31,13 +32,20 @@ from tldr_highlight.media.plan import (
     check_range,
     chosen,
     lost_range,
-    range_text,
     reason_of,
 )
 from tldr_highlight.media.quality import sound_forced
 from tldr_highlight.media.smart import copy_range
 from tldr_highlight.media.sound import EncodedSound, Progress, SoundNotCopyableError
-from tldr_highlight.media.types import DEFAULTS, ClipResult, ClipSpec, CutMethod, CutOptions, MediaInfo
+from tldr_highlight.media.types import (
+    DEFAULTS,
+    ClipResult,
+    ClipSpec,
+    CutMethod,
+    CutOptions,
+    MediaInfo,
+    range_text,
+)
 from tldr_highlight.media.verify import Expected, verify
 
 
@@ -60,7 +68,7 @@ def cut(
         TldrError: the source cannot be opened any more, or its server failed for three ranges in a row.
     """
     failures = 0  # of the source, in a row
-    with Source(info, jumped=jumped) as source:
+    with Parts(info, jumped=jumped) as parts:
         for index, spec in enumerate(specs):
 
             def tell(seconds: float, index: int = index, spec: ClipSpec = spec) -> None:
@@ -68,22 +76,23 @@ def cut(
                     on_progress(index, min(1.0, seconds / (spec.end - spec.start)))
 
             try:
-                outcome = _attempt(source, spec, options, tell)
+                outcome = _attempt(parts, spec, options, tell)
                 failures = 0
             except SourceError as error:
                 failures += 1
                 if failures == MOST_FAILURES:
                     raise
-                source.close()
+                parts.close()
                 outcome = lost_range(spec, error)
             if isinstance(outcome, CutError):
                 outcome.index = index
             yield outcome
 
 
-def _attempt(source: Source, spec: ClipSpec, options: CutOptions, tell: Progress) -> ClipResult | CutError:
+def _attempt(parts: Parts, spec: ClipSpec, options: CutOptions, tell: Progress) -> ClipResult | CutError:
     try:
-        check_range(source.info, spec.start, spec.end, options)
+        check_range(parts.info, spec.start, spec.end, options)
+        source = parts.of(spec.start, spec.end)
         source.expect(spec.start, spec.end)
         try:
             return _copied(source, spec, options, tell)

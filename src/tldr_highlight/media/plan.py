@@ -15,8 +15,9 @@ from dataclasses import dataclass
 from tldr_highlight.errors import CutError, CutSourceError, RangeError, SourceError
 from tldr_highlight.media import h264
 from tldr_highlight.media.frames import Placed, Source, slack
+from tldr_highlight.media.parts import Parts
 from tldr_highlight.media.quality import forced
-from tldr_highlight.media.types import DEFAULTS, ClipPlan, ClipSpec, CutOptions, MediaInfo
+from tldr_highlight.media.types import DEFAULTS, ClipPlan, ClipSpec, CutOptions, MediaInfo, range_text
 
 HELD = 0.5
 """Seconds from which a picture that stays is held, so that times no longer snap to pictures."""
@@ -76,18 +77,18 @@ def plan(
     """
     plans: list[ClipPlan | CutError] = []
     failures = 0  # of the source, in a row
-    with Source(info, jumped=jumped) as source:
+    with Parts(info, jumped=jumped) as parts:
         for index, spec in enumerate(specs):
             try:
-                check_range(source.info, spec.start, spec.end, options)
-                plans.append(_planned(source, spec, options))
+                check_range(info, spec.start, spec.end, options)
+                plans.append(_planned(parts.of(spec.start, spec.end), spec, options))
             except CutError as error:
                 outcome = error
             except SourceError as error:
                 if failures == MOST_FAILURES - 1:
                     raise
                 failures += 1
-                source.close()
+                parts.close()
                 outcome = lost_range(spec, error)
             else:
                 failures = 0
@@ -178,11 +179,6 @@ def check_range(info: MediaInfo, start: float, end: float, options: CutOptions) 
         raise RangeError(f"{text} lies behind the source's end, at {info.duration:.3f} s")
     if not options.clamp and end > info.duration + 0.001:
         raise RangeError(f"{text} reaches behind the end of the source, which is at {info.duration:.3f} s")
-
-
-def range_text(start: float, end: float) -> str:
-    """A range as messages show it."""
-    return f"range {start:.10g}-{end:.10g} s"
 
 
 # --- what can be copied --------------------------------------------------------------------------------

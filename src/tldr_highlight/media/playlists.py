@@ -1,225 +1,206 @@
-"""Recordings that come as HLS playlists of segments, in a form that libav may be given.
-
-Playlists are read here and every address in them is checked. libav gets copies in which all addresses have
-names of ours; what it asks for by such a name is fetched through `core/egress.py`, and there are no others.
-"""
+"""HLS: playlists are read, every address in them is checked, and libav gets copies with names of ours."""
 
 from __future__ import annotations
 
-import io
 import itertools
+import math
 import re
-import tempfile
-import threading
-from collections import OrderedDict
-from collections.abc import Mapping
-from dataclasses import dataclass
-from typing import BinaryIO, TypeAlias
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
 
-import av
-
-from tldr_highlight.core.addresses import Address, parse, refused
-from tldr_highlight.core.egress import HARMLESS, Egress
+from tldr_highlight.core.addresses import Address, parse
+from tldr_highlight.core.egress import Egress
 from tldr_highlight.errors import MediaError, NoStreamsError
-from tldr_highlight.media.types import Remote, shown
+from tldr_highlight.media.recordings import Extent, Named, Part, Recording
+from tldr_highlight.media.types import Remote
 
-PLAYLIST_BYTES = 8 << 20
-"""Of one playlist: 100 000 segments, which are a week."""
+MARK = b"#EXTM3U"
+"""What a playlist begins with."""
 
-SEGMENT_BYTES = 64 << 20
-"""Of one segment: ten seconds at 50 Mbit/s."""
+WHOLE_TAGS = {"#EXT-X-VERSION", "#EXT-X-TARGETDURATION"}
+"""What libav is told of a playlist as a whole; where it begins and ends is set by us."""
 
-KEPT_BYTES = 64 << 20
-"""Of segments in memory. Pictures and sound are read through a container each, which are rarely far apart."""
+LASTING_TAGS = {"#EXT-X-KEY", "#EXT-X-MAP"}
+"""What holds for a segment and all behind it, until another takes its place."""
 
-NAMES = "http://0/"
-"""What our names of playlists, segments and keys begin with: libav's HLS takes only addresses of HTTP."""
+SEGMENT_TAGS = {"#EXTINF", "#EXT-X-BYTERANGE"}
+"""What holds for one segment."""
 
-FIRST = NAMES + "0"
-"""Our name of the playlist that libav begins with."""
+BREAK = "#EXT-X-DISCONTINUITY"
 
-
-@dataclass(frozen=True, slots=True)
-class _Named:
-    """What one of our names stands for: a playlist of ours, or an address with the headers to tell there."""
-
-    text: bytes | None = None
-    address: Address | None = None
-
-
-_Part: TypeAlias = tuple[int, int | None, int | None]
-"""Number of a name, first byte and the one behind the last; None: the whole."""
-
-TAGS = {
-    "#EXTM3U", "#EXT-X-VERSION", "#EXT-X-TARGETDURATION", "#EXT-X-MEDIA-SEQUENCE", "#EXTINF",
-    "#EXT-X-BYTERANGE", "#EXT-X-DISCONTINUITY", "#EXT-X-KEY", "#EXT-X-MAP",
-}  # fmt: skip
-"""What libav is told of a playlist of segments; its end is set by us."""
+SEQUENCE = "#EXT-X-MEDIA-SEQUENCE"
 
 ATTRIBUTE = re.compile(r'([A-Z0-9-]+)=("[^"]*"|[^",]*)')
 
 
-class Recording:
-    """The playlists of a recording, and what of its segments was fetched lately.
+def read_playlist(egress: Egress, remote: Remote, found: str, text: bytes) -> Recording:
+    """The recording of the playlist `text`, which was `found` in the end where `remote` led.
 
     Of several variants the one with the largest pictures is used, and of its sounds the default one.
+
+    Raises:
+        MediaError: it is live, encrypted or none.
+        SourceError: it names addresses that may not be opened, or playlists that cannot be.
     """
+    recording = Recording(egress, remote)
+    lines, base = _lines(text), parse(found)
+    if any(line.startswith("#EXT-X-STREAM-INF:") for line in lines):
+        recording.parts = _master(recording, lines, base)
+    else:
+        recording.parts = _parts(recording, _media(recording, lines, base), None)
+    return recording
 
-    def __init__(self, egress: Egress, remote: Remote, found: str, text: bytes) -> None:
-        """Read the playlist `text`, which was `found` in the end where `remote` led.
 
-        Raises:
-            MediaError: it is live, encrypted or none.
-            SourceError: it names addresses that may not be opened, or playlists that cannot be.
-        """
-        own = parse(remote.url)
-        self._egress = egress
-        self._own = own
-        self._shown = shown(remote)
-        self._headers = dict(remote.headers)
-        if own.authorization:
-            self._headers["Authorization"] = own.authorization
-        self._named = [_Named()]
-        self._names: dict[str, int] = {}
-        self._count = 0  # segments in all playlists
-        self._segments: set[str] = set()  # their names; parts of one file share one
-        self._kept: OrderedDict[_Part, bytes] = OrderedDict()
-        self._seen: dict[_Part, int] = {}  # bytes of the segments that were fetched
-        self._lock = threading.Lock()
-        self._named[0] = _Named(text=self._read(_lines(text), parse(found)))
+def _master(recording: Recording, lines: list[str], base: Address) -> tuple[Part, ...]:
+    """A playlist of playlists: the best variant and its sound."""
+    variants = [
+        (_attributes(line), uri)
+        for line, uri in itertools.pairwise(lines)
+        if line.startswith("#EXT-X-STREAM-INF:") and not uri.startswith("#")
+    ]
+    if not variants:
+        raise MediaError(f"{recording.shown} names no variant: it is damaged")
+    chosen, uri = max(variants, key=lambda v: _goodness(v[0]))
+    media = [_attributes(line) for line in lines if line.startswith("#EXT-X-MEDIA:")]
+    sounds = [m for m in media if m.get("TYPE") == "AUDIO" and m.get("GROUP-ID") == chosen.get("AUDIO", "")]
+    sound = next((m for m in sounds if m.get("DEFAULT") == "YES"), sounds[0] if sounds else {})
+    heard = _inner(recording, sound["URI"], base) if "URI" in sound else None
+    return _parts(recording, _inner(recording, uri, base), heard)
 
-    # reading
 
-    def _read(self, lines: list[str], base: Address) -> bytes:
-        if any(line.startswith("#EXT-X-STREAM-INF:") for line in lines):
-            return self._master(lines, base)
-        return self._media(lines, base)
+def _inner(recording: Recording, uri: str, base: Address) -> list[_Stretch]:
+    """A playlist that another names."""
+    fetched = recording.fetch(Extent(recording.checked(uri, base)))
+    lines = _lines(fetched.body)
+    if any(line.startswith("#EXT-X-STREAM-INF:") for line in lines):
+        raise MediaError(f"{recording.shown} names playlists of playlists: name one of them")
+    return _media(recording, lines, parse(fetched.url))
 
-    def _master(self, lines: list[str], base: Address) -> bytes:
-        """A playlist of playlists: one with the best variant only."""
-        variants = [
-            (_attributes(line), uri)
-            for line, uri in itertools.pairwise(lines)
-            if line.startswith("#EXT-X-STREAM-INF:") and not uri.startswith("#")
-        ]
-        if not variants:
-            raise MediaError(f"{self._shown} names no variant: it is damaged")
-        chosen, uri = max(variants, key=lambda v: _goodness(v[0]))
-        media = [_attributes(line) for line in lines if line.startswith("#EXT-X-MEDIA:")]
-        sounds = [
-            m for m in media if m.get("TYPE") == "AUDIO" and m.get("GROUP-ID") == chosen.get("AUDIO", "")
-        ]
-        sound = next((m for m in sounds if m.get("DEFAULT") == "YES"), sounds[0] if sounds else {})
-        written = ["#EXTM3U"]
-        stream = "#EXT-X-STREAM-INF:BANDWIDTH=1"
-        if "URI" in sound:
-            name = self._inner(sound["URI"], base)
-            written.append(f'#EXT-X-MEDIA:TYPE=AUDIO,GROUP-ID="a",NAME="a",DEFAULT=YES,URI="{name}"')
-            stream += ',AUDIO="a"'
-        written += [stream, self._inner(uri, base)]
-        return "\n".join(written).encode()
 
-    def _inner(self, uri: str, base: Address) -> str:
-        """Our name for a playlist that another names."""
-        address = self._checked(uri, base)
-        fetched = self._egress.fetch(address.url, headers=self._told(address), most=PLAYLIST_BYTES)
-        lines = _lines(fetched.body)
-        if any(line.startswith("#EXT-X-STREAM-INF:") for line in lines):
-            raise MediaError(f"{self._shown} names playlists of playlists: name one of them")
-        return self._name(_Named(text=self._media(lines, parse(fetched.url))))
+# --- playlists of segments -----------------------------------------------------------------------------
 
-    def _media(self, lines: list[str], base: Address) -> bytes:
-        """A playlist of segments, with our names in it."""
-        if lines[:1] != ["#EXTM3U"]:
-            raise MediaError(f"{self._shown} names something that is no playlist: it is damaged")
-        if not {"#EXT-X-ENDLIST", "#EXT-X-PLAYLIST-TYPE:VOD"} & set(lines):
-            raise MediaError(f"{self._shown} is live: name a recording, whose playlist says where it ends")
-        written: list[str] = []
-        for line in lines:
-            if not line.startswith("#"):
-                written.append(self._address(line, base))
-                self._segments.add(written[-1])
-                self._count += 1
-            elif line.partition(":")[0] in TAGS:
-                written.append(self._tag(line, base))
-        return "\n".join([*written, "#EXT-X-ENDLIST"]).encode()
 
-    def _tag(self, line: str, base: Address) -> str:
-        """A tag with our name for the key or map that it names."""
-        attributes = _attributes(line)
-        if line.startswith("#EXT-X-KEY:") and attributes.get("KEYFORMAT", "identity") != "identity":
-            raise NoStreamsError(f"{self._shown} is encrypted: name a recording without protection")
-        if not line.startswith(("#EXT-X-KEY:", "#EXT-X-MAP:")) or "URI" not in attributes:
-            return line
-        name = self._address(attributes["URI"], base)
-        return re.sub(r'URI="[^"]*"', f'URI="{name}"', line)
+@dataclass(slots=True)
+class _Stretch:
+    """The segments of a playlist between two of its breaks: a playlist of its own."""
 
-    def _address(self, uri: str, base: Address) -> str:
-        """Our name for an address."""
-        address = self._checked(uri, base)
-        if address.url not in self._names:
-            self._names[address.url] = len(self._named)
-            return self._name(_Named(address=address))
-        return f"{NAMES}{self._names[address.url]}"
+    lines: list[str]
+    seconds: float = 0.0
+    segments: int = 0
 
-    def _name(self, named: _Named) -> str:
-        self._named.append(named)
-        return f"{NAMES}{len(self._named) - 1}"
 
-    def _checked(self, uri: str, base: Address) -> Address:
-        address = parse(uri, base=base)
-        self._egress.check(address.url)
-        return address
+@dataclass(slots=True)
+class _Reading:
+    """How far a playlist is read."""
 
-    def _told(self, address: Address) -> dict[str, str]:
-        """The headers for an address: those of another origin are secrets here."""
-        if address.origin == self._own.origin:
-            told = self._headers
-        else:
-            told = {name: value for name, value in self._headers.items() if name.title() in HARMLESS}
-        return told | ({"Authorization": address.authorization} if address.authorization else {})
+    whole: list[str] = field(default_factory=list[str])
+    lasting: dict[str, str] = field(default_factory=dict[str, str])
+    pending: list[str] = field(default_factory=list[str])  # tags of the next segment
+    range_end: int = 0
+    sequence: int = 0  # number of the next segment; where no key says otherwise, decryption begins with it
+    stretches: list[_Stretch] = field(default_factory=list[_Stretch])
 
-    # giving
 
-    @property
-    def size(self) -> int:
-        """Bytes, by those of the segments that were fetched."""
-        return round(self._count * sum(self._seen.values()) / max(1, len(self._seen)))
+def _media(recording: Recording, lines: list[str], base: Address) -> list[_Stretch]:
+    """A playlist of segments, with our names in it."""
+    if lines[:1] != [MARK.decode()]:
+        raise MediaError(f"{recording.shown} names something that is no playlist: it is damaged")
+    if not {"#EXT-X-ENDLIST", "#EXT-X-PLAYLIST-TYPE:VOD"} & set(lines):
+        raise MediaError(f"{recording.shown} is live: name a recording, whose playlist says where it ends")
+    reading = _Reading()
+    for line in lines:
+        tag, _, value = line.partition(":")
+        if not line.startswith("#"):
+            _add(reading, recording.name(Named(address=recording.checked(line, base), is_segment=True)))
+        elif tag in WHOLE_TAGS:
+            reading.whole.append(line)
+        elif tag == SEQUENCE:
+            reading.sequence = _whole(value)
+        elif tag in LASTING_TAGS:
+            reading.lasting[tag] = _lasting(recording, line, base)
+            reading.pending.append(reading.lasting[tag])
+        elif tag in SEGMENT_TAGS or tag == BREAK:
+            reading.pending.append(line)
+    if not reading.stretches:
+        raise MediaError(f"{recording.shown} names no segment, and so cannot be read: it is damaged")
+    return reading.stretches
 
-    def open(self, name: str, options: Mapping[str, str]) -> BinaryIO:
-        """What libav asks for: a playlist, key or map, or a segment or part of one, decrypted.
 
-        Raises:
-            AddressError: it has no name of ours.
-            SourceError: it cannot be fetched.
-        """
-        encrypted = name.startswith("crypto")
-        number = name.removeprefix("crypto").lstrip("+:").removeprefix(NAMES)
-        if not number.isdecimal() or int(number) >= len(self._named):
-            raise refused()
-        named = self._named[int(number)]
-        if named.text is not None:
-            return io.BytesIO(named.text)
-        body = self._fetched(int(number), _number(options, "offset"), _number(options, "end_offset"))
-        return io.BytesIO(_decrypted(body, options["key"], options["iv"]) if encrypted else body)
+def _add(reading: _Reading, name: str) -> None:
+    """Append a segment to its stretch."""
+    tags = [line for line in reading.pending if line != BREAK]
+    if not reading.stretches or len(tags) < len(reading.pending):
+        head = [MARK.decode(), *reading.whole, f"{SEQUENCE}:{reading.sequence}"]
+        lasting = [line for line in reading.lasting.values() if line not in tags]
+        reading.stretches.append(_Stretch([*head, *lasting]))
+    stretch = reading.stretches[-1]
+    for line in tags:
+        tag, _, value = line.partition(":")
+        if tag == "#EXTINF":
+            stretch.seconds += _seconds(value)
+        elif tag == "#EXT-X-BYTERANGE":
+            size, _, start = value.partition("@")
+            begin = _whole(start) if start else reading.range_end
+            reading.range_end = begin + _whole(size)
+            line = f"{tag}:{_whole(size)}@{begin}"  # noqa: PLW2901 - what libav is told
+        stretch.lines.append(line)
+    stretch.lines.append(name)
+    stretch.segments += 1
+    reading.pending.clear()
+    reading.sequence += 1
 
-    def _fetched(self, number: int, start: int | None, end: int | None) -> bytes:
-        key = (number, start, end)
-        with self._lock:
-            if key in self._kept:
-                self._kept.move_to_end(key)
-                return self._kept[key]
-        address = self._named[number].address
-        assert address
-        told = self._told(address)
-        body = self._egress.fetch(address.url, headers=told, start=start, end=end, most=SEGMENT_BYTES).body
-        with self._lock:
-            self._kept[key] = body
-            if f"{NAMES}{number}" in self._segments:
-                self._seen[key] = len(body)
-            while sum(map(len, self._kept.values())) > KEPT_BYTES and len(self._kept) > 1:
-                self._kept.popitem(last=False)
-        return body
+
+def _lasting(recording: Recording, line: str, base: Address) -> str:
+    """A tag with our name for the key or map that it names."""
+    attributes = _attributes(line)
+    if line.startswith("#EXT-X-KEY:") and attributes.get("KEYFORMAT", "identity") != "identity":
+        raise NoStreamsError(f"{recording.shown} is encrypted: name a recording without protection")
+    if "URI" not in attributes:
+        return line
+    name = recording.name(Named(address=recording.checked(attributes["URI"], base)))
+    return re.sub(r'URI="[^"]*"', f'URI="{name}"', line)
+
+
+# --- what libav gets -----------------------------------------------------------------------------------
+
+
+def _parts(
+    recording: Recording, seen: Sequence[_Stretch], heard: Sequence[_Stretch] | None
+) -> tuple[Part, ...]:
+    """Parts of a recording whose sound, where it is `heard` apart, breaks where its pictures do."""
+    if heard is not None and len(heard) != len(seen):
+        raise MediaError(f"{recording.shown} breaks at other places in its pictures than in its sound")
+    parts: list[Part] = []
+    start = 0.0
+    for index, stretch in enumerate(seen):
+        first = first_playlist(recording, stretch.lines, heard[index].lines if heard else None)
+        parts.append(Part(first, start, stretch.seconds))
+        start += stretch.seconds
+    return tuple(parts)
+
+
+def first_playlist(recording: Recording, seen: Sequence[str], heard: Sequence[str] | None) -> str:
+    """Our name of the playlist of a part that libav begins with: of its segments, or of two playlists."""
+    pictures = _playlist(recording, [*seen, "#EXT-X-ENDLIST"])
+    if heard is None:
+        return pictures
+    sound = _playlist(recording, [*heard, "#EXT-X-ENDLIST"])
+    return _playlist(
+        recording,
+        [
+            "#EXTM3U",
+            f'#EXT-X-MEDIA:TYPE=AUDIO,GROUP-ID="a",NAME="a",DEFAULT=YES,URI="{sound}"',
+            '#EXT-X-STREAM-INF:BANDWIDTH=1,AUDIO="a"',
+            pictures,
+        ],
+    )
+
+
+def _playlist(recording: Recording, lines: Sequence[str]) -> str:
+    return recording.name(Named(text="\n".join(lines).encode()))
+
+
+# --- words ---------------------------------------------------------------------------------------------
 
 
 def _lines(text: bytes) -> list[str]:
@@ -238,27 +219,14 @@ def _goodness(variant: Mapping[str, str]) -> tuple[int, bool, int]:
 
 
 def _whole(text: str) -> int:
-    return int(text) if re.fullmatch(r"[0-9]{1,12}", text) else 0
+    return int(text) if re.fullmatch(r"[0-9]{1,12}", text.strip()) else 0
 
 
-def _number(options: Mapping[str, str], name: str) -> int | None:
-    return int(options[name]) if name in options else None
-
-
-PACKET_BYTES = 65_536
-
-
-def _decrypted(body: bytes, key: str, iv: str) -> bytes:
-    """AES-128 in CBC mode, by libav, which reads from a file only."""
-    options = {
-        "protocol_whitelist": "crypto,file",
-        "key": key,
-        "iv": iv,
-        "raw_packet_size": str(PACKET_BYTES),
-    }
-    with tempfile.TemporaryFile() as file:
-        file.write(body)
-        file.seek(0)
-        name = f"crypto+file:/dev/fd/{file.fileno()}"
-        with av.open(name, format="data", options=options) as container:
-            return b"".join(bytes(packet) for packet in container.demux() if packet.size)
+def _seconds(value: str) -> float:
+    """The length in an `EXTINF`; 0 where it is none."""
+    found = re.match(r"[0-9.]{1,20}", value)
+    try:
+        seconds = float(found[0]) if found else 0.0
+    except ValueError:
+        return 0.0
+    return seconds if math.isfinite(seconds) else 0.0

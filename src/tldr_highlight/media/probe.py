@@ -40,7 +40,7 @@ from tldr_highlight.errors import (
     TldrError,
     UsageError,
 )
-from tldr_highlight.media.remote import HEAD, PLAYLIST, Opened
+from tldr_highlight.media.remote import HEAD, Medium, Opened
 from tldr_highlight.media.types import AudioInfo, MediaInfo, Origin, VideoInfo, shown
 
 AnyPacket: TypeAlias = "Packet[Stream]"
@@ -156,7 +156,7 @@ def _refusal(origin: Origin, head: bytes, error: FFmpegError) -> TldrError:
         )
     if isinstance(error, PermissionError):
         return MediaError(f"{name} cannot be read: {error.strerror}")
-    if isinstance(origin, Opened) and head.startswith(PLAYLIST):
+    if isinstance(origin, Opened) and origin.medium.parts:
         return MediaError(f"{name} names segments that cannot be read ({error.strerror}): it is damaged")
     if media := _signature(head, _MEDIA_SIGNATURES):
         return MediaError(f"{name} is {media} and cannot be opened ({error.strerror}): repair or replace it")
@@ -201,6 +201,7 @@ _OTHER_SIGNATURES: _Signatures = (
     (0, b"\x7fELF", "a program"),
     (0, b"MZ", "a program"),
     (0, b"#EXTM3U", "a playlist, not the media it names"),
+    (0, b"<MPD", "a DASH manifest, not the media it names"),
     (0, b"ffconcat", "a concat script, not the media it names"),
     (0, b"<!DOCTYPE", "a web page"),
     (0, b"<html", "a web page"),
@@ -289,7 +290,7 @@ def _described(origin: Origin, container: InputContainer, limits: Limits, kinds:
     starts = _starts(video, audio, look)
     start = min(starts.values(), default=(container.start_time or 0) / av.time_base)
     used = [s for s in (video, audio) if s]
-    duration, estimated = _duration(container, used, look, starts, start)
+    duration, estimated = _whole_length(away) or _duration(container, used, look, starts, start)
     _check_duration(origin, duration, limits)
     picture = _video_info(video, look) if video else None
     return MediaInfo(
@@ -301,7 +302,10 @@ def _described(origin: Origin, container: InputContainer, limits: Limits, kinds:
         video=picture,
         audio=_audio_info(audio) if audio else None,
         audio_tracks=len(container.streams.audio) if "audio" in kinds else 0,
-        warnings=tuple(_warnings(container, picture, audio, look, start, estimated=estimated)),
+        warnings=(
+            *_warnings(container, picture, audio, look, start, estimated=estimated),
+            *_breaks(away),
+        ),
     )
 
 
@@ -507,6 +511,14 @@ def _duration(
     return _estimate(container, used, look, start), True
 
 
+def _whole_length(medium: Medium | None) -> tuple[float, bool] | None:
+    """Seconds of a recording in several parts, of which libav sees one at a time, and that they are known."""
+    if medium is None or len(medium.parts) < 2:
+        return None
+    last = medium.parts[-1]
+    return last.start + last.seconds, False
+
+
 def _estimate(container: InputContainer, used: Sequence[Stream], look: _Look, start: float) -> float:
     """Seconds by the file's last packets, or by its bytes where there is no seeking."""
     size = _bytes(container)
@@ -621,6 +633,18 @@ def orientation(frame: VideoFrame | None) -> tuple[int, bool]:
     matrix = bytes(side_data[SideDataType.DISPLAYMATRIX])
     a, b, _, c, d = (float(x) for x in np.frombuffer(matrix, np.int32)[:5])
     return round(-frame.rotation / 90) % 4 * 90, a * d - b * c < 0
+
+
+def _breaks(medium: Medium | None) -> Iterator[str]:
+    """What to say of a recording whose clock or parameters begin anew inside."""
+    places = [f"{part.start:.3f}" for part in medium.parts[1:]] if medium else []
+    if places:
+        more = ", ..." if len(places) > MOST_BREAKS_TOLD else ""
+        told = ", ".join(places[:MOST_BREAKS_TOLD])
+        yield f"the recording breaks at {told}{more} s; no clip can reach across"
+
+
+MOST_BREAKS_TOLD = 5
 
 
 def _warnings(

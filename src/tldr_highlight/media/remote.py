@@ -5,17 +5,17 @@
         cut(info, specs)              needed: all containers share its blocks, playlists and segments
 
 libav opens nothing by itself here: it reads Python files over `core/ranges.py`, and for what a playlist
-names it calls `media/playlists.py`. An error in such a call is raised by whatever was asked of libav.
+names it calls `media/recordings.py`. An error in such a call is raised by whatever was asked of libav.
 """
 
 from __future__ import annotations
 
 import contextlib
 import io
-from collections.abc import Callable, Generator, Mapping
-from dataclasses import dataclass, field
+from collections.abc import Callable, Generator, Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import BinaryIO, Protocol, TypeVar
+from typing import BinaryIO, Protocol, TypeAlias, TypeVar
 
 import av
 from av.container import InputContainer
@@ -24,7 +24,8 @@ from tldr_highlight.core.addresses import parse, refused
 from tldr_highlight.core.egress import Egress
 from tldr_highlight.core.ranges import Blocks, RangeReader
 from tldr_highlight.errors import SourceLargeError
-from tldr_highlight.media.playlists import FIRST, PLAYLIST_BYTES, Recording
+from tldr_highlight.media import manifests, playlists
+from tldr_highlight.media.recordings import PLAYLIST_BYTES, Part, Recording
 from tldr_highlight.media.types import Origin, Remote, shown
 
 Result = TypeVar("Result")
@@ -35,13 +36,11 @@ HEAD = 4096
 BEGINNING = 1 << 20
 """Bytes at the start of a file, behind an index that is there, which `probe` reads in any case."""
 
-PLAYLIST = b"#EXTM3U"
-
 READ_BYTES = 65_536
 """Bytes that libav asks us for at once, for small things; large ones it asks for in one piece."""
 
 HLS = {
-    "format_whitelist": "hls,mpegts,mov,aac,mp3,ac3,eac3",
+    "format_whitelist": "hls,mpegts,mov,matroska,aac,mp3,ac3,eac3",
     "http_persistent": "0",
     "allowed_extensions": "ALL",  # the names are ours, and what is behind them is checked by us
     "allowed_segment_extensions": "ALL",
@@ -62,6 +61,15 @@ class Medium(Protocol):
         """Bytes; of a recording an estimate by what was seen of it."""
         ...
 
+    @property
+    def parts(self) -> Sequence[Part]:
+        """The stretches of a recording that each have a clock of their own; none of what is one file."""
+        ...
+
+    def part(self, index: int) -> Medium:
+        """One of them alone."""
+        ...
+
     def expect(self, *stretches: tuple[int, int]) -> None:
         """Say which bytes of a file are read next, see `Blocks.expect`."""
         ...
@@ -76,6 +84,10 @@ class Opened(Remote):
 
     def __reduce__(self) -> tuple[type[Remote], tuple[str, Mapping[str, str]]]:
         return Remote, (self.url, self.headers)
+
+    def part(self, index: int) -> Opened:
+        """One of the stretches of a recording, as a source of its own."""
+        return replace(self, medium=self.medium.part(index))
 
 
 @contextlib.contextmanager
@@ -93,7 +105,8 @@ def opened(origin: Origin, egress: Egress, *, probed: bool = False) -> Generator
         return
     with Blocks(egress, origin.url, headers=origin.headers) as blocks:
         head = blocks.reader().read(HEAD) or b""
-        medium = _recording(blocks, origin, egress) if head.startswith(PLAYLIST) else _File(blocks)
+        read = _reader(head)
+        medium = _recording(read, blocks, origin, egress) if read else _File(blocks)
         medium.expect(*_read_first(head, medium.size, 0 if probed else BEGINNING))
         yield Opened(origin.url, origin.headers, head=head, medium=medium)
 
@@ -107,6 +120,13 @@ class _File:
     @property
     def size(self) -> int:
         return self._blocks.size
+
+    @property
+    def parts(self) -> Sequence[Part]:
+        return ()
+
+    def part(self, index: int) -> Medium:
+        return self
 
     def expect(self, *stretches: tuple[int, int]) -> None:
         self._blocks.expect(*stretches)
@@ -123,14 +143,22 @@ class _File:
 
 
 class _Segments:
-    """A recording in segments."""
+    """A recording in segments, of which one part is opened."""
 
-    def __init__(self, recording: Recording) -> None:
+    def __init__(self, recording: Recording, index: int = 0) -> None:
         self._recording = recording
+        self._index = index
 
     @property
     def size(self) -> int:
         return self._recording.size
+
+    @property
+    def parts(self) -> Sequence[Part]:
+        return self._recording.parts
+
+    def part(self, index: int) -> Medium:
+        return _Segments(self._recording, index)
 
     def expect(self, *stretches: tuple[int, int]) -> None:
         """Segments are fetched as a whole."""
@@ -141,7 +169,7 @@ class _Segments:
         def open_named(name: str, flags: int, options: dict[str, str]) -> BinaryIO:
             return calls(lambda: self._recording.open(name, options), io.BytesIO())
 
-        return _opened(FIRST, open_named, {**options, **HLS}, "hls")
+        return _opened(self.parts[self._index].first, open_named, {**options, **HLS}, "hls")
 
 
 def _read_first(head: bytes, size: int, look: int) -> list[tuple[int, int]]:
@@ -162,12 +190,22 @@ def _read_first(head: bytes, size: int, look: int) -> list[tuple[int, int]]:
     return [(0, look), (min(at, size), size)]
 
 
-def _recording(blocks: Blocks, remote: Remote, egress: Egress) -> _Segments:
+_Reader: TypeAlias = Callable[[Egress, Remote, str, bytes], Recording]
+
+
+def _reader(head: bytes) -> _Reader | None:
+    """What reads a recording that begins so; None of what is a file."""
+    if head.startswith(playlists.MARK):
+        return playlists.read_playlist
+    return manifests.read_manifest if manifests.is_manifest(head) else None
+
+
+def _recording(read: _Reader, blocks: Blocks, remote: Remote, egress: Egress) -> _Segments:
     if blocks.size > PLAYLIST_BYTES:
         raise SourceLargeError(
             f"{shown(remote)} is a playlist of {blocks.size} bytes; the most is {PLAYLIST_BYTES}"
         )
-    return _Segments(Recording(egress, remote, blocks.url, blocks.reader().readall()))
+    return _Segments(read(egress, remote, blocks.url, blocks.reader().readall()))
 
 
 def _opened(

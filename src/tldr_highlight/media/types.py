@@ -43,6 +43,11 @@ def _without_keys(url: str) -> str:
     return url.partition("://")[2].partition("?")[0].partition("#")[0].rpartition("@")[2]
 
 
+def range_text(start: float, end: float) -> str:
+    """A range as messages show it."""
+    return f"range {start:.10g}-{end:.10g} s"
+
+
 @dataclass(frozen=True, slots=True)
 class VideoInfo:
     """The video stream that is used: the first decodable one that is no attached picture."""
