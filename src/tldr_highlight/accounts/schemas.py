@@ -279,4 +279,7 @@ class PlanChanged(Schema):
     """The organization on its new plan."""
 
     organization: OrganizationOut
-    payment: str | None = Field(description="What there is to say about payment.")
+    payment: str | None = Field(
+        description="What there is to say about payment.",
+        examples=["No payment provider is set: the change is free."],
+    )
