@@ -85,8 +85,8 @@ class Application(FastAPI):
     def take(self, router: APIRouter) -> None:
         """Add a router's operations, whose paths are whole.
 
-        As one flat list: in `include_router`'s tree a request walks to its operation twice, past all others: 0.2 ms
-        with 40 of them.
+        As one flat list: in the tree of `include_router` a request walks to its operation twice, past all
+        others: 0.2 ms with 40 of them.
         """
         self.router.routes.extend(router.routes)
 
