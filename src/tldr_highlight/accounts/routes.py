@@ -181,7 +181,7 @@ def accept_invitation(call: Call, body: InvitationAccept) -> Joined:
 # --- the organization ----------------------------------------------------------------------------------
 
 
-@own.get("", scope=Scope.ORGANIZATIONS_READ)
+@own.get("", scope=Scope.ORGANIZATIONS_READ, quick=True)
 def get_organization(call: Call) -> OrganizationOut:
     """Get your organization."""
     return OrganizationOut.model_validate(organization.get(call))
