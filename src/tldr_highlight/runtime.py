@@ -151,8 +151,7 @@ def opened(settings: Settings, kinds: Kinds | None = None) -> Generator[Runtime]
         stack.callback(db.close)
         counters = Counters(redis_url(settings))
         stack.callback(counters.close)
-        memory = settings.worker_memory_mb * 1_000_000
-        leases = Leases(ledger(db), settings.worker_lease_seconds, memory=memory)
+        leases = Leases(ledger(db), settings.worker_lease_seconds)
         stack.callback(leases.close)
         runtime = Runtime(
             settings=settings,

@@ -33,7 +33,7 @@ from sqlalchemy.orm import InstrumentedAttribute, Session
 
 from tldr_highlight.core import idempotency, strict_json
 from tldr_highlight.core.db import now
-from tldr_highlight.core.passwords import HASHES_AT_ONCE
+from tldr_highlight.core.passwords import hashes_at_once
 from tldr_highlight.errors import (
     BodyLimitError,
     BodySlowError,
@@ -292,7 +292,7 @@ def password_lane() -> Lane:
     One thread more than hashes at once, so that one can talk to the database meanwhile. 64 that wait are
     answered within about 3 s.
     """
-    return Lane(HASHES_AT_ONCE + 1, waiting=64)
+    return Lane(hashes_at_once() + 1, waiting=64)
 
 
 class Routes:

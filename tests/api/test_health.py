@@ -55,7 +55,7 @@ def test_a_dead_database_is_503_within_two_seconds_and_comes_back(tmp_path: Path
         server.kill9()
         for method, path in (("GET", "/api/v1/keys"), ("POST", "/api/v1/keys"), ("GET", "/health/ready")):
             began = time.monotonic()
-            answer = world.client.request(method, path, headers=caller)
+            answer = world.client.request(method, path, headers=caller, json={"name": "x"})
             assert answer.status_code == 503, answer.text
             assert time.monotonic() - began < 2
         assert answer.json()["checks"]["database"] == "does not answer"

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -13,15 +14,26 @@ from fastapi.testclient import TestClient
 from tests.schema import migrated
 from tests.services import Backend
 from tldr_highlight.api.app import Application, create_app
+from tldr_highlight.core.db import new_id, now
+from tldr_highlight.core.mailboxes import address_key
+from tldr_highlight.core.passwords import Passwords
 from tldr_highlight.core.security import hash_token, last4, new_api_key
 from tldr_highlight.runtime import Runtime, opened
 from tldr_highlight.settings import Settings
-from tldr_highlight.tenancy.models import ApiKey, Organization
+from tldr_highlight.tenancy.models import ApiKey, Member, Organization, User
 from tldr_highlight.tenancy.plans import PlanName
 from tldr_highlight.tenancy.roles import ALL
 from tldr_highlight.worker.kinds import product_kinds
 
 NO_LIMITS = {"requests_per_minute": 1_000_000, "api_keys": 1_000_000}
+
+
+PASSWORD = "three otters in a rowing boat"
+
+
+@functools.cache
+def hashed() -> str:
+    return Passwords().hash(PASSWORD)
 
 
 @dataclass
@@ -51,6 +63,21 @@ class World:
             session.add(row)
         return {"X-API-Key": secret}
 
+    def person(self, organization_id: str, role: str = "owner", *, operator: bool = False) -> dict[str, str]:
+        """Headers with the login of a new person in the organization."""
+        email = f"{new_id('x')}@example.com"
+        with self.runtime.db.begin() as session:
+            user = User(
+                email=email, email_key=address_key(email), password_hash=hashed(), is_operator=operator
+            )
+            user.email_verified_at = now()
+            session.add(user)
+            session.flush()
+            session.add(Member(organization_id=organization_id, user_id=user.id, role=role))
+        answer = self.client.post("/api/v1/auth/login", json={"email": email, "password": PASSWORD})
+        assert answer.status_code == 200, answer.text
+        return {"Authorization": f"Bearer {answer.json()['access_token']}"}
+
     def caller(self, *scopes: str) -> dict[str, str]:
         """Headers with a key of a new organization."""
         return self.key(self.organization(), *scopes)
@@ -64,7 +91,10 @@ class World:
 @contextmanager
 def world_on(backend: Backend, folder: Path, **settings: Any) -> Iterator[World]:
     """A world on a migrated database."""
-    configured = Settings(data_dir=folder / "data", database_url=backend.database(migrated), **settings)
+    wanted = {"public_requests_per_minute": 1_000_000, **settings}
+    configured = Settings(
+        _env_file=None, data_dir=folder / "data", database_url=backend.database(migrated), **wanted
+    )
     with opened(configured, product_kinds()) as runtime:
         app = create_app(runtime)
         with TestClient(app, raise_server_exceptions=False) as client:

@@ -26,7 +26,7 @@ def test_it_makes_what_is_missing_and_says_where_it_is(program: Start, tmp_path:
     data = tmp_path / "new" / "data"
     server = program("serve", "--port", "0", "--data", data)
     address = server.says(ADDRESS).group(1)
-    assert server.answers(f"{address}/health/ready") == 200
+    server.until(lambda: server.answers(f"{address}/health/ready") == 200, "was ready")  # its worker, too
     assert server.answers(f"{address}/docs") == 200
     assert f"{address}/docs" in server.output
     assert "/api/v1/auth/register" in server.output

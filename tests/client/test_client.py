@@ -9,11 +9,13 @@ import typing
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from datetime import UTC, datetime
+from email import message_from_bytes, policy
 from pathlib import Path
 from typing import Any
 
 import pytest
 
+from tests.program import Program
 from tldr_highlight.api.app import create_app
 from tldr_highlight.client import Client
 from tldr_highlight.client.calls import Calls
@@ -126,10 +128,11 @@ def operation(document: dict[str, Any], sent: Sent) -> dict[str, Any]:
 
 
 def resolved(document: dict[str, Any], schema: dict[str, Any]) -> dict[str, Any]:
-    """A schema, references followed; of alternatives the one that is not null."""
+    """A schema or parameter, references followed; of alternatives the one that is not null."""
     while True:
         if reference := schema.get("$ref"):
-            schema = document["components"]["schemas"][reference.rpartition("/")[2]]
+            _, _, section, name = reference.split("/")
+            schema = document["components"][section][name]
         elif options := schema.get("anyOf"):
             schema = next(o for o in options if o.get("type") != "null")
         else:
@@ -140,7 +143,8 @@ def resolved(document: dict[str, Any], schema: dict[str, Any]) -> dict[str, Any]
 def test_each_call_is_an_operation_and_sends_what_it_takes(document: dict[str, Any], name: str) -> None:
     sent = CALLS[name]
     found = operation(document, sent)
-    parameters = {p["name"].lower(): p for p in found.get("parameters", ())}
+    listed = [resolved(document, p) for p in found.get("parameters", ())]
+    parameters = {p["name"].lower(): p for p in listed}
     assert sent.creates == ("idempotency-key" in parameters)
     queries = {name for name, p in parameters.items() if p["in"] == "query"}
     assert sent.query.keys() == queries
@@ -197,6 +201,44 @@ def test_every_operation_is_covered_or_listed_as_not(document: dict[str, Any]) -
 
 PAGE = (Path(__file__).parents[2] / "docs" / "client.md").read_text("utf-8")
 EXAMPLES = re.findall(r"^```python\n(.*?)^```", PAGE, re.MULTILINE | re.DOTALL)
+
+
+def test_the_pages_examples_run(
+    program: Callable[..., Program], monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    serve = program("serve", "--port", "0")
+    url = serve.says(r"address +(http://\S+)")[1]
+    email, password = "ann@example.com", "four words of hers"
+    with Client(url) as nobody:
+        nobody.auth.register(email, password, "Nordlicht Sports")
+        nobody.auth.verify_email(token_in(serve, url))
+    with Client.login(url, email, password) as ann:
+        ann.organization.change_plan("PROFESSIONAL")
+        monkeypatch.setenv("TLDR_KEY", ann.keys.create("the page's").key)  # with all scopes
+    names: dict[str, Any] = {}
+    for example in EXAMPLES:
+        exec(example.replace("https://highlights.example.com", url), names)
+    names["client"].close()
+    printed = capsys.readouterr().out
+    assert "Nordlicht Sports PROFESSIONAL 300\n" in printed
+    assert re.search(r"^tldr_live_\w{36}$", printed, re.MULTILINE)
+    assert "validation_failed ['body', 'name']\n" in printed
+    assert len(re.findall(r"^(nightly import|the page's) (active|revoked)", printed, re.MULTILINE)) >= 3
+
+
+def token_in(serve: Program, url: str) -> str:
+    """The token that was mailed."""
+    found: list[str] = []
+
+    def came() -> bool:
+        files = (serve.cwd / "tldr-data" / "mail").glob("[!.]*.eml")
+        mails = [message_from_bytes(file.read_bytes(), policy=policy.default) for file in files]
+        bodies = [mail.get_body(("plain",)) for mail in mails]
+        found.extend(t for body in bodies if body for t in re.findall(r"#token=([\w-]+)", body.get_content()))
+        return bool(found)
+
+    serve.until(came, "sent a mail")
+    return found[0]
 
 
 def test_the_page_lists_every_call() -> None:

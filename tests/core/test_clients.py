@@ -43,7 +43,7 @@ def test_nobody_is_believed_unless_told() -> None:
 
 
 def test_a_setting_that_is_no_network_is_refused() -> None:
-    with pytest.raises(UsageError, match="TLDR_TRUSTED_PROXIES.*10.0.0.0/33"):
+    with pytest.raises(UsageError, match=r"TLDR_TRUSTED_PROXIES.*10\.0\.0\.0/33"):
         Clients("127.0.0.1, 10.0.0.0/33")
 
 

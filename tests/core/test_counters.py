@@ -9,6 +9,7 @@ from collections.abc import Callable, Iterator
 import pytest
 
 from tests.services import Redis
+from tests.walks.command import until
 from tldr_highlight.core import counters
 from tldr_highlight.core.counters import FALLBACKS, PATIENCE, PAUSE, Counters
 
@@ -80,12 +81,12 @@ def test_a_window_ends_when_it_said_it_would() -> None:
 
 
 def test_a_window_ends_in_redis(redis_url: str) -> None:
-    counted = Counters(redis_url)
+    counted, other = Counters(redis_url), Counters(redis_url)
     counted.add("a", 0.05)
-    deadline = time.monotonic() + 5
-    while counted._remote.look("a").number:
-        assert time.monotonic() < deadline
+    until(lambda: other.look("a").number == 0, 5)
+    assert other.add("a", 60).number == 1
     counted.close()
+    other.close()
 
 
 def test_memory_is_bounded(monkeypatch: pytest.MonkeyPatch) -> None:

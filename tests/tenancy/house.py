@@ -41,8 +41,11 @@ class House:
         self.client = self.at(HOME)
 
     def at(self, address: str, **options: Any) -> TestClient:
-        """A client that calls from an address. Only the first, `client`, opens and closes the application."""
-        return TestClient(self.app, client=(address, 50_000), **options)
+        """A client that calls from an address, in the event loop of the first: `client`."""
+        made = TestClient(self.app, client=(address, 50_000), **options)
+        if hasattr(self, "client"):
+            made.portal = self.client.portal
+        return made
 
     def organization(self, plan: str = "ENTERPRISE", **overrides: Any) -> Organization:
         organization = Organization(name="Otters", plan=plan, overrides=overrides)

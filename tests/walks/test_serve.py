@@ -73,7 +73,7 @@ class Installation:
         return mail
 
     def mails(self, to: str, subject: str) -> list[EmailMessage]:
-        files = (self.data / "mail").glob("*.eml")
+        files = (self.data / "mail").glob("[!.]*.eml")  # those with a dot are being written
         mails = [message_from_bytes(file.read_bytes(), policy=policy.default) for file in files]
         return [mail for mail in mails if mail["To"] == to and re.search(subject, mail["Subject"])]
 
@@ -94,6 +94,7 @@ def team(program: Callable[..., Program], deployment: Backend, tmp_path: Path) -
     if deployment.redis_url:
         env |= {"TLDR_DATABASE_URL": deployment.database_url, "TLDR_BROKER_URL": deployment.redis_url}
     serve = program("serve", "--port", "0", env=env)
+    serve.says(ADDRESS.pattern)
     worker = program("worker", env=env) if deployment.redis_url else None
     database_url = deployment.database_url if deployment.redis_url else f"sqlite:///{data / 'tldr.db'}"
     return Installation(data, database_url, serve, worker)

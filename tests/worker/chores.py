@@ -8,7 +8,9 @@ import threading
 import time
 from pathlib import Path
 
-from tldr_highlight.core.work import Job, Kind, Kinds, LeaseLostError, kinds_of
+from sqlalchemy import func, select
+
+from tldr_highlight.core.work import Job, Kind, Kinds, LeaseLostError, Work, get, kinds_of
 from tldr_highlight.runtime import Runtime
 
 CHORES = "tests.worker.chores:chores"
@@ -26,7 +28,13 @@ def note(job: Job[Runtime]) -> None:
 
 
 def kill(job: Job[Runtime]) -> None:
-    say(job, "starts")
+    """Says how many others its death takes along."""
+    time.sleep(0.3)
+    with job.runtime.db.read() as session:
+        process = (get(session, job.id).owner or "").rpartition("/")[0]
+        here = func.substr(Work.owner, 1, len(process)) == process
+        others = session.scalar(select(func.count()).where(here, Work.state == "running", Work.id != job.id))
+    say(job, "starts", "beside", others)
     os.kill(os.getpid(), signal.SIGKILL)
 
 

@@ -126,6 +126,7 @@ def test_what_nobody_rang_for_is_found(shop: Shop) -> None:
 
 @sqlite_only
 def test_killed_in_the_middle_it_goes_on_where_it_was(shop: Shop) -> None:
+    shop.runtime.settings.worker_lease_seconds = 30.0  # it is voided, not waited for
     shop.worker.start()
     id = shop.add("count", "c", to=20)
     until(lambda: shop.said("c", "wrote", 8))
@@ -159,13 +160,15 @@ POISONS = [("kill", "postgres"), ("hang", "sqlite"), ("bloat", "sqlite")]
 
 @pytest.mark.parametrize(("poison", "backend"), POISONS, indirect=["backend"])
 def test_poison_is_tried_three_times_and_harms_nobody_twice(shop: Shop, poison: str) -> None:
-    others = [shop.add("count", f"c{n}", to=20) for n in range(3)]
     guilty = shop.add(poison, "p")
+    others = [shop.add("count", f"c{n}", to=40) for n in range(3)]
     shop.worker.start()
     (row,) = shop.ended(guilty)
     assert (row.state, row.error_code, row.crashes) == ("failed", "poison", 3)
     assert len(shop.lines("p")) == 3
     assert {r.state for r in shop.ended(*others)} == {"done"}
+    if poison == "kill":
+        assert [line[3] for line in shop.lines("p")][1:] == ["0", "0"], "a suspect ran beside others"
     for n in range(3):
         assert len({line[0] for line in shop.lines(f"c{n}")}) <= 3, "its process died more than once"
 
@@ -255,12 +258,14 @@ def test_the_second_server_on_a_folder_refuses_and_says_why(shop: Shop, settings
         why = rf"process {first.pid}\) works in .*data: end it"
         with pytest.raises(DataBusyError, match=why), hold_data_dir(settings.data_dir):
             pytest.fail("let in")
-        id = shop.add("count", "c", to=30)
-        until(lambda: shop.said("c", "wrote", 3))
+        id, slow = shop.add("count", "c", to=30), shop.add("stubborn", "s")
+        until(lambda: shop.said("c", "wrote", 3) and shop.said("s", "starts"))
         first.kill()
         first.wait()
         with server(settings):  # at once, though workers of the first may still be there
             assert shop.ended(id)[0].state == "done"
+            until(lambda: len(shop.said("s", "starts")) == 2, "it is begun again")
+            assert shop.row(slow).crashes == 0, "it was taken from workers that were still there"
     assert shop.said("c", "refused") == [], "both worked"
     numbers = [int(line[2]) for line in shop.said("c", "counts")]
     assert numbers == list(range(30))

@@ -32,7 +32,6 @@ from tldr_highlight.accounts.schemas import (
     Said,
     Suspension,
     TokenIn,
-    UserOut,
     WebhookCreated,
 )
 from tldr_highlight.core.mailboxes import normal_address
@@ -55,7 +54,7 @@ from tldr_highlight.errors import (
 from tldr_highlight.tenancy.models import Member, User
 from tldr_highlight.tenancy.plans import PLANS, PlanName
 from tldr_highlight.tenancy.roles import Role, Scope
-from tldr_highlight.tenancy.schemas import KeyCreated, KeyOut
+from tldr_highlight.tenancy.schemas import KeyCreated, KeyOut, UserOut
 from tldr_highlight.web import Call, Id, Page, PageQuery, Routes
 
 auth = Routes("/api/v1/auth", tag="auth")

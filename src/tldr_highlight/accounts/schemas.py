@@ -10,7 +10,7 @@ from pydantic import Field, SecretStr, StringConstraints, field_validator
 
 from tldr_highlight.tenancy.plans import PlanName, Priority
 from tldr_highlight.tenancy.roles import RoleWord
-from tldr_highlight.tenancy.schemas import KeyCreated
+from tldr_highlight.tenancy.schemas import KeyCreated, UserOut
 from tldr_highlight.web import Name, PageQuery, Schema
 from tldr_highlight.webhooks.events import PATTERN, EventType, wanted
 
@@ -63,16 +63,6 @@ class Registration(Person):
     password: Password
     company_name: Annotated[Name, Field(examples=["Nordlicht Sports"])]
     webhook: WebhookWanted | None = None
-
-
-class UserOut(Schema):
-    """A person."""
-
-    id: str
-    email: str
-    name: str | None
-    email_verified_at: datetime | None
-    created_at: datetime
 
 
 class LimitsOut(Schema):
@@ -289,4 +279,7 @@ class PlanChanged(Schema):
     """The organization on its new plan."""
 
     organization: OrganizationOut
-    payment: str | None = Field(description="What there is to say about payment.")
+    payment: str | None = Field(
+        description="What there is to say about payment.",
+        examples=["No payment provider is set: the change is free."],
+    )

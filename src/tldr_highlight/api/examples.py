@@ -27,6 +27,7 @@ KNOWN: dict[str, Any] = {
     "expires_at": "2027-01-01T00:00:00Z",
     "expires_in": 1800,
     "key": "tldr_live_4fT9zQ2mW7xR1kL8vB3nC6yD5hJ0gS0a1B2c",
+    "kind": "token",
     "last4": "1B2c",
     "limit": 50,
     "message": "Look into your mail: a link confirms the address.",
@@ -56,9 +57,10 @@ KNOWN: dict[str, Any] = {
 """Field -> what it looks like."""
 
 PREFIXES = {
-    "audit": "aud", "created_by": "usr", "event": "evt", "invitation": "inv", "invited_by": "usr",
-    "job": "job", "key": "key", "me": "usr", "member": "mem", "object": "key", "organization": "org",
-    "replaced_by": "key", "session": "ses", "user": "usr", "webhook": "whk",
+    "account": "usr", "audit": "aud", "created_by": "usr", "event": "evt", "invitation": "inv",
+    "invited_by": "usr", "job": "job", "key": "key", "me": "usr", "member": "mem", "object": "key",
+    "organization": "org", "person": "usr", "place": "org", "replaced_by": "key", "session": "ses",
+    "user": "usr", "webhook": "whk",
 }  # fmt: skip
 """What is named -> the prefix of its id."""
 

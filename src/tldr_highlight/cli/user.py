@@ -38,7 +38,8 @@ def create(
     password = given or secrets.token_urlsafe(15)
     with shell(data, writes=False) as act:
         from tldr_highlight.accounts import signup  # noqa: PLC0415
-        from tldr_highlight.accounts.schemas import Person, UserOut  # noqa: PLC0415
+        from tldr_highlight.accounts.schemas import Person  # noqa: PLC0415
+        from tldr_highlight.tenancy.schemas import UserOut  # noqa: PLC0415
 
         name = Person(name=name).name
         made = signup.create_user(act, email, password, name=name, operator=operator)

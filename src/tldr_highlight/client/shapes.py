@@ -287,7 +287,7 @@ class LoginSession:
     created_at: datetime
     used_at: datetime
     expires_at: datetime
-    current: bool
+    current: bool = False
     """The one that asks."""
 
 

@@ -71,7 +71,7 @@ class Leases:
     Args:
         ledger: Where they are written.
         seconds: How long one lasts.
-        memory: Bytes resident that end the process; None: no limit.
+        memory: Bytes resident that end the process; None, but in processes that are there to work: no limit.
     """
 
     ledger: Ledger

@@ -89,6 +89,7 @@ class Recording:
         self._headers = dict(remote.headers)
         if own.authorization:
             self._headers["Authorization"] = own.authorization
+        self._checked: set[tuple[str, str, int]] = set()  # origins: what is checked lies in them alone
         self._named: list[Named] = []
         self._names: dict[Named, str] = {}
         self._count = 0  # segments
@@ -106,7 +107,9 @@ class Recording:
             AddressError: it may not be opened.
         """
         address = parse(uri, base=base)
-        self._egress.check(address.url)
+        if address.origin not in self._checked:
+            self._egress.check(address.url)
+            self._checked.add(address.origin)
         return address
 
     def name(self, named: Named) -> str:

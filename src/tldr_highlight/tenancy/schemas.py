@@ -116,6 +116,7 @@ class UserOut(Schema):
 
     id: str
     email: str
+    name: str | None = Field(examples=["Ada Lovelace"])
     email_verified_at: datetime | None
     is_operator: bool
     created_at: datetime

@@ -7,6 +7,7 @@ nothing stronger than that key: no other scopes, networks or limits, and no long
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 
 from sqlalchemy import Select, func, or_, select
@@ -17,7 +18,6 @@ from tldr_highlight.core.security import hash_token, last4, new_api_key
 from tldr_highlight.errors import ConflictError, ForbiddenError, InvalidError, PlanLimitError, ScopeError
 from tldr_highlight.runtime import Act
 from tldr_highlight.tenancy import audit
-from tldr_highlight.tenancy.callers import requests_per_minute
 from tldr_highlight.tenancy.logins import calling_key
 from tldr_highlight.tenancy.models import ApiKey, Organization
 from tldr_highlight.tenancy.plans import PLANS, PlanName
@@ -48,18 +48,18 @@ def create_key(act: Act, wanted: KeyCreate) -> tuple[ApiKey, str]:
     if count_keys(act) >= allowed:
         words = f"the plan allows {allowed} keys: revoke one, or take a larger plan"
         raise PlanLimitError(words, limit="api_keys", allowed=allowed)
-    maker = calling_key(act)
+    bounds = _bounds(act)
+    _check_limit(organization, wanted.requests_per_minute)
     key, secret = _new_key(
         organization,
         name=wanted.name,
-        scopes=wanted.scopes or PLANS[PlanName(organization.plan)].key_scopes & act.caller.scopes,
-        networks=wanted.networks if wanted.networks or maker is None else maker.networks,
-        requests_per_minute=wanted.requests_per_minute or (maker.requests_per_minute if maker else None),
-        expires_at=wanted.expires_at or (maker.expires_at if maker else None),
+        scopes=wanted.scopes or PLANS[PlanName(organization.plan)].key_scopes & bounds.scopes,
+        networks=wanted.networks or bounds.networks,
+        requests_per_minute=wanted.requests_per_minute or bounds.requests_per_minute,
+        expires_at=wanted.expires_at or bounds.expires_at,
         created_by=act.caller.user_id,
     )
-    _check_limit(organization, wanted.requests_per_minute)
-    _no_stronger(act, organization, maker, key)
+    _check_bounds(bounds, key)
     act.session.add(key)
     act.session.flush()
     audit.record(act, "key.created", key.id, name=key.name, scopes=key.scopes)
@@ -75,11 +75,12 @@ def change_key(act: Act, key_id: str, wanted: KeyPatch) -> ApiKey:
     """
     organization = act.session.get_one(Organization, act.organization_id)
     key = ApiKey.get_for(act.session, organization.id, key_id, lock=True)
+    bounds = _bounds(act)
     changes = wanted.model_dump(exclude_unset=True)
     _check_limit(organization, changes.get("requests_per_minute"))
     for name, value in changes.items():
         setattr(key, name, value)
-    _no_stronger(act, organization, calling_key(act), key)
+    _check_bounds(bounds, key)
     audit.record(act, "key.changed", key.id, **changes)
     after_commit(act.session, act.runtime.forget_callers)
     return key
@@ -108,7 +109,7 @@ def rotate_key(act: Act, key_id: str, overlap_seconds: int) -> tuple[ApiKey, str
         expires_at=old.expires_at,
         created_by=act.caller.user_id,
     )
-    _no_stronger(act, organization, calling_key(act), new)
+    _check_bounds(_bounds(act), new)
     act.session.add(new)
     act.session.flush()
     for before in act.session.scalars(_active(organization.id).where(ApiKey.replaced_by == old.id)):
@@ -164,25 +165,37 @@ def _check_limit(organization: Organization, wanted: int | None) -> None:
         raise InvalidError(f"requests_per_minute: the plan has {plans}, which is the most a key can have")
 
 
-def _no_stronger(act: Act, organization: Organization, maker: ApiKey | None, key: ApiKey) -> None:
+@dataclass(frozen=True)
+class Bounds:
+    """What a key may be at most, by who makes or changes it. Taken before: a key may be changing itself."""
+
+    scopes: frozenset[str]
+    networks: list[str] = field(default_factory=list[str])
+    requests_per_minute: int | None = None  # None: whatever the plan has
+    expires_at: datetime | None = None
+
+
+def _bounds(act: Act) -> Bounds:
+    maker = calling_key(act)
+    if maker is None:
+        return Bounds(act.caller.scopes)
+    return Bounds(act.caller.scopes, maker.networks, maker.requests_per_minute, maker.expires_at)
+
+
+def _check_bounds(bounds: Bounds, key: ApiKey) -> None:
     """Refuse a key that could do more than who makes or changes it."""
-    beyond = sorted(set(key.scopes) - act.caller.scopes)
+    beyond = sorted(set(key.scopes) - bounds.scopes)
     if beyond:
         raise ScopeError(f"it would have scopes that you lack: {', '.join(beyond)}", required_scope=beyond[0])
-    if maker is None:
-        return
-    reasons = [
-        reason
-        for reason, stronger in (
-            ("live longer", maker.expires_at is not None and _later(key.expires_at, maker.expires_at)),
-            ("be good from other addresses", not _inside(key.networks, maker.networks)),
-            (
-                "call more often",
-                requests_per_minute(key, organization) > requests_per_minute(maker, organization),
-            ),
-        )
-        if stronger
-    ]
+    most = bounds.requests_per_minute
+    checks = {
+        "live longer": bounds.expires_at is not None
+        and (key.expires_at is None or key.expires_at > bounds.expires_at),
+        "be good from other addresses": not _inside(key.networks, bounds.networks),
+        "call more often": most is not None
+        and (key.requests_per_minute is None or key.requests_per_minute > most),
+    }
+    reasons = [reason for reason, stronger in checks.items() if stronger]
     if reasons:
         raise ForbiddenError(f"it would {' and '.join(reasons)} than the key that asks for it")
 
@@ -196,11 +209,6 @@ def _inside(inner: list[str], outer: list[str]) -> bool:
         any(net.version == bound.version and net.subnet_of(bound) for bound in bounds)  # pyright: ignore[reportArgumentType]
         for net in networks(inner)
     )
-
-
-def _later(moment: datetime | None, other: datetime) -> bool:
-    """None is never."""
-    return moment is None or moment > other
 
 
 def _sooner(moment: datetime | None, other: datetime) -> datetime:

@@ -82,6 +82,7 @@ class Bell:
 def work(order: Order, pipe: int) -> None:
     """Work until told to stop; what does not stop in time is given back, and ends with the process."""
     with opened(Settings(**order.settings), kinds_named(order.kinds)) as runtime:
+        runtime.leases.memory = runtime.settings.worker_memory_mb * 1_000_000
         bell = Bell(order.threads)
         runtime.ring = lambda id, priority: bell.ring()
         signal.signal(signal.SIGTERM, lambda number, frame: runtime.leases.stopping.set())
@@ -95,6 +96,7 @@ def work(order: Order, pipe: int) -> None:
         for thread in threads:
             thread.start()
         patience = _listen(runtime, order, pipe, woken, bell)
+        signal.signal(signal.SIGTERM, signal.SIG_IGN)  # its handler must not come between the next line's
         runtime.leases.stopping.set()
         bell.ring(order.threads)
         end = time.monotonic() + patience

@@ -48,6 +48,7 @@ class Place:
 
     def _begin(self, **_: object) -> None:
         self._runtime = self._open.enter_context(opened(self._settings, self._kinds))
+        self._runtime.leases.memory = self._settings.worker_memory_mb * 1_000_000
         self._open.enter_context(bell(self._runtime))
         self._owner = self._open.enter_context(present(self._settings.data_dir))
         if self.leaving:
