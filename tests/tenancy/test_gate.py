@@ -29,7 +29,9 @@ class Statements:
 
     def __init__(self, api: House) -> None:
         self.count = self.writes = 0
-        event.listen(api.runtime.db.engine, "before_cursor_execute", self._count)
+        db = api.runtime.db
+        for engine in (db.engine, db._reader) if db.is_sqlite else (db.engine,):  # SQLite reads by another
+            event.listen(engine, "before_cursor_execute", self._count)
 
     def _count(self, _connection: object, _cursor: object, statement: str, *_: object) -> None:
         self.count += 1
