@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 import threading
 import time
 from collections.abc import Callable, Iterator
@@ -63,6 +64,16 @@ def test_counts_and_forgets(counted: Counters) -> None:
     assert counted.add("a", 60, -1).number == 0
 
 
+@pytest.fixture
+def hasty() -> Iterator[None]:
+    """Threads that take turns a thousand times as often as they would."""
+    usual = sys.getswitchinterval()
+    sys.setswitchinterval(5e-6)
+    yield
+    sys.setswitchinterval(usual)
+
+
+@pytest.mark.usefixtures("hasty")
 def test_no_count_is_lost_between_threads(counted: Counters) -> None:
     numbers: list[int] = []
     in_parallel(20, lambda: numbers.extend(counted.add("a", 60).number for _ in range(50)))

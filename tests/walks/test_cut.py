@@ -20,6 +20,7 @@ import av
 import pytest
 from PIL import Image
 
+from tests.media import dash
 from tests.media.conftest import Made
 from tests.media.server import Server
 from tests.media_maker import Content, Recipe, make, read
@@ -143,6 +144,40 @@ def test_a_source_on_a_server(tmp_path: Path, made: Made) -> None:
     assert {told["cookie"] for told in server.told[:-1]} == {"secret"}
     assert (missing.code, missing.out) == (5, "")
     assert not any("secret" in shown.out + shown.err for shown in (closed, done, missing))
+
+
+@pytest.mark.parametrize("arguments", [(), ("--instant",), ("--dry-run",)])
+@pytest.mark.parametrize("ranges", [True, False])
+def test_what_a_server_sends_is_asked_for_once(
+    tmp_path: Path, made: Made, ranges: bool, arguments: tuple[str, ...]
+) -> None:
+    """A server that sends no parts of files sends the whole one, once for looking, planning and cutting."""
+    (tmp_path / ".env").write_text("TLDR_ALLOW_NETWORKS=127.0.0.0/8\n")
+    body = made.path.read_bytes()
+    with Server({"/v.mp4": body}, ranges) as server:
+        done = cut(server.url("/v.mp4"), "1.5-3", "4-5", *arguments, "--json", cwd=tmp_path)
+    assert done.code == 0, done
+    if ranges:
+        asked = [told["range"] for told in server.told]
+        assert len(asked) == len(set(asked))
+        assert server.sent <= len(body)
+    else:
+        assert (server.asked, server.sent) == (["/v.mp4"], len(body))
+
+
+def test_a_dash_recording(tmp_path: Path, made: Made) -> None:
+    (tmp_path / ".env").write_text("TLDR_ALLOW_NETWORKS=127.0.0.0/8\n")
+    files = dash.recorded(made.path, tmp_path / "files")
+    with Server({f"{path}?key=secret": body for path, body in files.items()} | dict(files)) as server:
+        arguments = (server.url("/list.mpd?key=secret"), "1.5-3", "--reel", "reel.mp4", "--json")
+        done = cut(*arguments, cwd=tmp_path)
+    assert done.code == 0, done
+    (clip,) = done.document["clips"]
+    assert clip["method"] == "smart"
+    numbers = read(tmp_path / clip["file"]).numbers
+    assert numbers == list(range(numbers[0], numbers[0] + clip["frames"]))
+    assert abs(numbers[0] / 25 - 1.5) < 0.05
+    assert "secret" not in done.out + done.err
 
 
 def test_instant_copies_are_replaced_by_exact_clips(tmp_path: Path, made: Made) -> None:
@@ -368,6 +403,25 @@ def test_interrupted(tmp_path: Path, made: Made, number: signal.Signals) -> None
     finished = list(clips.iterdir())
     assert 1 < len(finished) < 60
     assert all(len(read(clip).numbers) == 200 for clip in finished)
+
+
+def test_killed(tmp_path: Path, made: Made) -> None:
+    """SIGKILL leaves no half clip and no temporary file: what keeps our processes removes both."""
+    temporary = tmp_path / "temporary"
+    temporary.mkdir()
+    env = {**environment(), "TMPDIR": str(temporary)}
+    process = subprocess.Popen(
+        [*COMMAND, "cut", str(made.path), *["0-8"] * 20, "--encode"], cwd=tmp_path, env=env,
+        stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL,
+    )  # fmt: skip
+    clips = tmp_path / "clips"
+    until(lambda: clips.is_dir() and list(clips.glob("[!.]*")) and list(clips.glob(".tldr-*")))
+    assert list(temporary.iterdir())
+    process.kill()
+    process.wait()
+    until(lambda: not left_over(tmp_path) or left_over(tmp_path) == ["temporary"])
+    assert list(temporary.iterdir()) == []
+    assert all(len(read(clip).numbers) == 200 for clip in clips.iterdir())
 
 
 # --- for people ----------------------------------------------------------------------------------------
