@@ -38,22 +38,44 @@
     │   ├── InvalidError         validation_failed        2  permanent   says which fields and why (422)
     │   ├── PasswordError        password_refused         2  permanent   says why and what to do (422)
     │   ├── EmailError           email_invalid            2  permanent   no e-mail address (422)
+    │   ├── LinkError            link_invalid             2  permanent   out of a mail: used, or too old (400)
+    │   ├── WebhookUrlError      webhook_url_not_allowed  2  permanent   not https, or not public (422)
     │   ├── BodyLimitError       body_too_large           6  permanent   (413)
-    │   └── BodyTypeError        body_type_unsupported    2  permanent   (415)
+    │   ├── BodyTypeError        body_type_unsupported    2  permanent   (415)
+    │   ├── BodySlowError        body_too_slow          124  transient   (408)
+    │   ├── MethodError          method_not_allowed       2  permanent   names what is (405)
+    │   └── ReusedKeyError       idempotency_mismatch     2  permanent   its key was for another request (422)
     ├── AuthError                unauthorized             3  permanent   who are you? (401)
+    │   ├── LoginError           login_failed             3  permanent   address or password is wrong
     │   └── TokenError           token_invalid            3  permanent   an access token that is none of ours
     │       └── TokenExpiredError  token_expired          3  permanent   it was one
     ├── ForbiddenError           forbidden                3  permanent   known, and not allowed (403)
     │   ├── ScopeError           scope_missing            3  permanent   names the scope
     │   ├── RoleError            role_missing             3  permanent   names the role
+    │   ├── SuspendedError       organization_suspended   3  permanent
+    │   ├── UnverifiedError      email_unverified         3  permanent   your address is not confirmed yet
+    │   ├── ClosedError          registration_closed      3  permanent   the operator makes accounts here
+    │   └── WrongPasswordError   password_wrong           3  permanent   asked again, and not the right one
+    ├── ConflictError            conflict                 1  permanent   not as things stand (409)
+    │   └── InProgressError      idempotency_in_progress  1  transient   the same call is running
+    │   ├── EmailTakenError      email_taken              1  permanent   has an account already
+    │   ├── LastOwnerError       last_owner               1  permanent   somebody has to be it
+    │   ├── PlanFitError         plan_does_not_fit        1  permanent   lists what is too much for it
+    │   └── PlanLimitError       plan_limit_reached       1  permanent   as many as the plan has
+    │   ├── KeyAddressError      key_address_not_allowed  3  permanent   a key that is bound to networks
+    │   ├── CrossSiteError       cross_site               3  permanent   another site's page, with our cookie
     │   └── SuspendedError       organization_suspended   3  permanent
     ├── ConflictError            conflict                 1  permanent   not as things stand (409)
+    │   └── PlanLimitError       plan_limit_reached       1  permanent   as many members, keys … as it has
     ├── LimitError               limited                  6  transient   too often (429), says when again
     │   └── RateError            rate_limited             6  transient   the key's requests per minute
     ├── QuotaError               quota_exceeded           6  resource    the plan's amount is used up (402)
     ├── UnavailableError         unavailable              8  transient   a service of ours is away (503)
     │   ├── DatabaseError        database_unavailable     8  transient
-    │   └── BusyError            busy                     8  transient   too many wait already
+    │   ├── BusyError            busy                     8  transient   too many wait already
+    │   └── SlowError            too_slow                 8  transient   no answer in time
+    ├── SchemaError              database_schema          1  permanent   made by another release
+    ├── PortError                port_taken               1  permanent   nobody can listen at this address
     ├── SecretsError             secrets_unusable         1  permanent   the file of keys; says what to do
     ├── SecretError              secret_unreadable        1  permanent   stored, and no key of ours fits
     ├── InternalError            internal                 1  transient   a mistake of ours; the log has more
@@ -361,6 +383,19 @@ class EmailError(RequestError):
     status = 422
 
 
+class LinkError(RequestError):
+    """A token out of a mail that opens nothing: used, replaced by a newer one, too old, or none of ours."""
+
+    code = "link_invalid"
+
+
+class WebhookUrlError(RequestError):
+    """An address that no events may be sent to: not https, not public, or none at all."""
+
+    code = "webhook_url_not_allowed"
+    status = 422
+
+
 class BodyLimitError(RequestError):
     """A body with more bytes than its operation takes."""
 
@@ -376,12 +411,41 @@ class BodyTypeError(RequestError):
     status = 415
 
 
+class BodySlowError(RequestError):
+    """A body that took longer to arrive than it may."""
+
+    code = "body_too_slow"
+    status = 408
+    exit_code = 124
+    fate = Fate.TRANSIENT
+
+
+class MethodError(RequestError):
+    """An address that knows other methods; the header `Allow` lists them."""
+
+    code = "method_not_allowed"
+    status = 405
+
+
+class ReusedKeyError(RequestError):
+    """An `Idempotency-Key` that was sent with another request before."""
+
+    code = "idempotency_mismatch"
+    status = 422
+
+
 class AuthError(TldrError):
     """Nobody we know: no key or token, or one that is not valid."""
 
     code = "unauthorized"
     status = 401
     exit_code = 3
+
+
+class LoginError(AuthError):
+    """E-mail address or password is wrong; which of them is not told."""
+
+    code = "login_failed"
 
 
 class TokenError(AuthError):
@@ -416,10 +480,40 @@ class RoleError(ForbiddenError):
     code = "role_missing"
 
 
+class KeyAddressError(ForbiddenError):
+    """A key that may be used from some networks only, used from elsewhere."""
+
+    code = "key_address_not_allowed"
+
+
+class CrossSiteError(ForbiddenError):
+    """A change that comes with our cookie, and not from a page of ours."""
+
+    code = "cross_site"
+
+
 class SuspendedError(ForbiddenError):
     """An organization that an operator suspended."""
 
     code = "organization_suspended"
+
+
+class UnverifiedError(ForbiddenError):
+    """Something for which the person's e-mail address must be confirmed first."""
+
+    code = "email_unverified"
+
+
+class ClosedError(ForbiddenError):
+    """Registering, where the operator makes accounts."""
+
+    code = "registration_closed"
+
+
+class WrongPasswordError(ForbiddenError):
+    """The password that an operation asks for again is not the person's."""
+
+    code = "password_wrong"
 
 
 class ConflictError(TldrError):
@@ -427,6 +521,37 @@ class ConflictError(TldrError):
 
     code = "conflict"
     status = 409
+
+
+class InProgressError(ConflictError):
+    """A call with the same `Idempotency-Key` has not been answered yet."""
+
+    code = "idempotency_in_progress"
+    fate = Fate.TRANSIENT
+
+
+class EmailTakenError(ConflictError):
+    """An address that has an account already."""
+
+    code = "email_taken"
+
+
+class LastOwnerError(ConflictError):
+    """An organization would be left without an owner."""
+
+    code = "last_owner"
+
+
+class PlanFitError(ConflictError):
+    """A plan that is too small for what is used; `extra["does_not_fit"]` lists it."""
+
+    code = "plan_does_not_fit"
+
+
+class PlanLimitError(ConflictError):
+    """As many of something as the plan allows; `extra["limit"]` names which."""
+
+    code = "plan_limit_reached"
 
 
 class LimitError(TldrError):
@@ -468,10 +593,41 @@ class DatabaseError(UnavailableError):
     code = "database_unavailable"
 
 
+class InternalError(TldrError):
+    """What nobody foresaw. The log has the traceback, under the same trace id."""
+
+    code = "internal"
+    fate = Fate.TRANSIENT
+
+
+class PoisonError(TldrError):
+    """Work that ended the process it ran in, again and again, without getting further."""
+
+    code = "poison"
+
+
 class BusyError(UnavailableError):
     """As much is waiting for its turn as may wait."""
 
     code = "busy"
+
+
+class SlowError(UnavailableError):
+    """A call that took longer than it may; what it was to do may yet be done."""
+
+    code = "too_slow"
+
+
+class SchemaError(TldrError):
+    """A database that this release cannot use as it is; the message says what to do."""
+
+    code = "database_schema"
+
+
+class PortError(TldrError):
+    """An address that the server cannot listen at."""
+
+    code = "port_taken"
 
 
 class SecretsError(TldrError):
@@ -506,16 +662,3 @@ class MailSetupError(MailError):
 
     code = "mail_setup"
     fate = Fate.RESOURCE
-
-
-class InternalError(TldrError):
-    """What nobody foresaw. The log has the traceback, under the same trace id."""
-
-    code = "internal"
-    fate = Fate.TRANSIENT
-
-
-class PoisonError(TldrError):
-    """Work that ended the process it ran in, again and again, without getting further."""
-
-    code = "poison"

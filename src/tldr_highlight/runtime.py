@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import contextlib
 from collections.abc import Callable, Generator
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
+from typing import Self
 
 from sqlalchemy.orm import Session
 
+from tldr_highlight.core.counters import Counters
 from tldr_highlight.core.db import Database
 from tldr_highlight.core.egress import Policy
 from tldr_highlight.core.jwt import Tokens
@@ -19,6 +21,10 @@ from tldr_highlight.core.security import Links, Secrets, Vault
 from tldr_highlight.core.work import Kinds, ledger
 from tldr_highlight.errors import ForbiddenError
 from tldr_highlight.settings import Settings
+
+
+def nobody_known() -> None:
+    """Forget nobody: callers are not remembered here."""
 
 
 def no_bell(job_id: str, priority: str) -> None:
@@ -42,6 +48,18 @@ class Runtime:
     passwords: Passwords = field(default_factory=Passwords)
     ring: Callable[[str, str], None] = field(default=no_bell)
     """Wake a worker for a job of a priority; never blocks, never fails."""
+    counters: Counters = field(default_factory=Counters)
+    """For limits."""
+    forget_callers: Callable[[], None] = field(default=nobody_known)
+    """Somebody may do less than before; to be called after the commit. Other processes notice in a second."""
+
+    listens_at: str = "http://127.0.0.1:8000"
+    """Address of our own API, as `serve` has it; what others guess."""
+
+    @property
+    def url(self) -> str:
+        """Address people reach us at, for links. Never taken from a request: its `Host` is anybody's word."""
+        return (self.settings.public_url or self.listens_at).rstrip("/")
 
     @property
     def data_dir(self) -> Path:
@@ -77,6 +95,20 @@ class Act:
     caller: Caller
     address: str | None = None  # it came from
 
+    @contextlib.contextmanager
+    def writing(self) -> Generator[Self]:
+        """The same, in a write transaction of its own. For what must think before it writes, outside of one.
+
+        A hashed password takes 50 ms: on SQLite nobody else could write meanwhile.
+        """
+        self.session.close()  # gives back the connection it read with
+        with self.runtime.db.begin() as session:
+            yield replace(self, session=session)
+
+    def acting(self, caller: Caller) -> Self:
+        """The same, done by somebody else: who has just signed up."""
+        return replace(self, caller=caller)
+
     @property
     def organization_id(self) -> str:
         """The organization that is acted in."""
@@ -99,6 +131,12 @@ def database_url(settings: Settings) -> str:
     return f"sqlite:///{settings.data_dir.absolute() / 'tldr.db'}"
 
 
+def redis_url(settings: Settings) -> str | None:
+    """Where limits are counted, if the broker is a Redis; None: in this process."""
+    url = settings.broker_url.get_secret_value() if settings.broker_url else ""
+    return url if url.startswith(("redis:", "rediss:", "unix:")) else None
+
+
 @contextlib.contextmanager
 def opened(settings: Settings, kinds: Kinds | None = None) -> Generator[Runtime]:
     """Open everything in `settings.data_dir`, which is made when missing, and close it again.
@@ -107,9 +145,14 @@ def opened(settings: Settings, kinds: Kinds | None = None) -> Generator[Runtime]
     and cancelling it tells its kind.
     """
     settings.data_dir.mkdir(mode=0o700, parents=True, exist_ok=True)
-    db = Database(database_url(settings))
-    try:
-        secrets = Secrets.load_or_make(settings.data_dir)
+    secrets = Secrets.load_or_make(settings.data_dir)
+    with contextlib.ExitStack() as stack:
+        db = Database(database_url(settings))
+        stack.callback(db.close)
+        counters = Counters(redis_url(settings))
+        stack.callback(counters.close)
+        leases = Leases(ledger(db), settings.worker_lease_seconds)
+        stack.callback(leases.close)
         runtime = Runtime(
             settings=settings,
             db=db,
@@ -119,12 +162,9 @@ def opened(settings: Settings, kinds: Kinds | None = None) -> Generator[Runtime]
             tokens=Tokens(secrets.jwt_keys),
             links=Links(secrets.link_keys),
             mailer=mailer_of(settings, settings.data_dir),
+            counters=counters,
             kinds=kinds or {},
-            leases=Leases(
-                ledger(db), settings.worker_lease_seconds, memory=settings.worker_memory_mb * 1_000_000
-            ),
+            leases=leases,
         )
         db.info["runtime"] = runtime
         yield runtime
-    finally:
-        db.close()

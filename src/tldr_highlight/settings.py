@@ -6,8 +6,9 @@ Read from the environment (prefix `TLDR_`) or from a file named `.env` in the wo
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Literal
 
-from pydantic import SecretStr
+from pydantic import PositiveInt, SecretStr
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
 
@@ -40,20 +41,36 @@ class Settings(BaseSettings):
     public_url: str | None = None
     """Address people reach the server at, for links in mail: `https://highlights.example.com`."""
 
+    registration: Literal["open", "closed"] = "open"
+    """`closed`: accounts are made by the operator and by invitations alone."""
+
+    registrations_per_hour: PositiveInt = 20
+    """Accounts that are made from one client address."""
+
+    upgrades: Literal["free", "operator"] = "free"
+    """Who takes a dearer plan while no payment provider can be set: owners for free, or `org plan` alone."""
+
     cors_origins: str | None = None
     """Origins whose pages may call the API, comma-separated; without it none."""
+
+    metrics_networks: str | None = None
+    """Networks whose callers may read `/metrics`, comma-separated; without it this machine alone."""
 
     trusted_proxies: str | None = None
     """Networks of reverse proxies whose `X-Forwarded-For` is believed, comma-separated."""
 
+    public_requests_per_minute: PositiveInt = 60
+    """Calls that need no key or login (logging in, registering, …), per client address."""
+
     worker_threads: int = 2
-    """Units of work that `serve` does at once, in its worker process."""
+    """Units of work that `serve` does at once in its worker process, or `worker` in as many processes."""
 
     smtp_url: SecretStr | None = None
     """Mail server: `smtp+starttls://user:password@host:587`; without it mails become files."""
 
     mail_from: str = "TL;DR Highlight <noreply@localhost>"
     """Sender of mails; replies go there."""
+
     worker_lease_seconds: float = 30.0
     """How long work stays a silent worker's; the same for all workers of one database."""
 

@@ -17,11 +17,13 @@ from __future__ import annotations
 import asyncio
 import contextvars
 import functools
+import hashlib
 import inspect
+import re
 from collections.abc import Callable, Coroutine, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass, field
-from typing import Annotated, Any, Generic, ParamSpec, Protocol, TypeVar, get_type_hints
+from dataclasses import asdict, dataclass, field
+from typing import Annotated, Any, Generic, ParamSpec, Protocol, TypeAlias, TypeVar, get_type_hints
 
 from fastapi import APIRouter, Query, Request, Response
 from fastapi.routing import APIRoute
@@ -29,11 +31,38 @@ from pydantic import BaseModel, ConfigDict, StringConstraints
 from sqlalchemy import Select
 from sqlalchemy.orm import InstrumentedAttribute, Session
 
-from tldr_highlight.errors import TldrError
+from tldr_highlight.core import idempotency, strict_json
+from tldr_highlight.core.db import now
+from tldr_highlight.core.passwords import hashes_at_once
+from tldr_highlight.errors import (
+    BodyLimitError,
+    BodySlowError,
+    BodyTypeError,
+    BusyError,
+    RequestError,
+    SlowError,
+    TldrError,
+)
 from tldr_highlight.runtime import Act, Caller, Runtime
 
 THREADS = 16
 """Requests served at once by a process; more wait."""
+
+ANSWER_SECONDS = 10.0
+"""For one operation, its wait for a thread included: then the answer is 503. Ours take milliseconds; what
+takes as long hangs on a database that was stopped, not killed."""
+
+BODY_BYTES = 1_000_000
+"""Of a body, unless its operation takes more."""
+
+BODY_SECONDS = 30.0
+"""For a body to arrive: 1 MB at 33 kB/s."""
+
+INLINE_BYTES = 16_384
+"""Bodies that are read where they arrive (0.2 ms); larger ones go to a thread, so that nobody waits."""
+
+IDEMPOTENCY_KEY = re.compile(r"[\x21-\x7e]{1,255}")
+"""Printable ASCII without spaces."""
 
 T = TypeVar("T")
 R = TypeVar("R")
@@ -49,7 +78,12 @@ class Schema(BaseModel):
 Id = Annotated[str, StringConstraints(pattern=r"^[a-z]{2,8}_[0-9a-z]{1,40}$")]
 """`prefix_` and a sortable unique id."""
 
-Name = Annotated[str, StringConstraints(strip_whitespace=True, min_length=1, max_length=100)]
+Name = Annotated[
+    str,
+    StringConstraints(
+        strip_whitespace=True, min_length=1, max_length=100, pattern=r"^[^\x00-\x1f\x7f\u2028\u2029]*$"
+    ),
+]
 """What people call a thing; one line."""
 
 Cursor = Annotated[str, StringConstraints(max_length=200, pattern=r"^[A-Za-z0-9_=-]+$")]
@@ -86,6 +120,7 @@ class Demand:
     """What an operation asks of its caller."""
 
     public: bool = False  # anybody
+    known: bool = False  # any key or login
     scope: str | None = None
     rank: int = 0  # a login of that role at least
     login: bool = False  # a person, of whatever role
@@ -93,7 +128,15 @@ class Demand:
 
 
 class Gate(Protocol):
-    """Knows callers, refuses the others, counts what they ask."""
+    """Knows callers, refuses the others, counts what they ask.
+
+    Finds `address` (where the request comes from) and `headers` (of the answer, good or bad; it adds to
+    them) in `request.state`.
+    """
+
+    def address(self, request: Request) -> str | None:
+        """Where a request comes from, as far as proxies are believed."""
+        ...
 
     def recall(self, request: Request, demand: Demand) -> Caller | None:
         """Who is calling, from memory; None where that takes more. Never waits. Raises as `admit` does."""
@@ -108,6 +151,23 @@ class Gate(Protocol):
         ...
 
 
+@dataclass(frozen=True, slots=True)
+class Operation:
+    """What an operation's declaration says; `endpoint.operation` of its route."""
+
+    id: str
+    demand: Demand
+    creates: bool = False  # takes an Idempotency-Key
+    body_bytes: int = BODY_BYTES
+    errors: tuple[type[TldrError], ...] = ()  # beside what every operation may raise
+
+    def described(self) -> dict[str, Any]:
+        """For the OpenAPI document, whose maker (`api/openapi.py`) says it in the words of OpenAPI."""
+        errors = [error.code for error in self.errors]
+        scope = self.demand.scope or ""  # FastAPI leaves out what is None
+        return asdict(self.demand) | {"scope": scope, "creates": self.creates, "errors": errors}
+
+
 @dataclass
 class Call(Act):
     """One request on its way through an operation."""
@@ -120,26 +180,119 @@ class GatedRoute(APIRoute):
     """A route that asks who is calling before it reads what they send."""
 
     def get_route_handler(self) -> Callable[[Request], Coroutine[Any, Any, Response]]:
-        """The handler FastAPI makes, behind the gate."""
+        """The handler FastAPI makes, behind the gate and our own reader of bodies."""
         inner = super().get_route_handler()
-        demand: Demand = self.endpoint.demand  # pyright: ignore[reportFunctionMemberAccess]
+        operation: Operation = self.endpoint.operation  # pyright: ignore[reportFunctionMemberAccess]
+        demand = operation.demand
 
         async def handler(request: Request) -> Response:
+            request.state.operation = operation.id
+            _refuse_nul(request)
             gate: Gate = request.app.state.gate
+            request.state.arrived = now()
+            request.state.headers = {}
+            request.state.address = gate.address(request)
             caller = gate.recall(request, demand)
             if caller is None:
                 caller = await in_thread(request, gate.admit, request, demand)
             request.state.caller = caller
+            if self.body_field is not None:
+                await _read_json(request, operation.body_bytes)
             return await inner(request)
 
         return handler
 
 
+def _refuse_nul(request: Request) -> None:
+    """What no database stores; in bodies `strict_json` refuses it."""
+    if "\0" in request.scope["path"] or b"%00" in request.scope["query_string"]:
+        raise RequestError("the address holds a NUL character")
+
+
+async def _read_json(request: Request, most: int) -> None:
+    """Read the body where FastAPI finds it: read once, never more than it may have, and strict JSON."""
+    declared = request.headers.get("content-length", "0")
+    if declared.isdecimal() and int(declared) > most:
+        raise _too_large(most)
+    # `_body` and `_json` are where `Request` keeps what it has read.
+    request._body = body = await _read(request, most)  # pyright: ignore[reportPrivateUsage]
+    if not body:
+        return  # FastAPI says that it is missing
+    kind, _, parameter = request.headers.get("content-type", "").partition(";")
+    charset = parameter.replace(" ", "").replace('"', "").lower()
+    if kind.strip().lower() != "application/json" or charset not in {"", "charset=utf-8"}:
+        raise BodyTypeError("send JSON in UTF-8, and the header Content-Type: application/json")
+    parse = strict_json.parse
+    value = parse(body) if len(body) <= INLINE_BYTES else await in_thread(request, parse, body)
+    request._json = value  # pyright: ignore[reportPrivateUsage]
+
+
+async def _read(request: Request, most: int) -> bytes:
+    body = bytearray()
+    try:
+        async with asyncio.timeout(BODY_SECONDS):
+            async for chunk in request.stream():
+                body += chunk
+                if len(body) > most:
+                    raise _too_large(most)
+    except TimeoutError:
+        raise BodySlowError(f"the body took longer than {BODY_SECONDS:g} s to arrive") from None
+    return bytes(body)
+
+
+def _too_large(most: int) -> BodyLimitError:
+    return BodyLimitError(f"the body has more than {most} bytes, which is all that is taken here")
+
+
 async def in_thread(request: Request, call: Callable[P, R], *args: P.args, **kwargs: P.kwargs) -> R:
-    """Run `call` in one of the server's threads, with this request's context variables."""
+    """Run `call` in one of the server's threads, with this request's context variables.
+
+    Raises:
+        SlowError: there was no answer within `ANSWER_SECONDS`; what began goes on.
+    """
     threads: ThreadPoolExecutor = request.app.state.threads
     run = functools.partial(contextvars.copy_context().run, call, *args, **kwargs)
-    return await asyncio.get_running_loop().run_in_executor(threads, run)
+    try:
+        async with asyncio.timeout(ANSWER_SECONDS):
+            return await asyncio.get_running_loop().run_in_executor(threads, run)
+    except TimeoutError:
+        raise SlowError("this takes longer than it may; it may yet be done", retry_after=5) from None
+
+
+class Lane:
+    """Threads of its own for what takes long, and how many calls may wait for them."""
+
+    def __init__(self, threads: int, waiting: int) -> None:
+        self._threads = ThreadPoolExecutor(threads, thread_name_prefix="lane")
+        self._room = threads + waiting
+
+    async def run(self, call: Callable[[], R]) -> R:
+        """Run `call` when it is its turn, with this request's context variables.
+
+        Raises:
+            BusyError: as many wait as may.
+        """
+        if self._room == 0:
+            raise BusyError("too many logins wait for their turn: try again in a few seconds", retry_after=5)
+        self._room -= 1
+        try:
+            run = functools.partial(contextvars.copy_context().run, call)
+            return await asyncio.get_running_loop().run_in_executor(self._threads, run)
+        finally:
+            self._room += 1
+
+    def close(self) -> None:
+        """Wait for what runs, and forget what waits."""
+        self._threads.shutdown(cancel_futures=True)
+
+
+def password_lane() -> Lane:
+    """Where passwords are looked at: a flood of logins waits here, and not in the threads of everybody else.
+
+    One thread more than hashes at once, so that one can talk to the database meanwhile. 64 that wait are
+    answered within about 3 s.
+    """
+    return Lane(hashes_at_once() + 1, waiting=64)
 
 
 class Routes:
@@ -172,10 +325,14 @@ class Routes:
         scope: str | None = None,
         rank: int = 0,
         public: bool = False,
+        known: bool = False,
         login: bool = False,
         operator: bool = False,
         writes: bool | None = None,
+        hashes: bool = False,
+        quick: bool = False,
         creates: bool = False,
+        body_bytes: int = BODY_BYTES,
         status: int = 200,
         errors: Sequence[type[TldrError]] = (),
     ) -> Callable[[Callable[..., Any]], Callable[..., Any]]:
@@ -187,35 +344,42 @@ class Routes:
             scope: What keys and roles need.
             rank: The role a person needs at least; no key will do.
             public: Anybody may call it.
+            known: Any key or login may call it.
             login: It takes a person.
             operator: It takes a person who runs the installation.
             writes: Runs in a transaction; all but GET do.
-            creates: Takes an `Idempotency-Key`.
+            hashes: It looks at passwords: it waits with its like, and opens its own transaction after that.
+            quick: It reads a row or two by their keys: from SQLite that is done at once, on the event loop,
+                where it takes 0.2 ms of everybody's time; a turn in a thread takes more than that again.
+            creates: Takes an `Idempotency-Key`, with which sending it again answers again and does nothing.
+            body_bytes: Of its body, at most.
             status: Of the answer when it went well.
             errors: What it raises beside what every operation may.
         """
-        demand = Demand(public=public, scope=scope, rank=rank, login=login or rank > 0, operator=operator)
-        if not (public or scope or demand.login or operator):
+        demand = Demand(public, known, scope, rank, login or rank > 0, operator)
+        if not (public or known or scope or demand.login or operator):
             raise TypeError(f"{method} {path} must say who may call it")
 
         def declare(function: Callable[..., Any]) -> Callable[..., Any]:
+            operation = Operation(function.__name__, demand, creates, body_bytes, tuple(errors))
             hints = get_type_hints(function, include_extras=True)
             returns = hints.pop("return")
+            in_transaction = method != "GET" and not hashes if writes is None else writes
             endpoint = _endpoint(
-                function, hints, status, writes=method != "GET" if writes is None else writes
+                function, hints, operation, status, writes=in_transaction, hashes=hashes, quick=quick
             )
-            endpoint.demand = demand  # pyright: ignore[reportFunctionMemberAccess]
-            endpoint.creates = creates  # pyright: ignore[reportFunctionMemberAccess]
+            endpoint.operation = operation  # pyright: ignore[reportFunctionMemberAccess]
+            text = inspect.cleandoc(function.__doc__ or "")
             self.router.add_api_route(
                 path,
                 endpoint,
                 methods=[method],
-                operation_id=function.__name__,
-                summary=(function.__doc__ or "").partition("\n")[0].rstrip("."),
-                description=inspect.cleandoc(function.__doc__ or ""),
+                operation_id=operation.id,
+                summary=re.split(r"\.\s|\.?$|\n", text, maxsplit=1)[0],
+                description=text,
                 status_code=status,
                 response_model=None if returns in (None, type(None), Response) else returns,
-                openapi_extra={"x-errors": sorted(e.code for e in errors)},
+                openapi_extra={"x-operation": operation.described()},
             )
             return function
 
@@ -223,18 +387,38 @@ class Routes:
 
 
 def _endpoint(
-    function: Callable[..., Any], hints: dict[str, Any], status: int, *, writes: bool
+    function: Callable[..., Any],
+    hints: dict[str, Any],
+    operation: Operation,
+    status: int,
+    *,
+    writes: bool,
+    hashes: bool,
+    quick: bool,
 ) -> Callable[..., Coroutine[Any, Any, Response]]:
     """What FastAPI calls: takes the function's parameters but `call`, runs it in a thread."""
 
     async def endpoint(request: Request, **given: Any) -> Response:
+        if hashes:
+            lane: Lane = request.app.state.passwords
+            return await lane.run(functools.partial(serve, request, given))
+        if quick and request.app.state.runtime.db.is_sqlite:
+            return serve(request, given)
         return await in_thread(request, serve, request, given)
 
     def serve(request: Request, given: dict[str, Any]) -> Response:
+        key = request.headers.get("idempotency-key") if operation.creates else None
+        run = functools.partial(run_once, request, given)
+        return run() if key is None else _repeatable(request, operation, key, run)
+
+    def run_once(request: Request, given: dict[str, Any], keep: Keep | None = None) -> Response:
         runtime: Runtime = request.app.state.runtime
         with (runtime.db.begin if writes else runtime.db.read)() as session:
-            call = Call(runtime, session, request.state.caller, _address(request), request=request)
-            return _answer(function(call, **given), status, call.headers)
+            call = Call(runtime, session, request.state.caller, request.state.address, request=request)
+            response = _answer(function(call, **given), status, call.headers)
+            if keep is not None:
+                keep(session, response)
+            return response
 
     parameters = [
         inspect.Parameter("request", inspect.Parameter.KEYWORD_ONLY, annotation=Request),
@@ -250,6 +434,41 @@ def _endpoint(
     return endpoint
 
 
+Keep: TypeAlias = Callable[[Session, Response], None]
+"""Stores an answer in the transaction that made it true."""
+
+
+def _repeatable(request: Request, operation: Operation, key: str, run: Callable[..., Response]) -> Response:
+    """Run, unless that was done before with this key: then answer as then."""
+    if not IDEMPOTENCY_KEY.fullmatch(key):
+        raise RequestError("an Idempotency-Key has 1 to 255 printable ASCII characters")
+    runtime: Runtime = request.app.state.runtime
+    caller: Caller = request.state.caller
+    owner = caller.organization_id or caller.actor
+    found = idempotency.reserve(runtime.db, owner, operation.id, key, _fingerprint(request))
+    if isinstance(found, idempotency.Answer):
+        body = runtime.vault.open(found.body.decode())
+        return Response(body, found.status, found.headers | {"Idempotency-Replayed": "true"})
+
+    def keep(session: Session, response: Response) -> None:
+        sealed = runtime.vault.seal(
+            bytes(response.body).decode()
+        )  # it may hold a key, which is stored nowhere
+        headers = {k: v for k, v in response.headers.items() if k != "content-length"}
+        idempotency.keep(session, found, idempotency.Answer(response.status_code, headers, sealed.encode()))
+
+    with idempotency.released_on_failure(runtime.db, found):
+        return run(keep)
+
+
+def _fingerprint(request: Request) -> str:
+    """What the request says: address and body."""
+    body: bytes = getattr(request, "_body", b"")
+    return hashlib.sha256(
+        b"\0".join([request.url.path.encode(), request.scope["query_string"], body])
+    ).hexdigest()
+
+
 def _answer(result: Any, status: int, headers: dict[str, str]) -> Response:
     """The response; made here, once, and not validated again: what we built is of our own shape."""
     if isinstance(result, Response):
@@ -258,7 +477,3 @@ def _answer(result: Any, status: int, headers: dict[str, str]) -> Response:
     if result is None:
         return Response(status_code=status, headers=headers)
     return Response(result.model_dump_json(), status, headers, media_type="application/json")
-
-
-def _address(request: Request) -> str | None:
-    return None if request.client is None else request.client.host

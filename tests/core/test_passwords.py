@@ -104,10 +104,10 @@ def test_short_and_other_names_do_not_matter(personal: list[str]) -> None:
 
 
 def test_a_long_password_is_refused_before_it_costs_anything() -> None:
-    started = time.thread_time()
+    started = time.process_time()
     with pytest.raises(PasswordError, match="too long"):
         check_password(SLOW)
-    assert time.thread_time() - started < 0.01
+    assert time.process_time() - started < 0.01
 
 
 @given(st.text(st.characters(), max_size=200), st.lists(st.text(st.characters(), max_size=20), max_size=3))
@@ -166,9 +166,9 @@ def test_unknown_accounts_take_as_long_as_wrong_passwords(passwords: Passwords) 
     took: dict[str, list[float]] = {name: [] for name in asked}
     for _ in range(9):
         for name, (stored, password) in asked.items():
-            started = time.thread_time()
+            started = time.process_time()
             assert not passwords.verify(stored, password)
-            took[name].append(time.thread_time() - started)
+            took[name].append(time.process_time() - started)
     known, unknown, long = (statistics.median(t) for t in took.values())
     assert unknown == pytest.approx(known, rel=0.25)
     assert long == pytest.approx(known, rel=0.25)
@@ -239,4 +239,4 @@ def test_a_failure_gives_its_place_back() -> None:
 def test_half_the_cores_hash(monkeypatch: pytest.MonkeyPatch) -> None:
     for cores, at_once in ((1, 1), (2, 1), (3, 1), (4, 2), (16, 8)):
         monkeypatch.setattr("os.sched_getaffinity", lambda _, cores=cores: set(range(cores)))
-        assert Passwords()._turns._value == at_once  # type: ignore[attr-defined]
+        assert Passwords()._threads._max_workers == at_once

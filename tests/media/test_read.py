@@ -12,15 +12,14 @@ from tldr_highlight.analysis.signals import SOUND_CURVES, measure
 from tldr_highlight.errors import MediaError
 from tldr_highlight.media.probe import probe
 from tldr_highlight.media.read import (
-    HEIGHT,
     LONGEST_SEGMENT,
-    WIDTH,
     Reader,
     Sampling,
     keys_show_motion,
     pictures_between,
     sampling_for,
 )
+from tldr_highlight.media.sampling import HEIGHT, WIDTH
 from tldr_highlight.media.types import Segment
 
 LONG = Recipe(seconds=65.0, gop=50, size=(64, 48))

@@ -3,24 +3,76 @@
 from __future__ import annotations
 
 import json
+import math
+from collections.abc import Mapping, Sequence
 from http import HTTPStatus
 from typing import Any
 
 from fastapi import Request, Response
 
-from tldr_highlight.errors import TldrError
+from tldr_highlight.core.telemetry import current_trace, trace_id
+from tldr_highlight.errors import InvalidError, TldrError
+
+MEDIA_TYPE = "application/problem+json"
+
+TYPES = "/docs/errors#"
+"""What `type` begins with: the page that explains each code, on this server."""
+
+MOST_ERRORS = 50
+"""Mistakes that are listed of one request."""
+
+LONGEST_NAME = 64
+"""Characters of a field's name that are repeated: unknown ones are the caller's own words."""
 
 
-def problem(request: Request, error: TldrError) -> Response:
-    """An error as a response."""
-    document: dict[str, Any] = {
-        "type": f"about:blank#{error.code}",
-        "title": HTTPStatus(error.status).phrase,
+def phrase(status: int) -> str:
+    """A status in words."""
+    return HTTPStatus(status).phrase
+
+
+def document(error: TldrError) -> dict[str, Any]:
+    """An error as a problem document."""
+    trace = current_trace()
+    return {
+        "type": TYPES + error.code,
+        "title": phrase(error.status),
         "status": error.status,
         "code": error.code,
         "detail": str(error),
         **error.extra,
+        "trace_id": None if trace is None else trace_id(trace),
     }
-    headers = {} if error.retry_after is None else {"Retry-After": str(max(1, round(error.retry_after)))}
-    body = json.dumps(document, ensure_ascii=False).encode()
-    return Response(body, error.status, headers, media_type="application/problem+json")
+
+
+def encoded(error: TldrError) -> bytes:
+    """The document's bytes."""
+    return json.dumps(document(error), ensure_ascii=False, default=str).encode(errors="replace")
+
+
+def headers(error: TldrError) -> dict[str, str]:
+    """Headers that go with an error."""
+    found: dict[str, str] = {}
+    if error.retry_after is not None:
+        found["Retry-After"] = str(max(1, math.ceil(error.retry_after)))
+    if error.status == 401:
+        found["WWW-Authenticate"] = "Bearer"
+    return found
+
+
+def problem(request: Request, error: TldrError) -> Response:
+    """An error as a response."""
+    return Response(encoded(error), error.status, headers(error), media_type=MEDIA_TYPE)
+
+
+def invalid(errors: Sequence[Mapping[str, Any]]) -> InvalidError:
+    """What Pydantic found, without the input it found it in: that may be a password."""
+    listed = [
+        {"loc": [_name(part) for part in error["loc"]], "code": error["type"], "message": error["msg"]}
+        for error in errors[:MOST_ERRORS]
+    ]
+    where = ".".join(str(part) for part in listed[0]["loc"])
+    return InvalidError(f"{where}: {listed[0]['message']}", errors=listed)
+
+
+def _name(part: str | int) -> str | int:
+    return part if isinstance(part, int) else part[:LONGEST_NAME]

@@ -14,7 +14,10 @@ from tldr_highlight.errors import TldrError, UsageError
 
 
 class JsonCommand(TyperCommand):
-    """A command that answers `{"source", "error": {"code", "message"}}` under `--json`, and on stderr."""
+    """A command that answers `{"source", "error": {"code", "message"}}` under `--json`, and on stderr.
+
+    Commands without a source leave that out.
+    """
 
     def parse_args(self, ctx: Any, args: list[str]) -> list[str]:
         """Read the command line."""
@@ -35,11 +38,22 @@ class JsonCommand(TyperCommand):
         except TldrError as error:
             if not ctx.params["as_json"]:
                 raise
-            source = ctx.params.get("source") or " ".join(ctx.params.get("sources", ()))
-            raise _told(source, error.code, str(error), error.exit_code) from error
+            raise _told(self._named(ctx.params), error.code, str(error), error.exit_code) from error
 
-    def _source(self, words: Sequence[str]) -> str:
+    @property
+    def _takes_source(self) -> bool:
+        return any(p.name in {"source", "sources"} for p in self.params)
+
+    def _named(self, params: dict[str, Any]) -> str | None:
+        """The source as it was named."""
+        if not self._takes_source:
+            return None
+        return params.get("source") or " ".join(params.get("sources", ()))
+
+    def _source(self, words: Sequence[str]) -> str | None:
         """The first word that is no option and no option's value."""
+        if not self._takes_source:
+            return None
         valued = {name for p in self.params if not getattr(p, "is_flag", False) for name in p.opts}
         rest = iter(words)
         for word in rest:
@@ -52,10 +66,12 @@ class JsonCommand(TyperCommand):
         return ""
 
 
-def _told(source: str, code: str, message: str, exit_code: int) -> typer.Exit:
-    from tldr_highlight.clips.origins import label  # noqa: PLC0415 - loads what media needs
+def _told(source: str | None, code: str, message: str, exit_code: int) -> typer.Exit:
+    document: dict[str, Any] = {"error": {"code": code, "message": message}}
+    if source is not None:
+        from tldr_highlight.clips.origins import label  # noqa: PLC0415 - loads what media needs
 
-    document = {"source": label(source), "error": {"code": code, "message": message}}
+        document = {"source": label(source), **document}
     sys.stdout.write(json.dumps(document, ensure_ascii=False, indent=2) + "\n")
     sys.stderr.write(f"tldr-highlight: {message}\n")
     return typer.Exit(exit_code)

@@ -10,11 +10,16 @@ from typing import Annotated
 import typer
 
 from tldr_highlight import __version__
+from tldr_highlight.cli import key, org, user
 from tldr_highlight.cli.cut import cut
 from tldr_highlight.cli.demo import demo
 from tldr_highlight.cli.doctor import doctor
 from tldr_highlight.cli.failures import JsonCommand
 from tldr_highlight.cli.find import find
+from tldr_highlight.cli.migrate import migrate
+from tldr_highlight.cli.openapi import openapi
+from tldr_highlight.cli.serve import serve
+from tldr_highlight.cli.worker import worker
 from tldr_highlight.errors import TldrError
 
 app = typer.Typer(
@@ -28,6 +33,14 @@ app.command(cls=JsonCommand)(find)
 app.command(cls=JsonCommand)(cut)
 app.command()(demo)
 app.command()(doctor)
+app.command()(serve)
+app.command()(migrate)
+app.command()(openapi)
+app.command()(worker)
+
+app.add_typer(org.app, name="org")
+app.add_typer(key.app, name="key")
+app.add_typer(user.app, name="user")
 
 INTERRUPTED = 130
 

@@ -22,6 +22,7 @@ from typing import Any, ClassVar, Self
 
 from sqlalchemy import (
     JSON,
+    Connection,
     DateTime,
     Dialect,
     Engine,
@@ -38,6 +39,7 @@ from sqlalchemy.dialects.postgresql import JSONB
 from sqlalchemy.exc import DBAPIError, InterfaceError, OperationalError
 from sqlalchemy.exc import TimeoutError as PoolTimeoutError
 from sqlalchemy.orm import DeclarativeBase, Mapped, Session, mapped_column
+from sqlalchemy.pool import NullPool
 from sqlalchemy.types import TypeDecorator
 
 from tldr_highlight.errors import DatabaseError, NotFoundError
@@ -159,22 +161,27 @@ class Database:
         if parsed.drivername in {"postgresql", "postgres"}:
             parsed = parsed.set(drivername="postgresql+psycopg")
         self.is_sqlite = parsed.get_backend_name() == "sqlite"
+        arguments: dict[str, Any] = (
+            {"timeout": BUSY_SECONDS, "isolation_level": None, "check_same_thread": False}
+            if self.is_sqlite
+            else {"connect_timeout": CONNECT_SECONDS}
+        )
         self.engine: Engine = create_engine(
             parsed,
             pool_size=pool_size,
             max_overflow=0,
             pool_timeout=BUSY_SECONDS if self.is_sqlite else CONNECT_SECONDS,
             pool_pre_ping=False,
-            connect_args={"timeout": BUSY_SECONDS, "isolation_level": None, "check_same_thread": False}
-            if self.is_sqlite
-            else {"connect_timeout": CONNECT_SECONDS},
+            connect_args=arguments,
         )
+        self._idle: list[Connection] = []  # of SQLite, between two reads
         if self.is_sqlite:
+            self._reader = create_engine(parsed, poolclass=NullPool, connect_args=arguments)
+            event.listen(self._reader, "connect", _set_up_sqlite)
             event.listen(self.engine, "connect", _set_up_sqlite)
             event.listen(self.engine, "begin", _begin_immediate)
-        # Not isolation_level on SQLite: giving it back would switch sqlite3's own deferred BEGIN on.
-        options = {"reads_only": True} if self.is_sqlite else {"isolation_level": "AUTOCOMMIT"}
-        self._reader = self.engine.execution_options(**options)
+        else:
+            self._reader = self.engine.execution_options(isolation_level="AUTOCOMMIT")
         self.info: dict[str, Any] = {}
         """What `info` of each write transaction begins with, for functions that get its session alone."""
         # SQLite takes one writer at a time and lets others poll for it: between threads of ours a lock is
@@ -201,11 +208,40 @@ class Database:
         Raises:
             DatabaseError: the database does not answer.
         """
-        with _database_errors(), Session(self._reader, expire_on_commit=False, autoflush=False) as session:
+        with (
+            _database_errors(),
+            self._for_reading() as bind,
+            Session(bind, expire_on_commit=False, autoflush=False) as session,
+        ):
             yield session
+
+    @contextlib.contextmanager
+    def _for_reading(self) -> Generator[Engine | Connection]:
+        """Where reads go.
+
+        SQLite's connections go from reader to reader as they are: through a pool each read costs half as much
+        again. PostgreSQL's go through the pool, which notices when the server was away.
+        """
+        if not self.is_sqlite:
+            yield self._reader
+            return
+        try:
+            connection = self._idle.pop()
+        except IndexError:
+            connection = self._reader.connect()
+        try:
+            yield connection
+        except DBAPIError:
+            connection.close()
+            raise
+        finally:
+            if not connection.closed:
+                self._idle.append(connection)
 
     def close(self) -> None:
         """Close every connection."""
+        while self._idle:
+            self._idle.pop().close()
         self.engine.dispose()
 
 
@@ -219,8 +255,7 @@ def _set_up_sqlite(connection: Any, record: object) -> None:
 
 def _begin_immediate(connection: Any) -> None:
     """Take the writer's place at once: a read that becomes a write fails where others wrote meanwhile."""
-    if "reads_only" not in connection.get_execution_options():
-        connection.exec_driver_sql("BEGIN IMMEDIATE")
+    connection.exec_driver_sql("BEGIN IMMEDIATE")
 
 
 @contextlib.contextmanager

@@ -1,14 +1,40 @@
-"""`Idempotency-Key`: a creating call that is sent again answers again, and creates nothing again."""
+"""`Idempotency-Key`: a creating call that is sent again answers again, and creates nothing again.
+
+    found = reserve(db, owner, "create_key", key, fingerprint)
+    if isinstance(found, Answer): ...                # it was done before
+    with released_on_failure(db, found), db.begin() as session:
+        ...                                          # do it
+        keep(session, found, Answer(...))            # commits with it
+
+A reservation is a short transaction of its own, so that a second call meanwhile is told so at once instead of
+waiting. The operation and its answer commit together: there is no moment in which a crash leaves one of them.
+"""
 
 from __future__ import annotations
 
-from datetime import datetime
+import contextlib
+import secrets
+from collections.abc import Generator
+from dataclasses import dataclass
+from datetime import datetime, timedelta
 from typing import Any
 
-from sqlalchemy import LargeBinary, String, UniqueConstraint
-from sqlalchemy.orm import Mapped, mapped_column
+from sqlalchemy import LargeBinary, String, UniqueConstraint, delete, select, update
+from sqlalchemy.dialects import postgresql, sqlite
+from sqlalchemy.orm import Mapped, Session, mapped_column
 
-from tldr_highlight.core.db import Base, new_id, now
+from tldr_highlight.core.db import Base, Database, new_id, now
+from tldr_highlight.core.work import Job, Kind
+from tldr_highlight.errors import InProgressError, ReusedKeyError
+
+HOLD = timedelta(seconds=30)
+"""How long a call keeps others off its key; whoever died in the middle does not come back for it."""
+
+KEPT = timedelta(hours=24)
+"""How long an answer is repeated."""
+
+BATCH = 1000
+"""Reservations swept in one transaction: 10 ms."""
 
 
 class Reservation(Base):
@@ -28,3 +54,124 @@ class Reservation(Base):
     headers: Mapped[dict[str, Any]] = mapped_column(default=dict)
     body: Mapped[bytes | None] = mapped_column(LargeBinary)
     created_at: Mapped[datetime] = mapped_column(default=now, index=True)
+
+
+@dataclass(frozen=True, slots=True)
+class Answer:
+    """What a call was answered. The body is sealed by whoever keeps it: it may hold a key."""
+
+    status: int
+    headers: dict[str, str]
+    body: bytes
+
+
+@dataclass(frozen=True, slots=True)
+class Hold:
+    """A key that is ours while we work on its call."""
+
+    id: str
+    holder: str
+
+
+def reserve(db: Database, owner: str, operation: str, key: str, fingerprint: str) -> Hold | Answer:
+    """Take the key for a call, or give the answer that it got before.
+
+    Args:
+        db: The database.
+        owner: Whose key it is; other owners' equal keys are others.
+        operation: What is called; the same.
+        key: As the caller made it up.
+        fingerprint: What the request says, as a hash.
+
+    Raises:
+        ReusedKeyError: the key came with another request before.
+        InProgressError: the same call has not been answered yet.
+    """
+    at = now()
+    holder, held_until = secrets.token_hex(16), at + HOLD
+    reserved = {
+        "holder": holder,
+        "held_until": held_until,
+        "owner": owner,
+        "operation": operation,
+        "key": key,
+    }
+    with db.begin() as session:
+        insert = sqlite.insert if db.is_sqlite else postgresql.insert
+        adding = (
+            insert(Reservation)
+            .values(fingerprint=fingerprint, **reserved)
+            .on_conflict_do_nothing(index_elements=["owner", "operation", "key"])
+            .returning(Reservation.id)
+        )
+        if (added := session.scalar(adding)) is not None:
+            return Hold(added, holder)
+        theirs = (Reservation.owner == owner, Reservation.operation == operation, Reservation.key == key)
+        row = session.scalar(select(Reservation).where(*theirs).with_for_update())
+        if row is None:  # released a moment ago
+            raise _in_progress()
+        if row.status is not None and row.created_at < at - KEPT:  # not swept yet
+            row.status, row.body, row.headers, row.created_at = None, None, {}, at
+            row.fingerprint, row.held_until = fingerprint, at - HOLD
+        if row.fingerprint != fingerprint:
+            raise ReusedKeyError("this Idempotency-Key was sent with another request before: make a new one")
+        if row.status is not None and row.body is not None:
+            return Answer(row.status, row.headers, row.body)
+        if row.held_until > at:
+            raise _in_progress()
+        row.holder, row.held_until = holder, held_until
+        return Hold(row.id, holder)
+
+
+def keep(session: Session, hold: Hold, answer: Answer) -> None:
+    """Store the answer, in the transaction of what it tells.
+
+    Raises:
+        InProgressError: we took too long, and somebody else has the key now; nothing of ours may commit.
+    """
+    stored = session.execute(
+        update(Reservation)
+        .where(Reservation.id == hold.id, Reservation.holder == hold.holder, Reservation.status.is_(None))
+        .values(status=answer.status, headers=answer.headers, body=answer.body)
+        .returning(Reservation.id)
+    )
+    if stored.first() is None:
+        raise _in_progress()
+
+
+@contextlib.contextmanager
+def released_on_failure(db: Database, hold: Hold) -> Generator[None]:
+    """Give the key back when the block raises: nothing was done, so that the next call may try."""
+    try:
+        yield
+    except BaseException:
+        with db.begin() as session:
+            session.execute(
+                delete(Reservation).where(
+                    Reservation.id == hold.id,
+                    Reservation.holder == hold.holder,
+                    Reservation.status.is_(None),
+                )
+            )
+        raise
+
+
+def _in_progress() -> InProgressError:
+    return InProgressError("the call with this Idempotency-Key has not been answered yet", retry_after=1)
+
+
+def sweep(job: Job[Any]) -> None:
+    """Delete what is older than `KEPT`, in small transactions."""
+    old = select(Reservation.id).where(Reservation.created_at < now() - KEPT).limit(BATCH)
+    while True:
+        job.ask()
+        with job.step() as session:
+            gone = session.scalars(
+                delete(Reservation).where(Reservation.id.in_(old)).returning(Reservation.id)
+            ).all()
+        if len(gone) < BATCH:
+            return
+
+
+SWEEP = Kind("reservations.sweep", sweep, every_seconds=3600)
+"""Hourly; an answer lives an hour longer at most."""

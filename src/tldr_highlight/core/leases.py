@@ -31,8 +31,9 @@ BEATS = 10
 TICK = 1.0
 """Seconds between two looks at clock and memory, 20 µs each."""
 
-LAST_WORDS = 5.0
-"""Seconds that giving work back may take before the process ends anyway."""
+LAST_WORDS = 1.0
+"""Seconds that giving work back may take before the process ends anyway: a job that hangs in a transaction
+keeps everybody else on SQLite from writing, us too."""
 
 OVERTIME, OVERWEIGHT = 81, 82
 """Exit codes of a process that ended itself."""
@@ -70,7 +71,7 @@ class Leases:
     Args:
         ledger: Where they are written.
         seconds: How long one lasts.
-        memory: Bytes resident that end the process; None: no limit.
+        memory: Bytes resident that end the process; None, but in processes that are there to work: no limit.
     """
 
     ledger: Ledger
@@ -83,7 +84,8 @@ class Leases:
         self._held: set[Lease] = set()
         self._changed = threading.Condition()
         self._threads: list[threading.Thread] = []
-        self._silent_since_ok = 0.0  # monotonic time of the last failure to reach the database
+        self._closed = threading.Event()
+        self._missed_at: float | None = None  # on the monotonic clock: when the database last did not answer
 
     @contextlib.contextmanager
     def held(self, lease: Lease) -> Generator[None]:
@@ -110,11 +112,11 @@ class Leases:
         They could not renew either, and are given one lease's time to do so; otherwise each outage would
         count as a crash of everything that ran.
         """
-        return self._silent_since_ok == 0 or time.monotonic() - self._silent_since_ok > self.seconds
+        return self._missed_at is None or time.monotonic() - self._missed_at > self.seconds
 
     def missed(self) -> None:
         """Note that the database did not answer."""
-        self._silent_since_ok = time.monotonic()
+        self._missed_at = time.monotonic()
 
     def give_back(self, to_blame: Callable[[Lease], bool] = lambda _: False) -> None:
         """Let go of everything held, within `LAST_WORDS`: the process is about to end amid it."""
@@ -140,27 +142,37 @@ class Leases:
         with self._changed:
             return list(self._held)
 
-    def _await_work(self) -> None:
+    def close(self) -> None:
+        """End the threads; nothing is held any more, and the database will be closed."""
+        self._closed.set()
         with self._changed:
-            while not self._held:
+            self._changed.notify_all()
+        for thread in self._threads:
+            thread.join(LAST_WORDS)
+
+    def _await_work(self) -> bool:
+        """Wait until something is held; False: never again."""
+        with self._changed:
+            while not self._held and not self._closed.is_set():
                 self._changed.wait()
+            return not self._closed.is_set()
 
     def _renew_forever(self) -> None:
         beat = self.seconds / BEATS
-        while True:
-            self._await_work()
-            time.sleep(beat)  # first: most work is done before its lease needs to be renewed
+        while self._await_work():
+            self._closed.wait(beat)  # first: most work is done before its lease needs to be renewed
+            if not (held := self._now_held()):
+                continue
             try:
-                self.ledger.renew(self._now_held(), self.seconds)
+                self.ledger.renew(held, self.seconds)
             except DatabaseError as error:
                 self.missed()
                 log.warning("leases were not renewed", reason=str(error))
 
     def _watch_forever(self) -> None:
         tick = min(TICK, self.seconds / BEATS)
-        while True:
-            self._await_work()
-            time.sleep(tick)
+        while self._await_work():
+            self._closed.wait(tick)
             self._watch()
 
     def _watch(self) -> None:

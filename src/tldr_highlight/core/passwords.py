@@ -2,19 +2,23 @@
 
 from __future__ import annotations
 
-import contextlib
 import functools
 import os
 import secrets
+import sys
 import threading
 import unicodedata
-from collections.abc import Generator, Iterable
+from collections.abc import Callable, Iterable
+from concurrent.futures import ThreadPoolExecutor
 from importlib.resources import files
+from typing import TypeVar
 
 from argon2 import PasswordHasher
 from argon2.exceptions import InvalidHashError, VerificationError, VerifyMismatchError
 
 from tldr_highlight.errors import BusyError, PasswordError, SecretError
+
+R = TypeVar("R")
 
 SHORTEST = 8
 ADVISED = 15
@@ -58,6 +62,16 @@ def common_passwords() -> frozenset[str]:
     return frozenset((files("tldr_highlight.core") / "common_passwords.txt").read_text("utf-8").splitlines())
 
 
+def _cores() -> int:
+    """Cores that this process may use, where the system tells; else those of the machine."""
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+
+
+def hashes_at_once() -> int:
+    """Half the cores: the others answer everybody else."""
+    return max(1, _cores() // 2)
+
+
 class Passwords:
     """Hashes and verifies, for the whole process: at most one at a time for every two cores.
 
@@ -68,8 +82,8 @@ class Passwords:
     def __init__(self, *, at_once: int | None = None, waiting: int = 64) -> None:
         """`at_once` hashes at the same time (None: half the cores), and `waiting` callers behind them."""
         self._hasher = PasswordHasher(time_cost=2, memory_cost=19 * 1024, parallelism=1)
-        at_once = at_once or max(1, _cores() // 2)
-        self._turns = threading.Semaphore(at_once)
+        at_once = at_once or hashes_at_once()
+        self._threads = ThreadPoolExecutor(at_once, "password", initializer=_step_back)
         self._places = threading.Semaphore(at_once + waiting)
         self._nobody = self._hasher.hash(secrets.token_urlsafe())
 
@@ -79,8 +93,7 @@ class Passwords:
         Raises:
             BusyError: too many wait.
         """
-        with self._turn():
-            return self._hasher.hash(_bytes(password))
+        return self._in_turn(lambda: self._hasher.hash(_bytes(password)))
 
     def verify(self, hashed: str | None, password: str) -> bool:
         """Whether `password` is the one that `hashed` was made of.
@@ -93,27 +106,31 @@ class Passwords:
         """
         if hashed is None or len(password) > _RAW:
             hashed, password = self._nobody, password[:_RAW]
-        with self._turn():
-            try:
-                return self._hasher.verify(hashed, _bytes(password))
-            except VerifyMismatchError:
-                return False
-            except (VerificationError, InvalidHashError) as error:
-                raise SecretError("the stored hash of a password is damaged: set a new password") from error
+        stored, raw = hashed, _bytes(password)
+        try:
+            return self._in_turn(lambda: self._hasher.verify(stored, raw))
+        except VerifyMismatchError:
+            return False
+        except (VerificationError, InvalidHashError) as error:
+            raise SecretError("the stored hash of a password is damaged: set a new password") from error
 
     def needs_rehash(self, hashed: str) -> bool:
         """Whether `hashed` was made with other parameters than today's: hash again after a good login."""
         return self._hasher.check_needs_rehash(hashed)
 
-    @contextlib.contextmanager
-    def _turn(self) -> Generator[None]:
+    def _in_turn(self, call: Callable[[], R]) -> R:
         if not self._places.acquire(blocking=False):
             raise BusyError("too many logins wait for their turn: try again in a few seconds", retry_after=5)
         try:
-            with self._turns:
-                yield
+            return self._threads.submit(call).result()
         finally:
             self._places.release()
+
+
+def _step_back() -> None:
+    """Hashing comes after everybody else; on Linux each thread has a priority of its own."""
+    if sys.platform == "linux":
+        os.setpriority(os.PRIO_PROCESS, threading.get_native_id(), 10)
 
 
 def _normal(text: str) -> str:
@@ -123,8 +140,3 @@ def _normal(text: str) -> str:
 
 def _bytes(password: str) -> bytes:
     return _normal(password).encode("utf-8", "surrogatepass")  # JSON can smuggle in lone surrogates
-
-
-def _cores() -> int:
-    """Cores that this process may use, where the system tells; else those of the machine."""
-    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1

@@ -13,13 +13,15 @@ take the same way.
 from __future__ import annotations
 
 import contextlib
+import json
 import logging
 import re
 import secrets
 import sys
 from collections.abc import Generator, Mapping
 from contextvars import ContextVar
-from typing import Any, cast
+from datetime import UTC, datetime
+from typing import Any, TextIO, cast
 
 import structlog
 from structlog.typing import EventDict, Processor, WrappedLogger
@@ -28,6 +30,9 @@ _trace: ContextVar[str | None] = ContextVar("trace", default=None)
 
 TRACEPARENT = re.compile(r"[0-9a-f]{2}-([0-9a-f]{32})-[0-9a-f]{16}-[0-9a-f]{2}(?:-.*)?\Z")
 """Of later versions only the four parts that version 00 has are read, as the recommendation wants it."""
+
+TALKATIVE = ("alembic", "httpx2", "uvicorn")
+"""Libraries whose lines below warnings tell what ours tell already."""
 
 HIDDEN = "[hidden]"
 
@@ -38,7 +43,7 @@ SECRET_NAMES = re.compile(
 """Whose values are never written, whatever they are."""
 
 SECRET_VALUES = re.compile(
-    r"tldr_(?:live|test)_[0-9A-Za-z]+"  # our keys
+    r"tldr_(?:live|test|refresh|web)_[0-9A-Za-z_-]+"  # our keys, refresh tokens, cookies
     r"|whsec_[0-9A-Za-z+/=_-]+"  # secrets of webhooks
     r"|eyJ[0-9A-Za-z_-]{8,}\.[0-9A-Za-z_-]+\.[0-9A-Za-z_-]*"  # JWTs: `{"` in base 64, twice
     r"|(?<=://)[^/\s@]*:[^/\s@]*(?=@)"  # user:password in an address
@@ -131,11 +136,13 @@ def set_up_logs(*, terminal: bool | None = None, level: int = logging.INFO) -> N
         foreign_pre_chain=[structlog.stdlib.PositionalArgumentsFormatter(), *shared],
         processors=[structlog.stdlib.ProcessorFormatter.remove_processors_meta, redact, last],
     )
-    handler = logging.StreamHandler(sys.stderr)
+    handler = logging.StreamHandler(sys.stderr) if terminal else _JsonLines(sys.stderr)
     handler.setFormatter(formatter)
     root = logging.getLogger()
     root.handlers[:] = [handler]
     root.setLevel(level)
+    for name in TALKATIVE:
+        logging.getLogger(name).setLevel(max(level, logging.WARNING))
     structlog.configure(
         processors=[
             structlog.stdlib.filter_by_level,
@@ -146,6 +153,32 @@ def set_up_logs(*, terminal: bool | None = None, level: int = logging.INFO) -> N
         logger_factory=structlog.stdlib.LoggerFactory(),
         cache_logger_on_first_use=False,
     )
+
+
+class _JsonLines(logging.StreamHandler[TextIO]):
+    """Where lines are JSON."""
+
+
+def write_line(name: str, event: str, /, **values: str | float | None) -> None:
+    """What `logger(name).info(event, **values)` writes, for a fifth of its 60 µs: a line of each request.
+
+    Nothing is taken out of it: values are ours, never a caller's own words.
+    """
+    root = logging.root
+    handler = root.handlers[0] if root.handlers else None
+    if not isinstance(handler, _JsonLines) or root.level > logging.INFO:
+        logger(name).info(event, **values)
+        return
+    trace = current_trace()
+    about = {"trace_id": trace and trace_id(trace), "level": "info", "logger": name, "timestamp": _now()}
+    line = json.dumps({**values, "event": event, **about}) + "\n"
+    with handler.lock or contextlib.nullcontext():
+        handler.stream.write(line)
+        handler.flush()
+
+
+def _now() -> str:
+    return datetime.now(UTC).isoformat().replace("+00:00", "Z")
 
 
 def logger(name: str) -> Any:

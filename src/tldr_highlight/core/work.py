@@ -33,7 +33,7 @@ from sqlalchemy.orm import Mapped, Session, mapped_column
 
 from tldr_highlight.core.db import Base, Database, after_commit, new_id, now
 from tldr_highlight.core.leases import Lease, Leases, Ledger
-from tldr_highlight.core.telemetry import child_of, current_trace, hidden, logger, tracing
+from tldr_highlight.core.telemetry import child_of, current_trace, hidden, logger, new_trace, tracing
 from tldr_highlight.errors import (
     ConflictError,
     DatabaseError,
@@ -199,7 +199,8 @@ def enqueue(
         dialect.insert(Work)
         .values(
             kind=kind, organization_id=organization_id, object_id=object_id, key=key, payload=payload or {},
-            run_at=run_at, sort_at=run_at - BONUS[priority], priority=priority, traceparent=current_trace(),
+            run_at=run_at, sort_at=run_at - BONUS[priority], priority=priority,
+            traceparent=current_trace() or new_trace(),
         )
         .on_conflict_do_nothing(index_elements=[Work.kind, Work.key])
         .returning(Work)
@@ -291,8 +292,10 @@ def ledger(db: Database) -> Ledger:
 
     def give_back(leases: Iterable[Lease], to_blame: Iterable[Lease]) -> None:
         with db.begin() as session:
-            _update(session, _held(leases), **_FREE)
-            _update(session, _held(to_blame), **_FREE, crashes=Work.crashes + 1)
+            for some, crashes in ((leases, 0), (to_blame, 1)):
+                free = select(Work.id).where(_held(some)).with_for_update(skip_locked=True)
+                which = Work.id.in_(free.scalar_subquery())
+                _update(session, which, **_FREE, crashes=Work.crashes + crashes)
 
     return Ledger(renew, give_back)
 
@@ -317,7 +320,8 @@ def _update(session: Session, which: ColumnElement[bool], **values: Any) -> None
 
 def void_leases(session: Session, owner_prefix: str) -> int:
     """Take back what dead processes held, whose owners begin so; say how much. Each row crashed once more."""
-    theirs = and_(Work.owner.startswith(owner_prefix, autoescape=True), Work.state == "running")
+    # Not LIKE, whose idea of equal letters differs between databases.
+    theirs = and_(func.substr(Work.owner, 1, len(owner_prefix)) == owner_prefix, Work.state == "running")
     voiding = update(Work).where(theirs).values(_FREE | {"crashes": Work.crashes + 1}).returning(Work.id)
     return len(session.scalars(voiding.execution_options(synchronize_session=False)).all())
 
@@ -325,17 +329,23 @@ def void_leases(session: Session, owner_prefix: str) -> int:
 # --- claiming ------------------------------------------------------------------------------------------
 
 
-def due(runtime: Workshop, *, suspects: bool | None = None, limit: int = 100) -> list[Row[str, str]]:
-    """(id, priority) of what could be claimed now, `limit` of each sort; `suspects` as in `run_one`."""
+def due(
+    runtime: Workshop,
+    *,
+    suspects: bool | None = None,
+    limit: int = 100,
+    priorities: Iterable[str] | None = None,
+) -> list[Row[str, str]]:
+    """(id, priority) of what could be claimed now, `limit` of each sort; the others as in `run_one`."""
+    ours = Work.kind.in_(runtime.kinds)
+    if priorities is not None:
+        ours = and_(ours, Work.priority.in_(priorities))
     with runtime.db.read() as session:
         return [
             row
             for which in _due(runtime, clock(session), suspects)
             for row in session.execute(
-                select(Work.id, Work.priority)
-                .where(which, Work.kind.in_(runtime.kinds))
-                .order_by(Work.sort_at)
-                .limit(limit)
+                select(Work.id, Work.priority).where(which, ours).order_by(Work.sort_at).limit(limit)
             )
         ]
 

@@ -3,7 +3,8 @@
 Decoding is what costs: a 1080p frame takes 5 CPU-ms, so 30 of them a second allow 12x realtime at best.
 `Sampling.KEYS` hands only key pictures to the decoder, without its loop filter, two of them at a time
 (each stands alone, so libav's frame threads run them in parallel); `Sampling.ALL` decodes everything
-other pictures need and is chosen where pictures are small enough for it to be cheap.
+other pictures need, groups of H.264 beside each other (`groups.py`), and is chosen where pictures are
+small enough for it to be cheap.
 """
 
 from __future__ import annotations
@@ -15,7 +16,6 @@ from collections.abc import Iterable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from enum import Enum
-from typing import TypeAlias, cast
 
 import av
 import numpy as np
@@ -23,33 +23,27 @@ from av.audio.frame import AudioFrame
 from av.audio.stream import AudioStream
 from av.container import InputContainer
 from av.error import FFmpegError
-from av.packet import Packet
 from av.stream import Stream
-from av.video.frame import VideoFrame
-from av.video.reformatter import VideoReformatter
 from av.video.stream import VideoStream
-from numpy.typing import NDArray
 
 from tldr_highlight.errors import MediaError, MediaLimitError
 from tldr_highlight.media.frames import believable
+from tldr_highlight.media.groups import GroupSampler
 from tldr_highlight.media.probe import Limits, open_media, packets, shown
+from tldr_highlight.media.sampling import (
+    HEIGHT,
+    QUICK,
+    WIDTH,
+    AnyPacket,
+    Gray,
+    Picture,
+    PictureSampler,
+)
 from tldr_highlight.media.timeline import FORWARD, Timeline
 from tldr_highlight.media.types import AudioBlock, FloatArray, MediaInfo, Pictures, Segment
 
-AnyPacket: TypeAlias = "Packet[Stream] | Packet[VideoStream] | Packet[AudioStream]"
-Gray: TypeAlias = NDArray[np.uint8]
-
-WIDTH, HEIGHT = 160, 90
-"""Size of the pictures that signals look at; aspect is not kept, motion and cuts do not need it."""
-
 SEGMENT_SECONDS = 20.0
 LONGEST_SEGMENT = 30.0
-KEY_SPACING = 0.95
-"""Seconds between decoded key pictures at least: all-intra sources would decode everything otherwise."""
-
-DENSE_SPACING = 0.24
-"""Seconds between pictures kept when everything is decoded: four a second, tolerant of timestamps."""
-
 CHEAP_PIXELS = 10e6
 """Pixels per second of source that may all be decoded: 854x480 at 24 fps, about 80x realtime on 2 cores."""
 
@@ -108,19 +102,26 @@ class Reader:
             container = opened.enter_context(open_media(self.info.origin))
             apart = self.info.sound_origin
             heard = opened.enter_context(open_media(apart)) if apart else container
-            yield from self._segments(container, heard)
+            video = _video_stream(container, self.info, self.sampling)
+            pictures = _sampler(video, self.sampling, self.segment_seconds, opened) if video else None
+            yield from self._segments(container, heard, video, pictures)
 
-    def _segments(self, container: InputContainer, heard: InputContainer) -> Iterator[Segment]:
-        video = _video_stream(container, self.info, self.sampling)
+    def _segments(
+        self,
+        container: InputContainer,
+        heard: InputContainer,
+        video: VideoStream | None,
+        pictures: PictureSampler | GroupSampler | None,
+    ) -> Iterator[Segment]:
         audio = _audio_stream(heard, self.info)
-        pictures = _PictureSampler(video, self.sampling) if video else None
         sound = _SoundReader() if audio else None
-        segments = _Segmenter(self.segment_seconds, by_key=video is not None, start=self.start)
+        held = 2 if isinstance(pictures, GroupSampler) else 1
+        segments = _Segmenter(self.segment_seconds, by_key=video is not None, start=self.start, held=held)
         if self.start > 0:
             for each in {container, heard}:
                 each.seek(int((self.start + self.info.start_time) * av.time_base), backward=True)
         timeline = Timeline()
-        bases = [float(s.time_base or 0) if s else 0.0 for s in (audio, video)]
+        bases = [_tick(s) if s else 0.0 for s in (audio, video)]
         for packet in _in_order(container, heard, [s for s in (video, audio) if s]):
             stamp = packet.dts if packet.dts is not None else packet.pts
             if stamp is None:
@@ -138,18 +139,18 @@ class Reader:
             self.jumped = timeline.jumped
             self._check_clock()
             self._check_length()
-            try:
-                if pictures and seen:
-                    yield from segments.packet(at, packet.size, packet.is_keyframe)
-                    segments.pictures(pictures.feed(packet, at, shift))
-                elif sound:
-                    yield from segments.sound(sound.feed(packet, shift))
-            except FFmpegError:
-                self.damaged += 1
+            if pictures and seen:
+                yield from segments.packet(at, packet.size, packet.is_keyframe)
+                segments.pictures(pictures.feed(packet, at, shift))
+            elif sound:
+                if pictures:
+                    segments.pictures(pictures.due(at))
+                yield from segments.sound(sound.feed(packet, shift))
         if pictures:
             segments.pictures(pictures.finish())
         if sound:
             yield from segments.sound(sound.finish())
+        self.damaged += sum(s.damaged for s in (pictures, sound) if s)
         yield from segments.finish(self.end)
 
     def _check_clock(self) -> None:
@@ -177,41 +178,41 @@ def _ahead(segments: Iterator[Segment]) -> Iterator[Segment]:
             yield segment
 
 
-def pictures_between(
-    info: MediaInfo, windows: Iterable[tuple[float, float]], spacing: float = DENSE_SPACING
-) -> Iterator[Pictures]:
-    """The pictures of each window of media time, all decoded, about `spacing` seconds apart."""
+def pictures_between(info: MediaInfo, windows: Iterable[tuple[float, float]]) -> Iterator[Pictures]:
+    """The pictures of each window of media time, all decoded, four a second."""
     with open_media(info.origin) as container:
         video = _video_stream(container, info, Sampling.ALL)
         for start, end in windows:
-            yield _window(container, video, info, (start, end), spacing) if video else _stack([])
+            yield _window(container, video, info, (start, end)) if video else _stack([])
 
 
 def _window(
-    container: InputContainer,
-    video: VideoStream,
-    info: MediaInfo,
-    window: tuple[float, float],
-    spacing: float,
+    container: InputContainer, video: VideoStream, info: MediaInfo, window: tuple[float, float]
 ) -> Pictures:
-    sampler = _PictureSampler(video, Sampling.ALL, spacing)
-    kept: list[tuple[float, Gray]] = []
+    kept: list[Picture] = []
     container.seek(int((window[0] + info.start_time) * av.time_base), backward=True)
-    for packet in packets(container, [video]):
-        if packet.pts is None:
-            continue
-        at = float(packet.pts * packet.time_base) - info.start_time
-        try:
+    with contextlib.ExitStack() as opened:
+        sampler = _sampler(video, Sampling.ALL, SEGMENT_SECONDS, opened)
+        for packet in packets(container, [video]):
+            if packet.pts is None:
+                continue
+            at = packet.pts * _tick(video) - info.start_time
             kept += sampler.feed(packet, at, -info.start_time)
-        except FFmpegError:
-            continue
-        if packet.is_keyframe and at >= window[1]:
-            break
-        if at >= window[1] + 1.0:
-            break
-    kept += sampler.finish()
+            if packet.is_keyframe and at >= window[1]:
+                break
+            if at >= window[1] + 1.0:
+                break
+        kept += sampler.finish()
     video.codec_context.flush_buffers()
     return _stack([(t, g) for t, g in kept if window[0] <= t < window[1]])
+
+
+def _sampler(
+    video: VideoStream, sampling: Sampling, segment_seconds: float, opened: contextlib.ExitStack
+) -> PictureSampler | GroupSampler:
+    if sampling is Sampling.ALL and video.codec_context.name == "h264":
+        return opened.enter_context(GroupSampler(video, segment_seconds))
+    return PictureSampler(video.codec_context, _tick(video), keys=sampling is Sampling.KEYS)
 
 
 def _video_stream(container: InputContainer, info: MediaInfo, sampling: Sampling) -> VideoStream | None:
@@ -222,10 +223,15 @@ def _video_stream(container: InputContainer, info: MediaInfo, sampling: Sampling
     context = video.codec_context
     context.thread_type = "FRAME"
     context.thread_count = 3
-    context.options = {"skip_loop_filter": "all", "flags2": "+fast"}
+    context.options = dict(QUICK)
     if sampling is Sampling.ALL:
         context.skip_frame = "NONREF"
     return video
+
+
+def _tick(stream: Stream) -> float:
+    """Seconds of one tick of the stream's timestamps."""
+    return float(stream.time_base or 0)
 
 
 def _audio_stream(container: InputContainer, info: MediaInfo) -> AudioStream | None:
@@ -246,54 +252,6 @@ def _in_order(
     return heapq.merge(*apart, key=lambda p: float((p.dts or p.pts or 0) * p.time_base))
 
 
-class _PictureSampler:
-    """Video packets in, small gray pictures with their media times out (some packets later)."""
-
-    def __init__(self, stream: VideoStream, sampling: Sampling, spacing: float | None = None) -> None:
-        self._stream = stream
-        self._base = float(stream.time_base or 0)  # pictures drained from a decoder know no time base
-        self._keys = sampling is Sampling.KEYS
-        self._spacing = spacing or (KEY_SPACING if self._keys else DENSE_SPACING)
-        self._last_fed = self._last_kept = -np.inf
-        self._shift: float | None = None
-        self._scale = VideoReformatter()
-
-    def feed(self, packet: AnyPacket, at: float, shift: float) -> list[tuple[float, Gray]]:
-        before = self._drained() if self._shift not in {None, shift} else []
-        self._shift = shift
-        if self._keys:
-            if not packet.is_keyframe or 0 <= at - self._last_fed < self._spacing:
-                return before
-            self._last_fed = at
-        return before + self._keep(packet.decode())
-
-    def _drained(self) -> list[tuple[float, Gray]]:
-        """The pictures still in the decoder when timestamps leap: they are of the time before."""
-        pictures = self.finish()
-        self._stream.codec_context.flush_buffers()
-        return pictures
-
-    def finish(self) -> list[tuple[float, Gray]]:
-        try:
-            return self._keep(self._stream.decode(None))  # pyright: ignore[reportUnknownMemberType]
-        except FFmpegError:
-            return []
-
-    def _keep(self, frames: Iterable[object]) -> list[tuple[float, Gray]]:
-        kept: list[tuple[float, Gray]] = []
-        for frame in frames:
-            assert isinstance(frame, VideoFrame)
-            if frame.pts is None:
-                continue
-            at = frame.pts * self._base + (self._shift or 0.0)
-            if 0 <= at - self._last_kept < self._spacing:
-                continue
-            self._last_kept = at
-            small = self._scale.reformat(frame, WIDTH, HEIGHT, "gray", interpolation="AREA")
-            kept.append((at, cast("Gray", small.to_ndarray())))
-        return kept
-
-
 class _SoundReader:
     """Audio packets in, mono blocks of about a second out: numpy costs per call, not per sample.
 
@@ -301,6 +259,7 @@ class _SoundReader:
     """
 
     def __init__(self) -> None:
+        self.damaged = 0  # packets that could not be decoded
         self._frames: list[AudioFrame] = []
         self._kind: tuple[int, str, int] | None = None  # of the frames
         self._start: float = -np.inf
@@ -310,7 +269,7 @@ class _SoundReader:
     def feed(self, packet: AnyPacket, shift: float) -> list[tuple[bool, AudioBlock]]:
         """Blocks that are complete, each with whether it continues the one before."""
         blocks: list[tuple[bool, AudioBlock]] = []
-        for frame in packet.decode():
+        for frame in self._decoded(packet):
             assert isinstance(frame, AudioFrame)
             if not believable(frame):
                 continue
@@ -326,6 +285,13 @@ class _SoundReader:
             if self._end - self._start >= 1.0:
                 blocks += self.finish()
         return blocks
+
+    def _decoded(self, packet: AnyPacket) -> Sequence[object]:
+        try:
+            return packet.decode()
+        except FFmpegError:
+            self.damaged += 1
+            return ()
 
     def finish(self) -> list[tuple[bool, AudioBlock]]:
         """What is left."""
@@ -361,13 +327,14 @@ def _mono(frames: Sequence[AudioFrame]) -> FloatArray:
 class _Segmenter:
     """Collects what was read until a border is due.
 
-    Pictures leave a threaded decoder a few packets late, so a closed segment is held back until a later
-    picture has come out or a whole further segment has passed.
+    Pictures leave a threaded decoder a few packets late, groups of them up to `GroupSampler.LATE` segments:
+    the last `held` of closed segments are held back.
     """
 
-    def __init__(self, seconds: float, *, by_key: bool, start: float) -> None:
+    def __init__(self, seconds: float, *, by_key: bool, start: float, held: int) -> None:
         self._seconds = seconds
         self._by_key = by_key
+        self._held = held
         self._index = itertools.count()
         self._start = start
         self._origin = start
@@ -392,7 +359,7 @@ class _Segmenter:
             if block.start + len(block.samples) / block.rate > self._origin:
                 self._open.add(block, follows=follows)
 
-    def pictures(self, pictures: list[tuple[float, Gray]]) -> None:
+    def pictures(self, pictures: list[Picture]) -> None:
         for at, gray in pictures:
             if at >= self._origin:
                 self._draft_at(at).pictures.append((at, gray))
@@ -407,7 +374,7 @@ class _Segmenter:
         self._open.end = at
         self._closed.append(self._open)
         self._open = _Draft(at)
-        if len(self._closed) > 1:
+        if len(self._closed) > self._held:
             yield self._closed.pop(0).build(next(self._index))
 
     def _draft_at(self, at: float) -> _Draft:
@@ -420,7 +387,7 @@ class _Draft:
     end: float = np.inf
     packets: list[tuple[float, int]] = field(default_factory=list[tuple[float, int]])
     keys: list[float] = field(default_factory=list[float])
-    pictures: list[tuple[float, Gray]] = field(default_factory=list[tuple[float, Gray]])
+    pictures: list[Picture] = field(default_factory=list[Picture])
     blocks: list[list[AudioBlock]] = field(default_factory=list[list[AudioBlock]])
 
     @property

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from tldr_highlight.core.telemetry import current_trace, trace_id
 from tldr_highlight.runtime import Act
 from tldr_highlight.tenancy.models import AuditRecord
 
@@ -23,6 +24,7 @@ def record(
         organization_id: Whose record it is, where that is not the caller's.
         details: What changed, fit to show to the organization; never a secret.
     """
+    trace = current_trace()
     act.session.add(
         AuditRecord(
             organization_id=organization_id or act.caller.organization_id,
@@ -31,5 +33,6 @@ def record(
             object_id=object_id,
             details=details,
             address=act.address,
+            trace_id=trace and trace_id(trace),
         )
     )

@@ -5,8 +5,8 @@ from __future__ import annotations
 from datetime import datetime
 from typing import Any
 
-from sqlalchemy import ForeignKey, Index, String, UniqueConstraint
-from sqlalchemy.orm import Mapped, mapped_column
+from sqlalchemy import ForeignKey, Index, String, UniqueConstraint, select
+from sqlalchemy.orm import Mapped, Session, mapped_column
 
 from tldr_highlight.core.db import Base, OrgOwned, new_id, now
 from tldr_highlight.tenancy.plans import Limits, PlanName, limits_of
@@ -21,6 +21,7 @@ class User(Base):
     id: Mapped[str] = mapped_column(primary_key=True, default=lambda: new_id("usr"))
     email: Mapped[str] = mapped_column(String(254))
     email_key: Mapped[str] = mapped_column(String(254), unique=True)  # what two spellings have in common
+    name: Mapped[str | None] = mapped_column(String(100))
     password_hash: Mapped[str]
     email_verified_at: Mapped[datetime | None]
     is_operator: Mapped[bool] = mapped_column(default=False)
@@ -39,6 +40,15 @@ class Organization(Base):
     overrides: Mapped[dict[str, Any]] = mapped_column(default=dict)
     status: Mapped[str] = mapped_column(default="active")  # active | suspended | deleting
     created_at: Mapped[datetime] = mapped_column(default=now)
+
+    @classmethod
+    def locked(cls, session: Session, id: str) -> Organization:
+        """One that nobody else can lock until the transaction ends: whoever counts its rows counts right.
+
+        Rows that refer to it can be added meanwhile: only its key is shared.
+        """
+        query = select(cls).where(cls.id == id).with_for_update(key_share=True)
+        return session.scalars(query.execution_options(populate_existing=True)).one()
 
     @property
     def limits(self) -> Limits:
@@ -60,7 +70,7 @@ class Member(OrgOwned, Base):
     @property
     def rank(self) -> Role:
         """The role, comparable."""
-        return Role[self.role.upper()]
+        return Role.of(self.role)
 
 
 class Invitation(OrgOwned, Base):
@@ -98,6 +108,13 @@ class ApiKey(OrgOwned, Base):
     replaced_by: Mapped[str | None]  # the key it was rotated to; expires_at ends the overlap
     last_used_at: Mapped[datetime | None]
 
+    @property
+    def status(self) -> str:
+        """`active`, `expired` or `revoked`."""
+        if self.revoked_at is not None:
+            return "revoked"
+        return "expired" if self.expires_at is not None and self.expires_at <= now() else "active"
+
 
 class LoginSession(Base):
     """A login: a family of refresh tokens, or one cookie. Ended once `ended_at` is set."""
@@ -115,7 +132,7 @@ class LoginSession(Base):
     used_at: Mapped[datetime] = mapped_column(default=now)
     expires_at: Mapped[datetime]
     ended_at: Mapped[datetime | None]
-    ended_because: Mapped[str | None]  # logout | reuse | password | disabled | expired
+    ended_because: Mapped[str | None]  # logout | reuse | password | removed | disabled | expired
 
 
 class SpentToken(Base):

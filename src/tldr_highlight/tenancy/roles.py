@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from enum import IntEnum, StrEnum
+from typing import Literal, cast
 
 
 class Scope(StrEnum):
@@ -26,6 +27,9 @@ class Scope(StrEnum):
     KEYS_WRITE = "keys:write"
 
 
+RoleWord = Literal["owner", "admin", "member", "viewer"]
+
+
 class Role(IntEnum):
     """What a person is in an organization; more is more."""
 
@@ -35,9 +39,14 @@ class Role(IntEnum):
     OWNER = 4
 
     @property
-    def word(self) -> str:
+    def word(self) -> RoleWord:
         """As stored and shown."""
-        return self.name.lower()
+        return cast(RoleWord, self.name.lower())
+
+    @classmethod
+    def of(cls, word: str) -> Role:
+        """What `word` gives."""
+        return cls[word.upper()]
 
 
 ALL = frozenset(Scope)

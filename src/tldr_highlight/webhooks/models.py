@@ -40,3 +40,12 @@ class Webhook(OrgOwned, Base):
     secret: Mapped[str]  # sealed
     status: Mapped[str] = mapped_column(default="pending_verification")  # | active | disabled
     created_at: Mapped[datetime] = mapped_column(default=now)
+
+
+class EventSequence(Base):
+    """The number of a stream's latest event."""
+
+    __tablename__ = "event_sequences"
+
+    stream_id: Mapped[str] = mapped_column(primary_key=True)
+    last: Mapped[int] = mapped_column(BigInteger)

@@ -35,7 +35,7 @@ LOOK_SECONDS = 1.0
 STOP_SECONDS = 20.0
 """Seconds for jobs to reach a point where they ask, once we are to stop; R12 allows 30 for everything."""
 
-ORPHAN_SECONDS = 3.0
+ORPHAN_SECONDS = 2.0
 """The same once whoever started us is gone: another may be waiting for us to leave."""
 
 LINGER_SECONDS = 5.0
@@ -82,9 +82,11 @@ class Bell:
 def work(order: Order, pipe: int) -> None:
     """Work until told to stop; what does not stop in time is given back, and ends with the process."""
     with opened(Settings(**order.settings), kinds_named(order.kinds)) as runtime:
+        runtime.leases.memory = runtime.settings.worker_memory_mb * 1_000_000
         bell = Bell(order.threads)
         runtime.ring = lambda id, priority: bell.ring()
         signal.signal(signal.SIGTERM, lambda number, frame: runtime.leases.stopping.set())
+        woken = _woken_by_signals()
         threads = [
             threading.Thread(
                 target=_take_turns, args=(runtime, order, f"{order.owner}/{n}", bell), daemon=True
@@ -93,7 +95,8 @@ def work(order: Order, pipe: int) -> None:
         ]
         for thread in threads:
             thread.start()
-        patience = _listen(runtime, order, pipe, bell)
+        patience = _listen(runtime, order, pipe, woken, bell)
+        signal.signal(signal.SIGTERM, signal.SIG_IGN)  # its handler must not come between the next line's
         runtime.leases.stopping.set()
         bell.ring(order.threads)
         end = time.monotonic() + patience
@@ -116,10 +119,19 @@ def _take_turns(runtime: Runtime, order: Order, owner: str, bell: Bell) -> None:
             stopping.wait(LOOK_SECONDS)
 
 
-def _listen(runtime: Runtime, order: Order, pipe: int, bell: Bell) -> float:
+def _woken_by_signals() -> int:
+    """A pipe that can be read once a signal has come: Python goes on waiting in `poll` after one."""
+    woken, wakes = os.pipe()
+    os.set_blocking(wakes, False)
+    signal.set_wakeup_fd(wakes)
+    return woken
+
+
+def _listen(runtime: Runtime, order: Order, pipe: int, woken: int, bell: Bell) -> float:
     """Ring when rung, and for what is due, until it is time to stop; say how many seconds that may take."""
     poll = select.poll()
     poll.register(pipe, select.POLLIN)
+    poll.register(woken, select.POLLIN)
     periodic = False
     looked = busy = -LINGER_SECONDS
     while not runtime.leases.stopping.is_set():
@@ -135,7 +147,8 @@ def _listen(runtime: Runtime, order: Order, pipe: int, bell: Bell) -> float:
                 busy = now if waiting or runtime.leases.busy else busy
         if order.suspects and now > max(busy, 0.0) + LINGER_SECONDS:
             return STOP_SECONDS
-        if poll.poll(1000 * max(0.0, looked + LOOK_SECONDS - time.monotonic())):
+        rest = max(0.0, looked + LOOK_SECONDS - time.monotonic())
+        if pipe in dict(poll.poll(1000 * rest)):
             rings = os.read(pipe, 4096)
             if not rings:
                 return ORPHAN_SECONDS

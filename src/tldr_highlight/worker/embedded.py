@@ -45,11 +45,11 @@ PRODUCT = "tldr_highlight.worker.kinds:product_kinds"
 LOOK_SECONDS = 1.0
 """Seconds between two looks for suspects; a child's death is noticed at once."""
 
-PAUSES = (0.0, 0.5, 1.0, 2.0, 5.0, 10.0, 30.0)
+PAUSES = (0.0, 0.2, 0.5, 1.0, 2.0, 5.0, 10.0)
 """Seconds before a child is started again, after so many deaths in a row."""
 
-HEALTHY_SECONDS = 30.0
-"""A child that lived so long did not die of how it was started."""
+HEALTHY_SECONDS = 3.0
+"""A child that lived so long, five times what starting takes, did not die of how it was started."""
 
 PREDECESSOR_SECONDS = 10.0
 """How long children of a killed server are waited for. They leave within 3 s, or hang, and cannot write any
@@ -157,7 +157,7 @@ class EmbeddedWorker:
 
     def _order(self, post: _Post, lock: int | None, installation: str) -> Order:
         return Order(
-            settings=_revealed(self._runtime.settings),
+            settings=revealed(self._runtime.settings),
             kinds=self._kinds,
             owner=f"{installation}/{post.name}-{secrets.token_hex(4)}",
             threads=post.threads,
@@ -269,7 +269,7 @@ def _lock(path: Path, stopping: threading.Event) -> Generator[tuple[int | None, 
         yield file.fileno() if held else None, name
 
 
-def _revealed(settings: Settings) -> dict[str, Any]:
+def revealed(settings: Settings) -> dict[str, Any]:
     """The settings as JSON that `Settings` reads again: for a pipe, as argv and environment show secrets."""
     values: dict[str, Any] = {}
     for name in type(settings).model_fields:

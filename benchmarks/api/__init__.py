@@ -1,0 +1,1 @@
+"""How fast the API answers, and where its time goes."""

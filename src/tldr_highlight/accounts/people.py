@@ -1,0 +1,113 @@
+"""People: found by address, added once, written to, and written down what they did."""
+
+from __future__ import annotations
+
+import contextlib
+from collections.abc import Generator, Sequence
+
+from sqlalchemy import select
+from sqlalchemy.exc import IntegrityError
+from sqlalchemy.orm import Session
+
+from tldr_highlight.core.db import now
+from tldr_highlight.core.mailboxes import address_key
+from tldr_highlight.errors import EmailTakenError, UnverifiedError, WrongPasswordError
+from tldr_highlight.runtime import Act, Caller
+from tldr_highlight.tenancy import audit
+from tldr_highlight.tenancy.models import Member, User
+from tldr_highlight.tenancy.roles import Role
+from tldr_highlight.tenancy.throttle import Throttle
+
+
+def by_address(session: Session, email: str) -> User | None:
+    """Who has this address, however it is spelled."""
+    return session.scalar(select(User).where(User.email_key == address_key(email)))
+
+
+def refuse_known(session: Session, email: str) -> None:
+    """Early, so that a password is not hashed in vain; `unique_address` decides.
+
+    Raises:
+        EmailTakenError: somebody has this address.
+    """
+    if by_address(session, email) is not None:
+        raise EmailTakenError("this e-mail address has an account already: log in, or reset its password")
+
+
+@contextlib.contextmanager
+def unique_address(session: Session) -> Generator[None]:
+    """Write an address to a person in the block; of any number at the same time one can.
+
+    Raises:
+        EmailTakenError: somebody else has it.
+    """
+    try:
+        with session.begin_nested():
+            yield
+    except IntegrityError as error:
+        raise EmailTakenError("this e-mail address has an account already") from error
+
+
+def add(
+    session: Session, email: str, password_hash: str, *, name: str | None = None, verified: bool = False
+) -> User:
+    """A new person.
+
+    Raises:
+        EmailTakenError: the address is somebody's.
+    """
+    user = User(
+        email=email,
+        email_key=address_key(email),
+        name=name,
+        password_hash=password_hash,
+        email_verified_at=now() if verified else None,
+    )
+    with unique_address(session):
+        session.add(user)
+    return user
+
+
+def require_verified(act: Act) -> None:
+    """Let nobody write to strangers, or order, in the name of an address that may not be theirs.
+
+    Raises:
+        UnverifiedError: the person's address is not confirmed.
+    """
+    user_id = act.caller.user_id
+    if user_id is not None and act.session.get_one(User, user_id).email_verified_at is None:
+        raise UnverifiedError("confirm your e-mail address first: the link is in the mail that we sent you")
+
+
+def with_roles(session: Session, organization_id: str, *roles: Role) -> Sequence[User]:
+    """The organization's people of these roles, who are not disabled."""
+    places = Member.of(organization_id).where(Member.role.in_([role.word for role in roles]))
+    theirs = User.id.in_(places.with_only_columns(Member.user_id))
+    return session.scalars(select(User).where(theirs, User.disabled_at.is_(None)).order_by(User.id)).all()
+
+
+def record(act: Act, user: User, action: str, **details: object) -> None:
+    """An audit record of a person's own doing, in each of their organizations."""
+    places = act.session.scalars(select(Member.organization_id).where(Member.user_id == user.id)).all()
+    for organization_id in places or [None]:
+        audit.record(act, action, user.id, organization_id=organization_id, **details)
+
+
+def caller_of(user: User) -> Caller:
+    """A person who showed by a token out of a mail who they are."""
+    return Caller(None, user_id=user.id)
+
+
+def confirm_password(act: Act, user: User, password: str) -> None:
+    """Ask somebody for their password again. Takes 50 ms: outside of write transactions.
+
+    Wrong ones count as failed logins do: who holds a stolen login guesses no quicker than others.
+
+    Raises:
+        WrongPasswordError: it is another. LimitError: too many tries.
+    """
+    throttle = Throttle(act.runtime.counters)
+    throttle.enter(user.email_key, act.address)
+    if not act.runtime.passwords.verify(user.password_hash, password):
+        raise WrongPasswordError("this is not the account's password")
+    throttle.succeeded(user.email_key, act.address)

@@ -1,0 +1,279 @@
+"""The OpenAPI document: what FastAPI knows, and what it does not: who may call, what goes wrong, examples.
+
+`docs/openapi.json` is this document; `tldr-highlight openapi` prints it.
+"""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Iterator
+from typing import Any
+
+from tldr_highlight.api.examples import example_of
+from tldr_highlight.api.problems import MEDIA_TYPE, TYPES, phrase
+from tldr_highlight.errors import (
+    AuthError,
+    BodyLimitError,
+    BodySlowError,
+    BodyTypeError,
+    DatabaseError,
+    InProgressError,
+    InternalError,
+    InvalidError,
+    NotFoundError,
+    RateError,
+    RequestError,
+    ReusedKeyError,
+    RoleError,
+    ScopeError,
+    SlowError,
+    SuspendedError,
+    TldrError,
+    TokenError,
+    TokenExpiredError,
+)
+from tldr_highlight.tenancy.roles import Role
+
+Document = dict[str, Any]
+
+DESCRIPTION = """\
+Finds the moments worth watching in livestreams and videos, cuts them into exact clips, and delivers them.
+
+**Who you are.** Send a key in `X-API-Key` or `Authorization: Bearer`. People log in and send the access
+token in `Authorization: Bearer`. Each operation names the scope that a key needs, or the role of a person.
+
+**Errors** are problem documents (RFC 9457) with a stable `code`, and the `trace_id` that our log has, too.
+
+**Lists** come in pages: `next_cursor` of one is `cursor` of the next, null at the end.
+
+**Sending twice.** Creating calls take an `Idempotency-Key`: sent again within 24 hours, they answer as the
+first time and create nothing.
+
+**Objects of other organizations** do not exist for you: 404.
+"""
+
+TAGS = {
+    "keys": "Programs' way in.",
+    "operations": "For those who run the installation.",
+    "auth": "Accounts, logins and their tokens.",
+    "organization": "The organization, its people and its plan.",
+    "me": "Who is calling.",
+    "admin": "For operators.",
+}
+
+RATE_HEADERS: Document = {
+    "RateLimit-Limit": {"description": "Requests per minute.", "schema": {"type": "integer"}},
+    "RateLimit-Remaining": {"description": "Of them, what is left.", "schema": {"type": "integer"}},
+    "RateLimit-Reset": {"description": "Seconds until they are whole again.", "schema": {"type": "integer"}},
+}
+TRACE_HEADER: Document = {"X-Trace-Id": {"$ref": "#/components/headers/X-Trace-Id"}}
+REPLAYED: Document = {"Idempotency-Replayed": {"$ref": "#/components/headers/Idempotency-Replayed"}}
+
+COMPONENTS: Document = {
+    "securitySchemes": {
+        "key": {"type": "apiKey", "in": "header", "name": "X-API-Key", "description": "A key."},
+        "bearer": {
+            "type": "http",
+            "scheme": "bearer",
+            "description": "A key, or the access token of a login.",
+        },
+    },
+    "headers": {
+        "X-Trace-Id": {"description": "What our log knows this call by.", "schema": {"type": "string"}},
+        "Idempotency-Replayed": {
+            "description": "`true` where this is the answer to an earlier call with the same key.",
+            "schema": {"type": "string", "enum": ["true"]},
+        },
+        "Retry-After": {"description": "Seconds to wait.", "schema": {"type": "integer", "minimum": 1}},
+        **RATE_HEADERS,
+    },
+    "parameters": {
+        "IdempotencyKey": {
+            "name": "Idempotency-Key",
+            "in": "header",
+            "required": False,
+            "description": "Made up by you, for example a UUID: the call can be sent again with it.",
+            "schema": {"type": "string", "minLength": 1, "maxLength": 255, "pattern": "^[!-~]+$"},
+            "example": "5f0c2c1e-8f5e-4f0b-9a39-6f1f3c1f6b7d",
+        }
+    },
+}
+
+PROBLEM: Document = {
+    "title": "Problem",
+    "description": "What went wrong (RFC 9457).",
+    "type": "object",
+    "required": ["type", "title", "status", "code", "detail", "trace_id"],
+    "properties": {
+        "type": {"type": "string", "description": "Where the code is explained, on this server."},
+        "title": {"type": "string", "description": "The status in words."},
+        "status": {"type": "integer"},
+        "code": {"type": "string", "description": "Stable; for programs."},
+        "detail": {"type": "string", "description": "For people."},
+        "trace_id": {"type": ["string", "null"], "description": "What our log knows it by."},
+        "errors": {
+            "type": "array",
+            "description": "With `validation_failed`: each mistake and its place.",
+            "items": {
+                "type": "object",
+                "required": ["loc", "code", "message"],
+                "properties": {
+                    "loc": {"type": "array", "items": {"type": ["string", "integer"]}},
+                    "code": {"type": "string"},
+                    "message": {"type": "string"},
+                },
+            },
+        },
+    },
+}
+
+
+def finished(document: Document) -> Document:
+    """FastAPI's document, completed."""
+    components = document.setdefault("components", {})
+    schemas: Document = components.setdefault("schemas", {})
+    for unused in ("HTTPValidationError", "ValidationError"):
+        schemas.pop(unused, None)
+    schemas["Problem"] = PROBLEM
+    components.update(COMPONENTS)
+    document["info"]["description"] = DESCRIPTION
+    document["servers"] = [{"url": "/"}]
+    used: set[str] = set()
+    for operation in operations(document):
+        used.update(operation["tags"])
+        _complete(operation, schemas)
+    document["tags"] = [{"name": tag, "description": TAGS.get(tag, "")} for tag in TAGS if tag in used]
+    document["tags"] += [{"name": tag} for tag in sorted(used - TAGS.keys())]
+    return document
+
+
+def operations(document: Document) -> Iterator[Document]:
+    """Each operation of a document."""
+    for item in document["paths"].values():
+        yield from item.values()
+
+
+def codes() -> dict[str, type[TldrError]]:
+    """Code -> class, of every error."""
+    found: dict[str, type[TldrError]] = {}
+    left = [TldrError]
+    while left:
+        left.extend(children := left.pop().__subclasses__())
+        found.update((child.code, child) for child in children)
+    return found
+
+
+def _complete(operation: Document, schemas: Document) -> None:
+    described: Document | None = operation.pop("x-operation", None)
+    responses: Document = operation["responses"]
+    _drop_own_validation(responses)
+    for status, response in responses.items():
+        response["headers"] = dict(TRACE_HEADER)
+        if response["description"] == "Successful Response":
+            response["description"] = phrase(int(status))
+    if described is not None:
+        _say_who(operation, described)
+        for response in responses.values():
+            response["headers"] |= {name: {"$ref": f"#/components/headers/{name}"} for name in RATE_HEADERS}
+        if described["creates"]:
+            operation.setdefault("parameters", []).append({"$ref": "#/components/parameters/IdempotencyKey"})
+            for response in responses.values():
+                response["headers"] |= REPLAYED
+        responses |= _problems(_raised(operation, described))
+    else:
+        operation["security"] = []
+        responses |= _problems([InternalError, SlowError, DatabaseError], leaving=responses.keys())
+    _add_examples(operation, schemas)
+    operation["responses"] = dict(sorted(responses.items()))
+
+
+def _drop_own_validation(responses: Document) -> None:
+    schema = responses.get("422", {}).get("content", {}).get("application/json", {}).get("schema", {})
+    if schema.get("$ref", "").endswith("/HTTPValidationError"):
+        del responses["422"]
+
+
+def _say_who(operation: Document, described: Document) -> None:
+    if described["public"]:
+        operation["security"] = []
+        return
+    person = described["login"] or described["operator"]
+    operation["security"] = [{"bearer": []}] if person else [{"key": []}, {"bearer": []}]
+    if described["scope"]:
+        operation["x-scope"] = described["scope"]
+    if described["rank"]:
+        operation["x-role"] = Role(described["rank"]).word
+    if described["operator"]:
+        operation["x-operator"] = True
+
+
+def _raised(operation: Document, described: Document) -> list[type[TldrError]]:
+    """Everything that an operation may answer instead of what was asked for."""
+    found: list[type[TldrError]] = [InternalError, DatabaseError, SlowError, RateError, RequestError]
+    if not described["public"]:
+        found += [AuthError, TokenError, TokenExpiredError, SuspendedError]
+        found += [ScopeError] if described["scope"] else []
+        found += [RoleError] if described["login"] or described["operator"] else []
+    parameters = [p for p in operation.get("parameters", []) if "in" in p]
+    if any(p["in"] == "path" for p in parameters):
+        found.append(NotFoundError)
+    if parameters or "requestBody" in operation:
+        found.append(InvalidError)
+    if "requestBody" in operation:
+        found += [BodyLimitError, BodyTypeError, BodySlowError]
+    if described["creates"]:
+        found += [InProgressError, ReusedKeyError]
+    known = codes()
+    return found + [known[code] for code in described["errors"]]
+
+
+def _problems(errors: list[type[TldrError]], leaving: Any = ()) -> Document:
+    """Status -> response, with an example for each code."""
+    by_status: dict[int, dict[str, type[TldrError]]] = defaultdict(dict)
+    for error in errors:
+        by_status[error.status][error.code] = error
+    return {
+        str(status): _problem(status, classes)
+        for status, classes in by_status.items()
+        if str(status) not in leaving
+    }
+
+
+def _problem(status: int, classes: dict[str, type[TldrError]]) -> Document:
+    again = {"Retry-After": {"$ref": "#/components/headers/Retry-After"}}
+    return {
+        "description": f"{phrase(status)}: " + ", ".join(f"`{code}`" for code in classes),
+        "headers": TRACE_HEADER | (again if status in {409, 429, 503} else {}),
+        "content": {
+            MEDIA_TYPE: {
+                "schema": {"$ref": "#/components/schemas/Problem"},
+                "examples": {code: {"value": _example(error)} for code, error in classes.items()},
+            }
+        },
+    }
+
+
+def _example(error: type[TldrError]) -> Document:
+    example: Document = {
+        "type": TYPES + error.code,
+        "title": phrase(error.status),
+        "status": error.status,
+        "code": error.code,
+        "detail": (error.__doc__ or "").partition("\n")[0].replace("`", "").rstrip("."),
+        "trace_id": "4bf92f3577b34da6a3ce929d0e0e4736",
+    }
+    if error is InvalidError:
+        mistake = {"loc": ["body", "name"], "code": "missing", "message": "Field required"}
+        example |= {"detail": "body.name: Field required", "errors": [mistake]}
+    return example
+
+
+def _add_examples(operation: Document, schemas: Document) -> None:
+    bodies = [operation.get("requestBody", {}), *operation["responses"].values()]
+    for body in bodies:
+        for kind, content in body.get("content", {}).items():
+            if kind == "application/json" and not content.keys() & {"example", "examples"}:
+                content["example"] = example_of(content["schema"], schemas)
+    for parameter in operation.get("parameters", []):
+        if "schema" in parameter and not parameter.keys() & {"example", "examples"}:
+            parameter["example"] = example_of(parameter["schema"], schemas, parameter["name"])

@@ -1,0 +1,121 @@
+"""`tldr-highlight serve`: the API, and beside it the workers, on this machine."""
+
+from __future__ import annotations
+
+import contextlib
+import sys
+from collections.abc import Generator
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from tldr_highlight.cli.extras import needs
+
+if TYPE_CHECKING:
+    from socket import socket
+
+    from tldr_highlight.api.app import Application
+    from tldr_highlight.runtime import Runtime
+    from tldr_highlight.settings import Settings
+
+BANNER = """\
+TL;DR Highlight {version}
+  address   {address}
+  docs      {address}/docs
+  data      {data}
+"""
+
+FIRST_ACCOUNT = """
+Nobody is registered yet. The first account:
+  curl {address}/api/v1/auth/register -H 'Content-Type: application/json' \\
+    -d '{{"email": "you@example.com", "password": "a long sentence", "company_name": "Yours"}}'
+"""
+
+WORKERS = """
+Work is done by workers of their own, because TLDR_BROKER_URL is set: start `tldr-highlight worker`.
+"""
+
+
+def serve(
+    host: Annotated[str, typer.Option(help="Address to listen at.")] = "127.0.0.1",
+    port: Annotated[int, typer.Option(min=0, max=65535, help="Port; 0 takes any that is free.")] = 8000,
+    data: Annotated[Path | None, typer.Option(help="Folder of database, secrets, mail and clips.")] = None,
+) -> None:
+    """Serve the API on this machine, and do the work that is asked for."""
+    with needs("server"), contextlib.suppress(KeyboardInterrupt):
+        from tldr_highlight.api.server import address_of, listen  # noqa: PLC0415 - loads in 1 s
+        from tldr_highlight.core.telemetry import set_up_logs  # noqa: PLC0415
+        from tldr_highlight.settings import Settings  # noqa: PLC0415
+
+        settings = Settings() if data is None else Settings(data_dir=data)
+        with listen(host, port) as listening:
+            set_up_logs()
+            with _opened(settings) as runtime:
+                runtime.listens_at = address_of(listening)
+                _serve(runtime, listening)
+
+
+@contextlib.contextmanager
+def _opened(settings: Settings) -> Generator[Runtime]:
+    """The runtime on a database that is as it must be; where work is done here, the folder is ours alone."""
+    from tldr_highlight.core.migrate import migrate  # noqa: PLC0415
+    from tldr_highlight.runtime import opened  # noqa: PLC0415
+    from tldr_highlight.worker.embedded import hold_data_dir  # noqa: PLC0415
+    from tldr_highlight.worker.kinds import product_kinds  # noqa: PLC0415
+
+    held = hold_data_dir(settings.data_dir) if settings.broker_url is None else contextlib.nullcontext()
+    with held, opened(settings, product_kinds()) as runtime:
+        migrate(runtime.db)
+        yield runtime
+
+
+def _serve(runtime: Runtime, listening: socket) -> None:
+    from tldr_highlight.api.app import create_app  # noqa: PLC0415
+    from tldr_highlight.api.server import run  # noqa: PLC0415
+
+    app = create_app(runtime)
+    with _worker(runtime, app):
+        run(app, listening, ready=lambda: _greet(runtime))
+
+
+@contextlib.contextmanager
+def _worker(runtime: Runtime, app: Application) -> Generator[None]:
+    """Somebody who does the work: processes of ours, unless there is a broker."""
+    from tldr_highlight.worker.bell import bell  # noqa: PLC0415
+    from tldr_highlight.worker.embedded import EmbeddedWorker  # noqa: PLC0415
+
+    if runtime.settings.broker_url is not None:
+        with bell(runtime):
+            yield
+        return
+    worker = EmbeddedWorker(runtime)
+    worker.start()
+    app.state.worker_runs = lambda: "worker" in worker.pids()
+    try:
+        yield
+    finally:
+        worker.stop()
+
+
+def _greet(runtime: Runtime) -> None:
+    """Say where everything is, and what to do first."""
+    from tldr_highlight import __version__  # noqa: PLC0415
+
+    address = runtime.url
+    words = BANNER.format(version=__version__, address=address, data=runtime.data_dir.absolute())
+    if runtime.settings.broker_url is not None:
+        words += WORKERS
+    if _nobody_registered(runtime):
+        words += FIRST_ACCOUNT.format(address=address)
+    sys.stderr.write(words)
+    sys.stderr.flush()
+
+
+def _nobody_registered(runtime: Runtime) -> bool:
+    from sqlalchemy import select  # noqa: PLC0415
+
+    from tldr_highlight.tenancy.models import User  # noqa: PLC0415
+
+    with runtime.db.read() as session:
+        return session.scalar(select(User.id).limit(1)) is None

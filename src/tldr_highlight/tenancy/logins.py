@@ -1,0 +1,300 @@
+"""Logins: how a person comes in, stays in, and is put out. All of it is in the database.
+
+A program gets an access token for 30 minutes and a refresh token that is good once: exchanging it gives the
+next one. A page gets a cookie. A refresh token that comes a second time was stolen, from us or by whoever
+sends it, and nobody can tell which: the login ends, for both.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+
+from sqlalchemy import Select, select, update
+
+from tldr_highlight.core.db import after_commit, now
+from tldr_highlight.core.jwt import AccessClaims
+from tldr_highlight.core.mailboxes import address_key
+from tldr_highlight.core.security import hash_token, new_token
+from tldr_highlight.errors import LoginError, NotFoundError, SuspendedError, TokenError
+from tldr_highlight.runtime import Act, Caller
+from tldr_highlight.tenancy import audit
+from tldr_highlight.tenancy.callers import COOKIE_PREFIX
+from tldr_highlight.tenancy.models import ApiKey, LoginSession, Member, Organization, SpentToken, User
+from tldr_highlight.tenancy.throttle import Throttle
+from tldr_highlight.web import PageQuery, paginate
+
+ACCESS = timedelta(minutes=30)
+REFRESH = timedelta(days=7)
+"""A refresh token's and a cookie's life."""
+
+LONGEST = timedelta(days=90)
+"""However often it is refreshed, a login ends then."""
+
+
+@dataclass(frozen=True)
+class Place:
+    """An organization that a person is in, and as what."""
+
+    organization: Organization
+    member: Member
+
+
+@dataclass(frozen=True)
+class Login:
+    """Somebody came in, or goes on."""
+
+    session: LoginSession
+    user: User
+    place: Place | None  # a person may be in no organization
+    secret: str  # the refresh token, or the cookie; stored nowhere
+
+
+# --- coming in -----------------------------------------------------------------------------------------
+
+
+def log_in(
+    act: Act, email: str, password: str, *, kind: str, organization_id: str | None, agent: str | None
+) -> Login:
+    """Begin a login. `act` reads; it writes in a transaction of its own, after the password is verified.
+
+    Args:
+        act: Whoever it is.
+        email: Of an account; any spelling of it.
+        password: As it was typed.
+        kind: `token` or `cookie`.
+        organization_id: Where to act; None: the first that the person joined and that is active.
+        agent: The program, in its own words.
+
+    Raises:
+        LoginError: no such account, another password, or disabled: the same in words and time.
+        LimitError: too many tries.
+        NotFoundError: the person is not in that organization.
+        SuspendedError: the only organization they are in, or the one they name.
+    """
+    user = verified(act, email, password)
+    passwords = act.runtime.passwords
+    hashed = passwords.hash(password) if passwords.needs_rehash(user.password_hash) else user.password_hash
+    with act.writing() as writing:
+        # the row is locked: a password that is changed meanwhile ends logins, and would miss this one
+        again = writing.session.get(User, user.id, with_for_update=True, populate_existing=True)
+        if again is None or again.password_hash != user.password_hash or again.disabled_at is not None:
+            raise _wrong()
+        again.password_hash = hashed
+        place = _chosen(places(writing, user.id), organization_id)
+        return begin(writing, again, place, kind=kind, agent=agent)
+
+
+def verified(act: Act, email: str, password: str) -> User:
+    """Whose e-mail address and password they are. Takes 50 ms, and as long for nobody's.
+
+    Raises:
+        LoginError: nobody's, or of somebody who is disabled.
+        LimitError: too many tries.
+    """
+    account = address_key(email)
+    throttle = Throttle(act.runtime.counters)
+    throttle.enter(account, act.address)
+    user = act.session.scalar(select(User).where(User.email_key == account))
+    right = act.runtime.passwords.verify(user.password_hash if user else None, password)
+    if user is None or not right or user.disabled_at is not None:
+        raise _wrong()
+    throttle.succeeded(account, act.address)
+    return user
+
+
+def begin(act: Act, user: User, place: Place | None, *, kind: str, agent: str | None) -> Login:
+    """A login of somebody who has shown who they are."""
+    secret = _new_secret(kind)
+    at = now()
+    session = LoginSession(
+        user_id=user.id,
+        organization_id=place.organization.id if place else None,
+        kind=kind,
+        token_hash=hash_token(secret),
+        address=act.address,
+        agent=agent[:200] if agent else None,
+        created_at=at,
+        used_at=at,
+        expires_at=at + REFRESH,
+    )
+    act.session.add(session)
+    act.session.flush()
+    themselves = act.acting(Caller(session.organization_id, user_id=user.id))
+    audit.record(themselves, "login.started", session.id, kind=kind)
+    return Login(session, user, place, secret)
+
+
+def access_token(act: Act, login: Login) -> str:
+    """A token that says which login it is; what that may do is looked up at each call."""
+    at = now()
+    claims = AccessClaims(
+        user_id=login.user.id,
+        session_id=login.session.id,
+        organization_id=login.place.organization.id if login.place else None,
+        role=login.place.member.role if login.place else "none",
+        issued_at=at,
+        expires_at=at + ACCESS,
+    )
+    return act.runtime.tokens.sign(claims, at)
+
+
+# --- going on ------------------------------------------------------------------------------------------
+
+
+def refresh(act: Act, token: str, arrived: datetime) -> Login:
+    """Exchange a refresh token. `act` reads; it writes in a transaction of its own.
+
+    Of calls with one token that overlap exactly one wins; the others are refused, and the login goes on. They
+    overlap when they arrived before the token was spent, or found it unspent. In doubt the login ends: that
+    costs an honest client a login, and a thief the account.
+
+    Raises:
+        TokenError: not a refresh token that is good now.
+        SuspendedError: the organization is suspended.
+    """
+    digest = hash_token(token)
+    unspent = act.session.scalar(_by_token(digest)) is not None
+    with act.writing() as writing:
+        login = _exchange(writing, digest)
+        if login is None and not unspent:
+            _end_if_spent(writing, digest, arrived)
+    if login is None:  # raised here: what ended must stay so
+        raise TokenError("this refresh token is not valid: log in again")
+    return login
+
+
+def _by_token(digest: str) -> Select[LoginSession]:
+    return select(LoginSession).where(LoginSession.token_hash == digest, LoginSession.kind == "token")
+
+
+def _exchange(act: Act, digest: str) -> Login | None:
+    # Locked: who waited for somebody else's exchange finds another hash here, and no row.
+    session = act.session.scalar(_by_token(digest).with_for_update())
+    if session is None or session.ended_at is not None or session.expires_at <= now():
+        return None
+    user = act.session.get_one(User, session.user_id)
+    if user.disabled_at is not None:
+        return None
+    place = next((p for p in places(act, user.id) if p.organization.id == session.organization_id), None)
+    if place is not None and place.organization.status != "active":
+        raise _suspended()
+    secret = _new_secret("token")
+    session.token_hash = hash_token(secret)
+    session.used_at = now()
+    session.expires_at = min(session.used_at + REFRESH, session.created_at + LONGEST)
+    act.session.add(SpentToken(token_hash=digest, session_id=session.id, spent_at=now()))
+    return Login(session, user, place, secret)
+
+
+def _end_if_spent(act: Act, digest: str, arrived: datetime) -> None:
+    spent = act.session.get(SpentToken, digest)
+    if spent is None or arrived <= spent.spent_at:
+        return
+    session = act.session.get_one(LoginSession, spent.session_id, with_for_update=True)
+    if session.ended_at is None:
+        _end(act, session, "reuse")
+        owner = Caller(session.organization_id, name="somebody")
+        audit.record(act.acting(owner), "login.reused_token", session.id, user=session.user_id)
+
+
+# --- going out -----------------------------------------------------------------------------------------
+
+
+def end(act: Act, session_id: str) -> None:
+    """End one login of the person who is acting; ending it again changes nothing.
+
+    Raises:
+        NotFoundError: it is not theirs.
+    """
+    session = act.session.get(LoginSession, session_id)
+    if session is None or session.user_id != act.user_id:
+        raise NotFoundError("there is no such login")
+    if session.ended_at is None:
+        _end(act, session, "logout")
+        audit.record(act, "login.ended", session.id, organization_id=session.organization_id)
+
+
+def end_all(act: Act, user_id: str, because: str, *, but: str | None = None) -> int:
+    """End all logins of a person, but one if it is named: how many.
+
+    Args:
+        act: Who does it, in a transaction.
+        user_id: Whose.
+        because: `logout`, `password`, `disabled`.
+        but: The login that stays.
+    """
+    query = update(LoginSession).where(
+        LoginSession.user_id == user_id, LoginSession.ended_at.is_(None), LoginSession.id != (but or "")
+    )
+    ended = act.session.scalars(
+        query.values(ended_at=now(), ended_because=because).returning(LoginSession.id)
+    ).all()
+    after_commit(act.session, act.runtime.forget_callers)
+    audit.record(act, "login.all_ended", user_id, because=because, logins=len(ended))
+    return len(ended)
+
+
+def list_logins(act: Act, page: PageQuery) -> tuple[Sequence[LoginSession], str | None]:
+    """The person's logins that go on, newest first."""
+    query = select(LoginSession).where(
+        LoginSession.user_id == act.user_id, LoginSession.ended_at.is_(None), LoginSession.expires_at > now()
+    )
+    return paginate(act.session, query, LoginSession.id, page)
+
+
+def _end(act: Act, session: LoginSession, because: str) -> None:
+    session.ended_at, session.ended_because = now(), because
+    after_commit(act.session, act.runtime.forget_callers)
+
+
+# --- who and where -------------------------------------------------------------------------------------
+
+
+def places(act: Act, user_id: str) -> list[Place]:
+    """The organizations a person is in, the one they joined first first."""
+    rows = act.session.execute(
+        select(Organization, Member)
+        .join(Member, Member.organization_id == Organization.id)
+        .where(Member.user_id == user_id)
+        .order_by(Member.created_at, Member.id)
+    )
+    return [Place(row.Organization, row.Member) for row in rows]
+
+
+def person(act: Act) -> tuple[User | None, list[Place]]:
+    """Who is calling, where it is a person, and where they belong."""
+    if act.caller.user_id is None:
+        return None, []
+    return act.session.get_one(User, act.caller.user_id), places(act, act.caller.user_id)
+
+
+def calling_key(act: Act) -> ApiKey | None:
+    """The key that is calling, where it is one."""
+    if act.caller.key_id is None:
+        return None
+    return ApiKey.get_for(act.session, act.organization_id, act.caller.key_id)
+
+
+def _chosen(found: list[Place], organization_id: str | None) -> Place | None:
+    if organization_id is not None:
+        found = [place for place in found if place.organization.id == organization_id]
+        if not found:
+            raise NotFoundError("you are in no such organization")
+    active = [place for place in found if place.organization.status == "active"]
+    if found and not active:
+        raise _suspended()
+    return active[0] if active else None
+
+
+def _new_secret(kind: str) -> str:
+    return new_token(COOKIE_PREFIX if kind == "cookie" else "tldr_refresh_")
+
+
+def _wrong() -> LoginError:
+    return LoginError("e-mail address or password is wrong")
+
+
+def _suspended() -> SuspendedError:
+    return SuspendedError("this organization is suspended")

@@ -1,0 +1,106 @@
+"""What an organization has and used, in the units of its plan's limits."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from datetime import datetime
+from enum import StrEnum
+from typing import Any
+
+from sqlalchemy import Select, func, or_, select
+from sqlalchemy.orm import Session
+
+from tldr_highlight.core.db import now
+from tldr_highlight.tenancy.models import ApiKey, Invitation, Member
+from tldr_highlight.tenancy.plans import Limits
+from tldr_highlight.usage.models import UsageTotal
+from tldr_highlight.webhooks.models import Webhook
+
+
+class Metric(StrEnum):
+    """What is counted month by month."""
+
+    PROCESSING_MS = "processing_ms"
+    STORED_BYTES = "stored_bytes"
+    DELIVERED_BYTES = "delivered_bytes"
+    API_CALLS = "api_calls"
+
+
+LIMIT_OF: dict[Metric, tuple[str, int]] = {
+    Metric.PROCESSING_MS: ("processing_minutes", 60_000),
+    Metric.STORED_BYTES: ("storage_gb", 10**9),
+    Metric.DELIVERED_BYTES: ("delivered_gb", 10**9),
+    Metric.API_CALLS: ("api_calls", 1),
+}
+"""Metric -> the limit it counts against, and how many of its units are one of the limit's."""
+
+
+@dataclass(frozen=True, slots=True)
+class Fit:
+    """One limit, and what is used of it."""
+
+    limit: str
+    used: float
+    allowed: float
+
+    @property
+    def fits(self) -> bool:
+        """Whether what is used is allowed."""
+        return self.used <= self.allowed
+
+
+def open_month(session: Session, organization_id: str) -> None:
+    """Begin counting for a new organization: a row of zero for each metric."""
+    for metric in Metric:
+        session.add(UsageTotal(organization_id=organization_id, month=month_of(now()), metric=metric.value))
+
+
+def month_of(when: datetime) -> str:
+    """`2026-11`, in UTC."""
+    return when.strftime("%Y-%m")
+
+
+def usage_of(session: Session, organization_id: str) -> dict[str, float]:
+    """Limit -> how much of it is used, in its unit: things there are, and this month's amounts."""
+    return {
+        "members": _count(session, Member.of(organization_id))
+        + pending_invitations(session, organization_id),
+        "api_keys": active_keys(session, organization_id),
+        "webhook_endpoints": _count(session, Webhook.of(organization_id)),
+        **_amounts(session, organization_id),
+    }
+
+
+def fits_of(session: Session, organization_id: str, limits: Limits) -> list[Fit]:
+    """Each limit that something can be too much for, with what is used of it."""
+    allowed = limits.as_dict()
+    return [Fit(limit, used, allowed[limit]) for limit, used in usage_of(session, organization_id).items()]
+
+
+def pending_invitations(session: Session, organization_id: str) -> int:
+    """Places that are offered: not taken, not over."""
+    query = Invitation.of(organization_id)
+    return _count(session, query.where(Invitation.accepted_at.is_(None), Invitation.expires_at > now()))
+
+
+def active_keys(session: Session, organization_id: str) -> int:
+    """Keys that work."""
+    lasting = or_(ApiKey.expires_at.is_(None), ApiKey.expires_at > now())
+    return _count(session, ApiKey.of(organization_id).where(ApiKey.revoked_at.is_(None), lasting))
+
+
+def _amounts(session: Session, organization_id: str) -> dict[str, float]:
+    """What this month's totals say; how much is stored goes on from month to month."""
+    latest: dict[str, UsageTotal] = {}
+    for row in session.scalars(UsageTotal.of(organization_id).order_by(UsageTotal.month)):
+        latest[row.metric] = row
+    amounts: dict[str, float] = {}
+    for metric, (limit, unit) in LIMIT_OF.items():
+        row = latest.get(metric)
+        counts = row is not None and (metric is Metric.STORED_BYTES or row.month == month_of(now()))
+        amounts[limit] = row.amount / unit if row and counts else 0.0
+    return amounts
+
+
+def _count(session: Session, query: Select[Any]) -> int:
+    return session.execute(select(func.count()).select_from(query.subquery())).scalar_one()

@@ -1,0 +1,131 @@
+"""Bodies that are hostile, too large, or of the wrong kind; unknown fields; nothing of them comes back."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator
+from typing import Any
+
+import pytest
+
+from tests.api.world import World
+from tests.core.test_strict_json import HOSTILE
+from tldr_highlight.web import BODY_BYTES
+
+JSON = {"Content-Type": "application/json"}
+
+
+@pytest.mark.parametrize("name", [name for name in HOSTILE if name != "nothing"])
+def test_hostile_json_is_refused(light_world: World, name: str) -> None:
+    headers = light_world.caller() | JSON
+    answer = light_world.client.post("/api/v1/keys", content=HOSTILE[name], headers=headers)
+    assert (answer.status_code, answer.json()["code"]) == (400, "request_invalid")
+
+
+MISTAKEN = {
+    "nothing": (b"", JSON, 422),
+    "nothing of a kind": (b"", {}, 422),
+    "a list": (b"[]", JSON, 422),
+    "null": (b"null", JSON, 422),
+    "a text": (b'"x"', JSON, 422),
+    "a text of 20 MB": (b'{"name": "' + b"x" * 20_000_000 + b'"}', JSON, 413),
+    "a name of 900 kB": (b'{"name": "' + b"x" * 900_000 + b'"}', JSON, 422),
+    "a form": (b"name=x", {"Content-Type": "application/x-www-form-urlencoded"}, 415),
+    "a file": (b"--b\r\n", {"Content-Type": "multipart/form-data; boundary=b"}, 415),
+    "plain text": (b'{"name": "x"}', {"Content-Type": "text/plain"}, 415),
+    "no kind": (b'{"name": "x"}', {}, 415),
+    "another charset": (b'{"name": "x"}', {"Content-Type": "application/json; charset=utf-16"}, 415),
+    "a kind that is none": (b'{"name": "x"}', {"Content-Type": ";;\xff"}, 415),
+    "several lines in a name": (b'{"name": "a\\nb"}', JSON, 422),
+    "spaces as a name": (b'{"name": "   "}', JSON, 422),
+}
+
+
+@pytest.mark.parametrize("name", MISTAKEN)
+def test_mistaken_bodies_are_refused(light_world: World, name: str) -> None:
+    body, kind, status = MISTAKEN[name]
+    headers = {k: v.encode("latin-1") for k, v in (light_world.caller() | kind).items()}
+    answer = light_world.client.post("/api/v1/keys", content=body, headers=headers)
+    assert answer.status_code == status, answer.text
+    assert answer.headers["content-type"] == "application/problem+json"
+    assert len(answer.content) < 2000
+
+
+@pytest.mark.parametrize("chunked", [False, True])
+@pytest.mark.parametrize(("size", "status"), [(-1, 201), (0, 201), (1, 413)])
+def test_the_largest_body_is_exact(light_world: World, chunked: bool, size: int, status: int) -> None:
+    body = b'{"name": "x"}'.ljust(BODY_BYTES + size)
+    pieces: Any = (body[at : at + 10_000] for at in range(0, len(body), 10_000)) if chunked else body
+    answer = light_world.client.post("/api/v1/keys", content=pieces, headers=light_world.caller() | JSON)
+    assert answer.status_code == status, answer.text
+
+
+def test_who_may_not_come_in_is_not_listened_to(light_world: World) -> None:
+    def never() -> Iterator[bytes]:
+        yield b"{"
+        raise AssertionError("the body was read")
+
+    answer = light_world.client.post("/api/v1/keys", content=never(), headers=JSON)
+    assert answer.status_code == 401
+
+
+@pytest.mark.parametrize(
+    "path", ["/api/v1/keys/key_%00", "/api/v1/keys?cursor=%00", "/api/v1/keys?cursor=a%00b"]
+)
+def test_nul_in_an_address_is_refused(world: World, path: str) -> None:
+    answer = world.client.request("GET" if "?" in path else "DELETE", path, headers=world.caller())
+    assert answer.status_code in {400, 422}
+
+
+@pytest.mark.parametrize("cursor", ["%ED%A0%80", "%FF", "x" * 201, "a'b", "", "%F0%9F%98%80"])
+def test_cursors_that_are_none_are_refused(world: World, cursor: str) -> None:
+    answer = world.client.get(f"/api/v1/keys?cursor={cursor}", headers=world.caller())
+    assert (answer.status_code, answer.json()["code"]) == (422, "validation_failed")
+
+
+@pytest.mark.parametrize("limit", [0, -1, 101, 2**63, 10**30, "1e1", "NaN", "1.5", " "])
+def test_limits_are_within_bounds(light_world: World, limit: object) -> None:
+    answer = light_world.client.get(f"/api/v1/keys?limit={limit}", headers=light_world.caller())
+    assert answer.status_code == 422
+    assert light_world.client.get("/api/v1/keys?limit=100", headers=light_world.caller()).status_code == 200
+
+
+def test_mistakes_are_listed_and_what_was_sent_is_not(light_world: World) -> None:
+    secret = "a-canary-password"
+    body = {"name": [secret], "scopes": [secret], "unknown" * 100: secret}
+    answer = light_world.client.post("/api/v1/keys", json=body, headers=light_world.caller())
+    assert answer.status_code == 422
+    errors = answer.json()["errors"]
+    assert ["body", "name"] in [error["loc"] for error in errors]
+    assert all(error.keys() == {"loc", "code", "message"} for error in errors)
+    assert secret not in answer.text
+    assert len(answer.content) < 2000
+
+
+def test_a_thousand_mistakes_make_no_long_answer(light_world: World) -> None:
+    body = {f"field_{n}": n for n in range(10_000)}
+    answer = light_world.client.post("/api/v1/keys", json=body, headers=light_world.caller())
+    assert answer.status_code == 422
+    assert len(answer.content) < 10_000
+
+
+def test_unknown_fields_are_refused_everywhere(light_world: World) -> None:
+    """T6, from the document: every schema of a body, and all it holds, is closed."""
+    schemas = light_world.document["components"]["schemas"]
+    left = [
+        content["schema"]
+        for item in light_world.document["paths"].values()
+        for operation in item.values()
+        for content in operation.get("requestBody", {}).get("content", {}).values()
+    ]
+    assert left
+    while left:
+        schema = left.pop()
+        if "$ref" in schema:
+            left.append(schemas[schema["$ref"].rpartition("/")[2]])
+        elif schema.get("type") == "object":
+            assert schema.get("additionalProperties") is False, json.dumps(schema)
+            left.extend(schema.get("properties", {}).values())
+        else:
+            left.extend(schema.get("anyOf", []))
+            left.extend([schema["items"]] if "items" in schema else [])

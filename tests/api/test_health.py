@@ -1,0 +1,116 @@
+from __future__ import annotations
+
+import time
+from pathlib import Path
+
+import pytest
+from fastapi.testclient import TestClient
+from sqlalchemy import text
+
+from tests.api.world import World, world_on
+from tests.schema import migrated
+from tests.services import Backend, Postgres, Redis, SQLite
+from tldr_highlight.api import health
+from tldr_highlight.core.work import enqueue
+
+METRICS = "/metrics"
+
+
+def test_all_is_well(world: World) -> None:
+    assert world.client.get("/health/live").json() == {"status": "ok"}
+    answer = world.client.get("/health/ready")
+    assert (answer.status_code, answer.json()["status"]) == (200, "ok")
+    assert set(answer.json()["checks"].values()) == {"ok"}
+
+
+def test_a_database_of_another_release_is_not_ready(world: World) -> None:
+    with world.runtime.db.begin() as session:
+        session.execute(text("UPDATE alembic_version SET version_num = '9999'"))
+    answer = world.client.get("/health/ready")
+    assert (answer.status_code, answer.json()["status"]) == (503, "down")
+    assert "9999" in answer.json()["checks"]["database"]
+    assert world.client.get("/health/live").status_code == 200
+
+
+def test_a_worker_that_died_and_a_full_disk_are_named(
+    light_world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    light_world.app.state.worker_runs = lambda: False
+    monkeypatch.setattr(health, "RESERVE_BYTES", 1 << 60)
+    checks = light_world.client.get("/health/ready").json()["checks"]
+    assert checks["worker"] == "not running"
+    assert "MB free" in checks["disk"]
+    assert checks["database"] == "ok"
+
+
+def test_a_dead_database_is_503_within_two_seconds_and_comes_back(tmp_path: Path) -> None:
+    """R6, on a server of its own that is killed: readiness, reads, writes; then it is started again."""
+    with (
+        Postgres(durable=True) as server,
+        server.databases() as new,
+        world_on(Backend("postgres", new), tmp_path) as world,
+    ):
+        caller = world.caller()
+        assert world.client.get("/api/v1/keys", headers=caller).status_code == 200
+        server.kill9()
+        for method, path in (("GET", "/api/v1/keys"), ("POST", "/api/v1/keys"), ("GET", "/health/ready")):
+            began = time.monotonic()
+            answer = world.client.request(method, path, headers=caller, json={"name": "x"})
+            assert answer.status_code == 503, answer.text
+            assert time.monotonic() - began < 2
+        assert answer.json()["checks"]["database"] == "does not answer"
+        assert world.client.get("/health/live").status_code == 200
+        assert world.client.get(METRICS).status_code in {403, 503}
+        server.start()
+        answers = [world.client.get("/api/v1/keys", headers=caller).status_code for _ in range(5)]
+        assert answers[-1] == 200, answers
+        assert world.client.post("/api/v1/keys", json={"name": "x"}, headers=caller).status_code == 201
+
+
+def test_a_dead_redis_is_named(tmp_path: Path, sqlite: SQLite) -> None:
+    with (
+        Redis() as server,
+        sqlite.databases(tmp_path) as new,
+        world_on(Backend("sqlite", new), tmp_path, broker_url=server.url) as world,
+    ):
+        assert world.client.get("/health/ready").json()["checks"]["redis"] == "ok"
+        server.hang()
+        began = time.monotonic()
+        answer = world.client.get("/health/ready")
+        assert (answer.status_code, answer.json()["checks"]["redis"]) == (503, "does not answer")
+        assert time.monotonic() - began < 2
+
+
+def test_metrics_are_for_callers_nearby(sqlite: SQLite, tmp_path: Path) -> None:
+    with (
+        sqlite.databases(tmp_path) as new,
+        world_on(Backend("sqlite", new), tmp_path, metrics_networks="10.1.0.0/16") as world,
+    ):
+        for address, status in (("127.0.0.1", 200), ("::1", 200), ("10.1.2.3", 200), ("10.2.0.1", 403)):
+            near = TestClient(world.app, client=(address, 5000))
+            assert near.get(METRICS).status_code == status, address
+        near = TestClient(world.app, client=("127.0.0.1", 5000))
+        assert near.get(METRICS, headers={"X-Forwarded-For": "127.0.0.1"}).status_code == 403
+
+
+def test_metrics_count_requests_and_work(world: World) -> None:
+    world.client.get("/api/v1/keys", headers=world.caller())
+    world.client.get("/api/v1/keys")
+    with world.runtime.db.begin() as session:
+        enqueue(session, "mail", key="1")
+    near = TestClient(world.app, client=("127.0.0.1", 5000))
+    told = near.get(METRICS).text
+    assert 'tldr_requests_total{operation="list_keys",status="200"} 1.0' in told
+    assert 'tldr_requests_total{operation="list_keys",status="401"} 1.0' in told
+    assert 'tldr_work_rows{kind="mail",state="waiting"} 1.0' in told
+    assert "tldr_work_oldest_due_seconds" in told
+    assert 'tldr_request_seconds_count{operation="list_keys"} 2.0' in told
+
+
+def test_migrated_is_what_worlds_are_on(backend: Backend) -> None:
+    from tldr_highlight.core.db import Database
+    from tldr_highlight.core.migrate import HEAD, revision
+
+    db = Database(backend.database(migrated))
+    assert revision(db) == HEAD
+    db.close()

@@ -1,0 +1,147 @@
+"""T1, T2: another organization's objects do not exist, in any operation of the OpenAPI document."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable
+from typing import Any
+
+import httpx2
+import pytest
+from sqlalchemy import select
+from sqlalchemy.orm import Session
+
+from tests.api.calls import Operation, operations
+from tests.api.world import World
+from tldr_highlight.core.db import new_id, now
+from tldr_highlight.tenancy.models import ApiKey, AuditRecord, Invitation, LoginSession, Member
+
+CANARY = "canary-of-a-stranger"
+
+Made = Callable[[World, str], str]
+
+
+def _made(make: Callable[[Session, str], Any]) -> Made:
+    def made(world: World, organization_id: str) -> str:
+        with world.runtime.db.begin() as session:
+            row = make(session, organization_id)
+            session.add(row)
+            session.flush()
+            return row.id
+
+    return made
+
+
+def _key(session: Session, organization_id: str) -> ApiKey:
+    about = {"hash": new_id("h"), "last4": "wxyz", "scopes": ["keys:read"]}
+    return ApiKey(organization_id=organization_id, name=CANARY, **about)
+
+
+def _invitation(session: Session, organization_id: str) -> Invitation:
+    about = {"token_hash": new_id("h"), "invited_by": "usr_x", "expires_at": now().replace(year=2100)}
+    email = f"{CANARY}@example.com"
+    return Invitation(organization_id=organization_id, email=email, email_key=email, role="member", **about)
+
+
+def _member(session: Session, organization_id: str) -> Member:
+    return session.scalars(Member.of(organization_id)).first() or Member()
+
+
+def _login(session: Session, organization_id: str) -> LoginSession:
+    member = session.scalars(Member.of(organization_id)).one()
+    return session.scalars(select(LoginSession).where(LoginSession.user_id == member.user_id)).first() or (
+        LoginSession()
+    )
+
+
+FOREIGN: dict[str, Made] = {
+    "key_id": _made(_key),
+    "invitation_id": _made(_invitation),
+    "member_id": _made(_member),
+    "session_id": _made(_login),
+}
+"""Id in a path -> makes such an object of an organization."""
+
+OTHERS = {"organization_id"}
+"""Ids that only operators use, who see every organization."""
+
+
+def without_trace(answer: httpx2.Response) -> dict[str, Any]:
+    document = answer.json()
+    del document["trace_id"]
+    return document
+
+
+def stranger(world: World) -> str:
+    """An organization with one person, whose everything has the canary in it."""
+    organization = world.organization(CANARY)
+    world.person(organization)
+    return organization
+
+
+def with_ids(world: World) -> list[Operation]:
+    found = [each for each in operations(world) if each.ids and "x-operator" not in each.about]
+    assert found
+    for operation in found:
+        for name in operation.ids:
+            assert name in FOREIGN, f"{operation.id} has an id that this test cannot make: add {name}"
+    return found
+
+
+def test_every_id_is_listed_here(light_world: World) -> None:
+    named = {name for operation in operations(light_world) for name in operation.ids}
+    assert named == FOREIGN.keys() | OTHERS
+
+
+def test_foreign_objects_are_like_those_that_never_were(world: World) -> None:
+    ours, theirs = world.organization(), stranger(world)
+    for operation in with_ids(world):
+        callers = [world.person(ours)] + ([world.key(ours)] if operation.takes_keys else [])
+        for caller in callers:
+            foreign = {name: FOREIGN[name](world, theirs) for name in operation.ids}
+            never = {name: new_id(foreign[name].partition("_")[0]) for name in operation.ids}
+            answers = [operation.call(world, caller, **ids) for ids in (foreign, never)]
+            assert [answer.status_code for answer in answers] == [404, 404], (operation.id, answers[0].text)
+            assert without_trace(answers[0]) == without_trace(answers[1]), operation.id
+
+
+def test_own_objects_are_there(world: World) -> None:
+    """The matrix above is worth something: the same calls find what is ours."""
+    for operation in with_ids(world):
+        ours = world.organization()
+        caller = world.person(ours)
+        ids = {name: FOREIGN[name](world, ours) for name in operation.ids}
+        answer = operation.call(world, caller, **ids)
+        assert answer.status_code != 404, (operation.id, answer.text)
+        assert answer.status_code < 500, (operation.id, answer.text)
+
+
+def test_canaries_of_others_are_in_no_answer(world: World) -> None:
+    """T2: their names, addresses and ids, wherever one asks without naming them."""
+    theirs = stranger(world)
+    ids = {FOREIGN[name](world, theirs) for name in FOREIGN} | {theirs}
+    with world.runtime.db.begin() as session:
+        session.add(AuditRecord(organization_id=theirs, actor=CANARY, action="x.y", object_id=CANARY))
+    ours = world.organization()
+    callers = [world.key(ours), world.person(ours)]
+    heard = 0
+    for operation in operations(world):
+        if operation.method != "GET" or operation.ids:
+            continue
+        for caller in callers:
+            text = operation.call(world, caller).text
+            assert CANARY not in text, operation.id
+            assert not [id for id in ids if id in text], operation.id
+            heard += 1
+    assert heard > 6
+
+
+@pytest.mark.parametrize("cursor", ["theirs", "nobody's"])
+def test_cursors_lead_to_nobody_else(world: World, cursor: str) -> None:
+    theirs = stranger(world)
+    foreign = [FOREIGN["key_id"](world, theirs) for _ in range(3)]
+    at = max(foreign) if cursor == "theirs" else "key_zzzzzzzz"
+    answer = world.client.get(f"/api/v1/keys?cursor={at}", headers=world.caller())
+    assert answer.status_code == 200
+    assert not re.findall("|".join(foreign), answer.text)
+    assert all(key["name"] != CANARY for key in answer.json()["data"])

@@ -1,0 +1,144 @@
+"""The OpenAPI document: valid, whole, checked in, bounded, with examples that fit."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import jsonschema
+import pytest
+from openapi_spec_validator import validate
+
+from tests.api.world import World
+from tldr_highlight.api.docs import encoded
+from tldr_highlight.api.examples import UNKNOWN
+from tldr_highlight.api.openapi import codes
+
+KEPT = Path(__file__).parents[2] / "docs" / "openapi.json"
+
+
+@pytest.fixture
+def document(light_world: World) -> dict[str, Any]:
+    return json.loads(light_world.client.get("/api/v1/openapi.json").content)
+
+
+def operations(document: dict[str, Any]) -> Iterator[tuple[str, dict[str, Any]]]:
+    for path, item in document["paths"].items():
+        for method, operation in item.items():
+            yield f"{method} {path}", operation
+
+
+def test_it_is_valid(document: dict[str, Any]) -> None:
+    assert document["openapi"].startswith("3.1")
+    validate(document)
+
+
+def test_it_is_the_one_that_is_checked_in(document: dict[str, Any]) -> None:
+    assert KEPT.read_text("utf-8") == encoded(document), "run: tldr-highlight openapi > docs/openapi.json"
+
+
+def test_every_operation_says_all(document: dict[str, Any]) -> None:
+    ids = [operation["operationId"] for _, operation in operations(document)]
+    assert len(ids) == len(set(ids))
+    for name, operation in operations(document):
+        assert operation["summary"], name
+        assert not operation["summary"].endswith("."), name
+        assert operation["description"], name
+        assert operation["tags"], name
+        assert "security" in operation, name
+        assert {"500", "503"} <= operation["responses"].keys(), name
+        if operation["security"]:
+            assert {"401", "403", "429"} <= operation["responses"].keys(), name
+            closed = {"x-scope", "x-role", "x-operator"} & operation.keys()
+            assert closed or operation["security"] == [{"bearer": []}] or "/me" in name, name
+        if "{" in name:
+            assert "404" in operation["responses"] or "/admin/" in name, name
+        if "requestBody" in operation:
+            assert {"400", "408", "413", "415", "422"} <= operation["responses"].keys(), name
+
+
+def test_creating_calls_can_be_sent_twice(document: dict[str, Any]) -> None:
+    taking = {
+        name for name, operation in operations(document)
+        if {"$ref": "#/components/parameters/IdempotencyKey"} in operation.get("parameters", [])
+    }  # fmt: skip
+    creating = {name for name, operation in operations(document) if "201" in operation["responses"]}
+    assert "post /api/v1/keys" in taking
+    # The contract leaves registration out: its key is shown once, and addresses are unique.
+    without = {name for name in creating - taking if "/auth/" not in name}
+    assert without == set()
+
+
+def with_examples(document: dict[str, Any]) -> Iterator[tuple[str, dict[str, Any], list[Any]]]:
+    """(where, schema, examples) of every body, answer and parameter."""
+    for name, operation in operations(document):
+        for parameter in operation.get("parameters", []):
+            if "schema" in parameter:
+                yield f"{name} {parameter['name']}", parameter["schema"], [parameter.get("example")]
+        bodies = {"body": operation.get("requestBody", {}), **operation["responses"]}
+        for what, body in bodies.items():
+            for content in body.get("content", {}).values():
+                given = [each["value"] for each in content.get("examples", {}).values()]
+                yield f"{name} {what}", content["schema"], given or [content.get("example", UNKNOWN)]
+
+
+def test_every_example_fits_its_schema(document: dict[str, Any]) -> None:
+    found = list(with_examples(document))
+    assert len(found) > 30
+    for where, schema, examples in found:
+        whole = {"components": document["components"], **schema}
+        for example in examples:
+            assert UNKNOWN not in json.dumps(example, ensure_ascii=False), f"{where}: say Field(examples=[…])"
+            jsonschema.Draft202012Validator(whole).validate(example)
+
+
+def inputs(document: dict[str, Any]) -> Iterator[tuple[str, dict[str, Any]]]:
+    """Every schema of what callers send, and what it holds."""
+    schemas = document["components"]["schemas"]
+    left: list[tuple[str, dict[str, Any]]] = []
+    for name, operation in operations(document):
+        left += [
+            (f"{name} {p['name']}", p["schema"]) for p in operation.get("parameters", []) if "schema" in p
+        ]
+        for content in operation.get("requestBody", {}).get("content", {}).values():
+            left.append((name, content["schema"]))
+    while left:
+        where, schema = left.pop()
+        yield where, schema
+        if "$ref" in schema:
+            left.append((schema["$ref"], schemas[schema["$ref"].rpartition("/")[2]]))
+        left += [(where, each) for each in schema.get("anyOf", [])]
+        left += [(f"{where}.{name}", each) for name, each in schema.get("properties", {}).items()]
+        left += [(f"{where}[]", schema["items"])] if isinstance(schema.get("items"), dict) else []
+
+
+ENDLESS = ("*", "+", ",}")
+"""What makes a pattern take texts without end."""
+
+
+def bounded(schema: dict[str, Any]) -> bool:
+    kind, said = schema.get("type"), schema.keys()
+    if said & {"$ref", "anyOf", "enum", "const"} or kind in {"boolean", "null"}:
+        return True
+    if kind == "string":
+        ends = "pattern" in said and not any(sign in schema["pattern"] for sign in ENDLESS)
+        return ends or bool(said & {"maxLength", "format"})
+    if kind in {"integer", "number"}:
+        return bool(said & {"maximum", "exclusiveMaximum"}) and bool(said & {"minimum", "exclusiveMinimum"})
+    return "maxItems" in said if kind == "array" else schema.get("additionalProperties") is False
+
+
+def test_everything_that_callers_send_is_bounded(document: dict[str, Any]) -> None:
+    unbounded = {where for where, schema in inputs(document) if not bounded(schema)}
+    assert unbounded == set()
+
+
+def test_every_error_that_is_named_exists(document: dict[str, Any]) -> None:
+    known = codes()
+    for name, operation in operations(document):
+        for status, response in operation["responses"].items():
+            content = response.get("content", {}).get("application/problem+json", {})
+            for code in content.get("examples", {}):
+                assert str(known[code].status) == status, name
