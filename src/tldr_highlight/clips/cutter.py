@@ -258,6 +258,8 @@ def _clip(result: ClipResult) -> ClipDoc:
     }
     if result.spec.poster and result.frames:
         document["poster"] = _name(result.spec.poster)
+    if result.warnings:
+        document["warnings"] = list(result.warnings)
     return document
 
 
