@@ -57,7 +57,8 @@ SECRET_VALUES = re.compile(
 
 def new_trace() -> str:
     """A traceparent that nothing belongs to yet."""
-    return f"00-{secrets.token_hex(16)}-{secrets.token_hex(8)}-01"
+    random = secrets.token_hex(24)
+    return f"00-{random[:32]}-{random[32:]}-01"
 
 
 def child_of(traceparent: str | None) -> str:
