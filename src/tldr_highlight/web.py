@@ -184,7 +184,7 @@ class GatedRoute(APIRoute):
 
     def get_route_handler(self) -> Callable[[Request], Coroutine[Any, Any, Response]]:
         """The handler FastAPI makes, behind the gate and our own reader of bodies."""
-        self.is_bare = inspect.signature(self.endpoint).parameters.keys() == {"request"}
+        self.is_bare = set(inspect.signature(self.endpoint).parameters) == {"request"}
         inner = self.endpoint if self.is_bare else super().get_route_handler()
         operation: Operation = self.endpoint.operation  # pyright: ignore[reportFunctionMemberAccess]
         serve: Callable[..., Response] = self.endpoint.serve  # pyright: ignore[reportFunctionMemberAccess]
@@ -444,9 +444,7 @@ def _endpoint(
 
     parameters = [
         inspect.Parameter("request", inspect.Parameter.KEYWORD_ONLY, annotation=Request),
-        *(
-            p.replace(kind=inspect.Parameter.KEYWORD_ONLY, annotation=hints[p.name]) for p in others
-        ),
+        *(p.replace(kind=inspect.Parameter.KEYWORD_ONLY, annotation=hints[p.name]) for p in others),
     ]
     endpoint.__signature__ = inspect.Signature(parameters)  # pyright: ignore[reportFunctionMemberAccess]
     endpoint.serve = serve  # pyright: ignore[reportFunctionMemberAccess]

@@ -13,6 +13,7 @@ from fastapi import APIRouter, FastAPI, Request, Response
 from fastapi.exceptions import RequestValidationError
 from fastapi.middleware.asyncexitstack import AsyncExitStackMiddleware
 from fastapi.routing import APIRoute
+from fastapi.telemetry import TelemetryConfig
 from starlette.exceptions import HTTPException
 from starlette.middleware.cors import CORSMiddleware
 from starlette.middleware.exceptions import ExceptionMiddleware
@@ -51,6 +52,9 @@ CORS_EXPOSED = (
     "Retry-After", "X-Trace-Id",
 )  # fmt: skip
 
+OURS: TelemetryConfig = {"tracing": False, "metrics": False, "logs": False, "auto_configure": False}
+"""FastAPI's telemetry, which asks its libraries at every request whether it is wanted; `Edge` has ours."""
+
 
 def create_app(runtime: Runtime) -> Application:
     """The application on an open runtime."""
@@ -74,7 +78,12 @@ class Application(FastAPI):
             openapi_url=None,  # `api/docs.py` serves the document and the pages
             redirect_slashes=False,
             lifespan=_lifespan,
-            telemetry={"tracing": False, "metrics": False, "logs": False, "auto_configure": False},  # `Edge` does
+            telemetry={
+                "tracing": False,
+                "metrics": False,
+                "logs": False,
+                "auto_configure": False,
+            },  # `Edge` does
         )
         self.state.runtime = runtime
         self.state.gate = TenantGate(runtime)

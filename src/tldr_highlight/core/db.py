@@ -164,8 +164,8 @@ class Database:
 
     Args:
         url: `sqlite:///path` or `postgresql://…`.
-        pool_size: Connections for writing kept at most; as many as threads use it at once. Readers keep as many
-            as ever read at once.
+        pool_size: Connections for writing kept at most; as many as threads use it at once. Readers keep as
+            many as ever read at once.
     """
 
     def __init__(self, url: str, *, pool_size: int = 20) -> None:
