@@ -8,7 +8,7 @@ from sqlalchemy import select
 
 from tldr_highlight.accounts import people
 from tldr_highlight.accounts.schemas import AuditQuery
-from tldr_highlight.core.db import after_commit, now
+from tldr_highlight.core.db import after_commit, now, row_of
 from tldr_highlight.core.mails import OrganizationSuspended
 from tldr_highlight.core.outbox import post
 from tldr_highlight.errors import NotFoundError
@@ -21,7 +21,7 @@ from tldr_highlight.web import paginate
 
 def get(act: Act) -> Organization:
     """The caller's organization."""
-    return act.session.get_one(Organization, act.organization_id)
+    return row_of(act.session, Organization, act.organization_id)
 
 
 def rename(act: Act, name: str) -> Organization:
