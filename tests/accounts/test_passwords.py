@@ -257,6 +257,21 @@ def test_asking_for_anothers_address_tells_nothing(home: Office) -> None:
     assert home.mails() == []
 
 
+@pytest.mark.parametrize("way", ["reset", "change"])
+def test_another_password_voids_a_change_of_the_address(home: Office, way: str) -> None:
+    """Else who knew the old one takes the account away after all: the address is where passwords are reset."""
+    who = home.confirmed()
+    ask(home, who, "thief@example.org")
+    token = token_in(home.mails()[-1])
+    if way == "reset":
+        forgot(home)
+        assert reset(home, token_in(home.mails()[-1])).status_code == 200
+    else:
+        assert change(home, who).status_code == 204
+    assert home.call("POST", "/auth/confirm-email", {"token": token}).json()["code"] == "link_invalid"
+    assert [u.email for u in home.rows(select(User))] == ["ann@example.com"]
+
+
 def test_an_address_that_was_taken_meanwhile_stays_theirs(home: Office) -> None:
     who = home.confirmed()
     ask(home, who, "bea@example.com")

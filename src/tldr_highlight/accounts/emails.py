@@ -94,8 +94,7 @@ def confirm_change(act: Act, token: str) -> User:
     old = user.email
     with people.unique_address(act.session):
         user.email, user.email_key, user.email_verified_at = email, address_key(email), now()
-    for purpose in (Purpose.VERIFY, Purpose.RESET):  # they went to the old address
-        mailed.void(act.session, user, purpose)
+    mailed.void(act.session, user, Purpose.VERIFY, Purpose.RESET)  # they went to the old address
     post(act.session, EmailChanged(new_address=email, changed_at=now()), old)
     people.record(act.acting(people.caller_of(user)), user, "user.email_changed")
     return user

@@ -82,18 +82,20 @@ def redeem(session: Session, token: str, purpose: Purpose) -> tuple[User, str]:
     Raises:
         LinkError: it opens nothing.
     """
+    # the person first, then their tokens, as whoever voids them does: else two could wait for each other
+    found = peek(session, token, purpose)
+    user = session.get(User, found.id, with_for_update={"key_share": True}, populate_existing=True)
     using = update(MailedToken).where(*_open(token, purpose)).values(used_at=now()).returning(MailedToken)
     row = session.scalar(using.execution_options(synchronize_session=False))
-    user = row and session.get_one(User, row.user_id, with_for_update={"key_share": True})
     if row is None or user is None or user.disabled_at is not None:
         raise refused()
     return user, row.email
 
 
-def void(session: Session, user: User, purpose: Purpose) -> None:
-    """Let none of a person's tokens open anything any more."""
+def void(session: Session, user: User, *purposes: Purpose) -> None:
+    """Let none of a person's tokens of these purposes open anything any more."""
     session.execute(
-        delete(MailedToken).where(MailedToken.user_id == user.id, MailedToken.purpose == purpose.value)
+        delete(MailedToken).where(MailedToken.user_id == user.id, MailedToken.purpose.in_(purposes))
     )
 
 

@@ -88,7 +88,7 @@ def _take_over(act: Act, user: User, hashed: str) -> None:
 def _replace(act: Act, user: User, hashed: str, *, but: str | None = None) -> None:
     user.password_hash = hashed
     logins.end_all(act, user.id, "password", but=but)
-    mailed.void(act.session, user, Purpose.RESET)
+    mailed.void(act.session, user, Purpose.RESET, Purpose.CHANGE)  # whoever knew the old one may have asked
     letter = PasswordChanged(changed_at=now(), link=f"{act.runtime.url}/forgot-password")
     post(act.session, letter, user.email)
     people.record(act, user, "user.password_changed")
