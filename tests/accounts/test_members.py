@@ -70,6 +70,40 @@ def test_somebody_known_comes_with_their_password(home: Office) -> None:
     assert len(home.rows(select(Member))) == 3
 
 
+def test_who_registers_the_invited_address_meanwhile_gets_no_place(home: Office) -> None:
+    """Somebody without the mailbox slips in between the look at the account and the new one's first row."""
+    who = home.confirmed()
+    invite(home, who, "bea@example.org")
+    token = token_in(home.mails()[-1])
+    with home.meanwhile(lambda: home.register("bea@example.org", password="attackers own phrase")):
+        answer = accept(home, token)
+    assert (answer.status_code, answer.json()["code"]) == (409, "email_taken")
+    assert "bea@example.org" not in members(home, who)
+    [attacker] = home.rows(select(User).where(User.email == "bea@example.org"))
+    assert attacker.email_verified_at is None
+    assert accept(home, token).json()["code"] == "password_wrong"  # the link is good still, for who has both
+
+
+@pytest.mark.parametrize(
+    "change", [{"password_hash": "another"}, {"email_key": "x@y.example"}, {"disabled": 1}]
+)
+def test_an_account_that_changes_meanwhile_does_not_join(home: Office, change: dict[str, Any]) -> None:
+    home.register("bea@example.org")
+    who = home.confirmed()
+    home.mails()
+    invite(home, who, "bea@example.org")
+    token = token_in(home.mails()[-1])
+    values = {"disabled_at": now()} if "disabled" in change else change
+
+    def lose() -> None:
+        with home.runtime.db.begin() as session:
+            session.execute(update(User).where(User.email == "bea@example.org").values(values))
+
+    with home.meanwhile(lose):
+        assert accept(home, token).json()["code"] == "password_wrong"
+    assert "bea@example.org" not in members(home, who)
+
+
 def test_inviting_does_not_tell_who_has_an_account(quick: Office) -> None:
     quick.register("bea@example.org")
     who = quick.confirmed()

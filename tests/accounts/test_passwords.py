@@ -226,6 +226,24 @@ def test_changing_the_password_voids_reset_links(quick: Office) -> None:
     assert reset(quick, token, "ten loud geese march").json()["code"] == "link_invalid"
 
 
+@pytest.mark.parametrize("path", ["change-password", "change-email"])
+def test_a_password_that_is_replaced_meanwhile_opens_nothing(home: Office, path: str) -> None:
+    """The owner resets it while who stole it acts: the owner's stays, and no link goes out."""
+    who = home.confirmed()
+    forgot(home)
+    token = token_in(home.mails()[-1])
+    with home.meanwhile(lambda: reset(home, token)):
+        answer = (
+            change(home, who, password="thiefs fresh sentence")
+            if "w" in path
+            else ask(home, who, "t@example.org")
+        )
+    assert (answer.status_code, answer.json()["code"]) == (403, "password_wrong")
+    assert knows(home, NEW)
+    assert [m["To"] for m in home.mails()] == ["ann@example.com"]  # who is told of the reset
+    assert home.rows(select(MailedToken).where(MailedToken.purpose == "change")) == []
+
+
 def ask(home: Office, who: dict[str, str], email: str, password: str = PASSWORD) -> Any:
     return home.call("POST", "/auth/change-email", {"email": email, "password": password}, who=who)
 
@@ -259,7 +277,7 @@ def test_asking_for_anothers_address_tells_nothing(home: Office) -> None:
 
 @pytest.mark.parametrize("way", ["reset", "change"])
 def test_another_password_voids_a_change_of_the_address(home: Office, way: str) -> None:
-    """Else who knew the old one takes the account away after all: the address is where passwords are reset."""
+    """Else who knew the old one has the account after all: the address is where passwords are reset."""
     who = home.confirmed()
     ask(home, who, "thief@example.org")
     token = token_in(home.mails()[-1])

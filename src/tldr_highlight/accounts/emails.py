@@ -67,7 +67,7 @@ def ask_change(act: Act, email: str, password: str) -> None:
     user = act.session.get_one(User, act.user_id)
     people.confirm_password(act, user, password)
     with act.writing() as writing:
-        _send_change(writing, writing.session.get_one(User, user.id), email)
+        _send_change(writing, people.unchanged(writing, user), email)
 
 
 def _send_change(act: Act, user: User, email: str) -> None:

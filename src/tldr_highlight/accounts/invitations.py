@@ -74,28 +74,35 @@ def accept(act: Act, token: str, password: str, name: str | None) -> tuple[User,
     Raises:
         LinkError: the token opens nothing. `WrongPasswordError`: there is an account, with another password.
         PasswordError: the new password cannot be taken.
+        EmailTakenError: there was no account, and now there is: whoever made it is not who has the mailbox.
         PlanLimitError, ConflictError, SuspendedError: as things stand, they cannot join.
     """
     email = _by_token(act, token).email
     user = people.by_address(act.session, email)
-    if user is None:
-        check_password(password, personal=(email,))
-        hashed = act.runtime.passwords.hash(password)
-    else:
-        if user.disabled_at is not None:
-            raise WrongPasswordError("this account cannot be used: ask the people who run this installation")
-        people.confirm_password(act, user, password)
-        hashed = user.password_hash
+    who = _new_account(act, email, password, name) if user is None else _account(act, user, password)
     with act.writing() as writing:
-        return _join(writing, token, lambda: people.add(writing.session, email, hashed, name=name))
+        return _join(writing, token, who)
 
 
-def _join(act: Act, token: str, add_user: Callable[[], User]) -> tuple[User, Organization, Member]:
+def _new_account(act: Act, email: str, password: str, name: str | None) -> Callable[[Act], User]:
+    check_password(password, personal=(email,))
+    hashed = act.runtime.passwords.hash(password)
+    return lambda writing: people.add(writing.session, email, hashed, name=name)
+
+
+def _account(act: Act, user: User, password: str) -> Callable[[Act], User]:
+    if user.disabled_at is not None:
+        raise WrongPasswordError("this account cannot be used: ask the people who run this installation")
+    people.confirm_password(act, user, password)
+    return lambda writing: people.unchanged(writing, user)
+
+
+def _join(act: Act, token: str, who: Callable[[Act], User]) -> tuple[User, Organization, Member]:
     organization = Organization.locked(act.session, _by_token(act, token).organization_id)
     invitation = _by_token(act, token)  # nobody else can take it from here on
     if organization.status != "active":
         raise SuspendedError("this organization is suspended")
-    user = people.by_address(act.session, invitation.email) or add_user()
+    user = who(act)  # nobody else who has the address by now
     user.email_verified_at = user.email_verified_at or now()
     invitation.accepted_at = now()
     act = act.acting(people.caller_of(user))

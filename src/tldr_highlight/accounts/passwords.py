@@ -29,7 +29,7 @@ def change(act: Act, current: str, password: str) -> None:
     check_password(password, personal=(user.email,))
     hashed = act.runtime.passwords.hash(password)
     with act.writing() as writing:
-        _replace(writing, writing.session.get_one(User, user.id), hashed, but=act.caller.session_id)
+        _replace(writing, people.unchanged(writing, user), hashed, but=act.caller.session_id)
 
 
 def forgot(act: Act, email: str) -> None:

@@ -159,6 +159,7 @@ def confirm_email(call: Call, body: TokenIn) -> UserOut:
     hashes=True,
     errors=(
         ConflictError,
+        EmailTakenError,
         LimitError,
         LinkError,
         PasswordError,
