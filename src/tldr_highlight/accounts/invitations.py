@@ -122,9 +122,20 @@ def _by_token(act: Act, token: str) -> Invitation:
         Invitation.expires_at > now(),
     )
     invitation = act.session.scalar(query.execution_options(populate_existing=True))
-    if invitation is None:
+    if invitation is None or not _stands(act, invitation):
         raise mailed.refused()
     return invitation
+
+
+def _stands(act: Act, invitation: Invitation) -> bool:
+    """Whether who offered the place could still do so: a call that was on its way when they lost their own
+    place wrote its invitation after theirs were taken back."""
+    if not invitation.invited_by.startswith("usr_"):  # the shell
+        return True
+    inviter = (User.id == invitation.invited_by, User.disabled_at.is_(None))
+    places = Member.of(invitation.organization_id).where(Member.user_id == invitation.invited_by)
+    member = act.session.scalar(places.join(User, User.id == Member.user_id).where(*inviter))
+    return member is not None and members.may_invite(member.rank, Role.of(invitation.role))
 
 
 def _refuse_members(act: Act, email: str) -> None:
