@@ -13,7 +13,17 @@ from tests.accounts.office import PASSWORD, Office, plain_text, token_in
 from tldr_highlight.core.db import now
 from tldr_highlight.core.outbox import Mail
 from tldr_highlight.core.work import Work
-from tldr_highlight.tenancy.models import ApiKey, AuditRecord, LoginSession, MailedToken, User
+from tldr_highlight.tenancy.models import (
+    ApiKey,
+    AuditRecord,
+    Invitation,
+    LoginSession,
+    MailedToken,
+    Member,
+    Organization,
+    User,
+)
+from tldr_highlight.webhooks.models import Webhook
 
 NEW = "nine dry badgers whistle"
 
@@ -169,12 +179,72 @@ def test_who_signed_up_with_anothers_address_loses_it_with_the_key(home: Office)
     assert answer.status_code == 401
 
 
-def test_who_had_confirmed_keeps_the_keys(quick: Office) -> None:
-    quick.confirmed()
+HOOK = {"webhook": {"url": "https://example.com/hooks"}}
+
+
+def squat(home: Office) -> list[str]:
+    """Somebody registers another's address, and makes a key with a key: the keys."""
+    first = home.register(**HOOK)["api_key"]
+    with home.runtime.db.begin() as session:
+        session.execute(update(Organization).values(overrides={"api_keys": 9}))
+    who = home.login("ann@example.com")
+    rights = {"scopes": ["keys:read", "keys:write", "organizations:read"]}
+    mine = home.call("POST", "/keys", {"name": "mine", **rights}, who=who).json()["key"]
+    more = home.call("POST", "/keys", {"name": "more", **rights}, who={"X-API-Key": mine}).json()["key"]
+    home.mails()
+    return [first["key"], mine, more]
+
+
+def test_nothing_of_who_signed_up_with_anothers_address_survives(home: Office) -> None:
+    keys = squat(home)
+    ask(home, home.login("ann@example.com"), "squatter@example.org")
+    door = token_in(home.mails()[-1])
+    [organization] = home.rows(select(Organization))
+    with home.runtime.db.begin() as session:  # as the shell does
+        session.add(
+            Invitation(
+                organization_id=organization.id,
+                email="sock@example.org",
+                email_key="sock@example.org",
+                role="owner",
+                token_hash="0",
+                invited_by="shell",
+                expires_at=now() + timedelta(days=1),
+            )
+        )
+    forgot(home)
+    assert reset(home, token_in(home.mails()[-1])).status_code == 200
+    for key in keys:
+        assert home.call("GET", "/keys", who={"X-API-Key": key}).status_code == 401
+    assert live(home) == home.rows(select(Webhook)) == home.rows(select(Invitation)) == []
+    assert home.call("POST", "/auth/confirm-email", {"token": door}).json()["code"] == "link_invalid"
+    ended = Counter(r.action for r in home.rows(select(AuditRecord)) if r.details.get("because") == "address")
+    assert ended == {"key.revoked": 3, "webhook.deleted": 1, "invitation.revoked": 1}
+    assert {r.organization_id for r in home.rows(select(AuditRecord))} >= {organization.id}
+
+
+def test_what_others_own_stays_theirs(quick: Office) -> None:
+    """The operator put somebody who had confirmed nothing into a company that has another owner."""
+    made = quick.register("bea@example.org", **HOOK)
+    theirs = made["organization"]["id"]
+    squat(quick)
+    with quick.runtime.db.begin() as session:
+        ann = session.scalars(select(User).where(User.email == "ann@example.com")).one()
+        session.add(Member(organization_id=theirs, user_id=ann.id, role="owner"))
+    forgot(quick)
+    assert reset(quick, token_in(quick.mails()[-1])).status_code == 200
+    assert quick.call("GET", "/me", who={"X-API-Key": made["api_key"]["key"]}).status_code == 200
+    assert [w.organization_id for w in quick.rows(select(Webhook))] == [theirs]
+
+
+def test_who_had_confirmed_keeps_keys_and_webhooks(quick: Office) -> None:
+    keys = squat(quick)
+    with quick.runtime.db.begin() as session:
+        session.execute(update(User).values(email_verified_at=now()))
     forgot(quick)
     reset(quick, token_in(quick.mails()[-1]))
-    [key] = quick.rows(select(ApiKey))
-    assert key.revoked_at is None
+    assert [quick.call("GET", "/me", who={"X-API-Key": key}).status_code for key in keys] == [200] * 3
+    assert len(quick.rows(select(Webhook))) == 1
 
 
 def test_links_lead_to_ourselves_whatever_host_is_asked_for(quick: Office) -> None:
