@@ -13,6 +13,7 @@ from tests.accounts.office import PASSWORD, Office, plain_text, token_in
 from tldr_highlight.core.db import now
 from tldr_highlight.core.outbox import Mail
 from tldr_highlight.core.work import Work
+from tldr_highlight.tenancy import callers
 from tldr_highlight.tenancy.models import (
     ApiKey,
     AuditRecord,
@@ -221,6 +222,23 @@ def test_nothing_of_who_signed_up_with_anothers_address_survives(home: Office) -
     ended = Counter(r.action for r in home.rows(select(AuditRecord)) if r.details.get("because") == "address")
     assert ended == {"key.revoked": 3, "webhook.deleted": 1, "invitation.revoked": 1}
     assert {r.organization_id for r in home.rows(select(AuditRecord))} >= {organization.id}
+
+
+@pytest.mark.parametrize("by", ["key", "login"])
+def test_a_key_that_has_ended_makes_no_other(home: Office, by: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """In another process callers are remembered for a second: who tries all the time is let in."""
+    monkeypatch.setattr(callers, "REMEMBERED_SECONDS", 60)
+    key = squat(home)[1]
+    who = home.login("ann@example.com") if by == "login" else {"X-API-Key": key}
+    forgot(home)
+    token = token_in(home.mails()[-1])
+    assert home.call("GET", "/keys", who=who).status_code == 200
+    monkeypatch.setattr(home.runtime, "forget_callers", lambda: None)
+    assert reset(home, token).status_code == 200
+    assert home.call("GET", "/organization", who=who).status_code == 200  # it is remembered
+    assert home.call("POST", "/keys", {"name": "again"}, who=who).status_code == 401
+    keys = home.rows(select(ApiKey))
+    assert all(k.revoked_at for k in keys), [k.name for k in keys]
 
 
 def test_what_others_own_stays_theirs(quick: Office) -> None:
