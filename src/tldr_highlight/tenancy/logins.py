@@ -17,7 +17,7 @@ from tldr_highlight.core.db import after_commit, now
 from tldr_highlight.core.jwt import AccessClaims
 from tldr_highlight.core.mailboxes import address_key
 from tldr_highlight.core.security import hash_token, new_token
-from tldr_highlight.errors import LoginError, NotFoundError, SuspendedError, TokenError
+from tldr_highlight.errors import AuthError, LoginError, NotFoundError, SuspendedError, TokenError
 from tldr_highlight.runtime import Act, Caller
 from tldr_highlight.tenancy import audit
 from tldr_highlight.tenancy.callers import COOKIE_PREFIX
@@ -275,6 +275,20 @@ def calling_key(act: Act) -> ApiKey | None:
     if act.caller.key_id is None:
         return None
     return ApiKey.get_for(act.session, act.organization_id, act.caller.key_id)
+
+
+def require_lasting(act: Act) -> None:
+    """Refuse a key or login that has ended since it was let in; for what outlives the caller.
+
+    Callers are remembered for a second, and calls take a while.
+
+    Raises:
+        AuthError: it has.
+    """
+    login = act.caller.session_id and act.session.get(LoginSession, act.caller.session_id)
+    key = calling_key(act)
+    if (login and login.ended_at is not None) or (key and key.status != "active"):
+        raise AuthError("this key or login has just ended")
 
 
 def _chosen(found: list[Place], organization_id: str | None) -> Place | None:
