@@ -98,9 +98,10 @@ def log_in(call: Call, body: LoginCreate) -> TokensOut:
 
 @auth.post("/refresh", public=True, writes=False, errors=[TokenError, SuspendedError])
 def refresh_login(call: Call, body: RefreshToken) -> TokensOut:
-    """Exchange a refresh token. Each is good once: one that comes again ends the login.
+    """Exchange a refresh token. Each is good once: one that comes again later ends the login.
 
-    Of calls that overlap one wins and the others get 401. Send it once, and keep what the answer has.
+    Of calls at the same time one wins and the others get 401; the login goes on. Later is 10 s after the
+    exchange. Send it once, and keep what the answer has.
     """
     return _tokens(call, logins.refresh(call, body.refresh_token, call.request.state.arrived))
 
