@@ -68,9 +68,7 @@ def test_a_dead_database_is_503_within_two_seconds_and_comes_back(tmp_path: Path
 
 
 @pytest.mark.parametrize("how", ["hang", "kill9"])
-def test_requests_are_served_without_redis_and_that_is_told(
-    tmp_path: Path, sqlite: SQLite, how: str
-) -> None:
+def test_requests_are_served_without_redis_and_that_is_told(tmp_path: Path, sqlite: SQLite, how: str) -> None:
     with (
         Redis() as server,
         sqlite.databases(tmp_path) as new,

@@ -213,7 +213,7 @@ def test_rotating_with_an_overlap(api: House) -> None:
 
 
 def test_rotating_and_revoking_makes_no_more_keys_than_the_plan_has(api: House) -> None:
-    user, organization = api.ann(plan="STARTER")  # two keys
+    api.ann(plan="STARTER")  # two keys
     headers = bearer(api.log_in()["access_token"])
     alive = []
     for _ in range(4):
@@ -229,7 +229,7 @@ def test_rotating_and_revoking_makes_no_more_keys_than_the_plan_has(api: House) 
 
 
 def test_a_key_and_its_successor_count_once_everywhere(api: House) -> None:
-    user, organization = api.ann(plan="STARTER")
+    api.ann(plan="STARTER")
     headers = bearer(api.log_in()["access_token"])
     for _ in range(2):
         key = create(api, headers, scopes=["usage:read"]).json()
