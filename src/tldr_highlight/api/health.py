@@ -55,7 +55,7 @@ async def live(request: Request) -> Health:
     responses={503: {"model": Readiness, "description": "Something is down; `checks` says what."}},
 )
 async def ready(request: Request, response: Response) -> Readiness:
-    """Answers 200 while requests are served, else 503. `checks` names each part: `ok`, or what is wrong with it.
+    """Answers 200 while requests are served, else 503. `checks` names each part: `ok`, or what is wrong.
 
     `degraded` is what requests do without: take no server away from its callers for that.
     """

@@ -43,7 +43,8 @@ DESCRIPTION = """\
 Finds the moments worth watching in livestreams and videos, cuts them into exact clips, and delivers them.
 
 **Who you are.** Send a key in `X-API-Key` or `Authorization: Bearer`. People log in and send the access
-token in `Authorization: Bearer`; pages of this server have a cookie. Each operation names the scope that a key needs, or the role of a person.
+token in `Authorization: Bearer`; pages of this server have a cookie. Each operation names the scope that a
+key needs, or the role of a person.
 
 **Errors** are problem documents (RFC 9457) with a stable `code`, and the `trace_id` that our log has, too.
 

@@ -135,10 +135,10 @@ class TenantGate:
         return NOBODY
 
     def _failed(self, request: Request, error: TldrError) -> None:
-        """Count a call that did not come in: apart, so that whoever guesses locks out no neighbours who come in.
+        """Count a call that did not come in: apart, so that whoever guesses locks out no neighbour who does.
 
-        An access token that has expired was one: it is told so whatever neighbours do, as its client refreshes
-        for that answer.
+        An access token that has expired was one: it is told so whatever neighbours do, as its client
+        refreshes for that answer.
 
         Raises:
             RateError: there were too many from that address.

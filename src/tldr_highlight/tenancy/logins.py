@@ -151,8 +151,8 @@ def access_token(act: Act, login: Login) -> str:
 def refresh(act: Act, token: str, arrived: datetime) -> Login:
     """Exchange a refresh token. `act` reads; it writes in a transaction of its own.
 
-    Of calls with one token exactly one wins. The others are refused; the login ends if they arrived later than
-    `GRACE` after that, and goes on if they did not.
+    Of calls with one token exactly one wins. The others are refused; the login ends if they arrived later
+    than `GRACE` after that, and goes on if they did not.
 
     Raises:
         TokenError: not a refresh token that is good now.

@@ -134,8 +134,8 @@ def revoke_key(act: Act, key_id: str) -> None:
 def count_keys(session: Session, organization_id: str) -> int:
     """Keys that count against the plan: the active ones, of which a key and its active successor are one.
 
-    Revoking the successor leaves the predecessor its overlap, as programs may have nothing else yet; then it is
-    the one that counts. So however often somebody rotates and revokes, two keys work for each that counts.
+    Revoking the successor leaves the predecessor its overlap, as programs may have nothing else yet; then it
+    is the one that counts. However often somebody rotates and revokes, two at most work for each that counts.
     """
     successor = aliased(ApiKey)
     replaced = exists().where(successor.id == ApiKey.replaced_by, *_is_active(successor))
