@@ -39,7 +39,7 @@ class Settings(BaseSettings):
     """`redis://…`: limits are counted there, and workers are rung through it; without it in this process."""
 
     storage_url: str | None = None
-    """Where files are kept: `file:///folder`, `s3://bucket/prefix`; without it `files/` in the data folder."""
+    """Where files are kept: `file:///folder`, `s3://bucket/prefix`; without it `files/` in the data dir."""
 
     cdn_url: str | None = None
     """Base of links to files: a CDN in front of us, or of the bucket."""

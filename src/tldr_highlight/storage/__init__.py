@@ -42,9 +42,10 @@ def _folder(url: SplitResult, links: Links, base: str) -> LocalStore:
     if url.netloc not in ("", "localhost") or not url.path.strip("/"):
         raise UsageError("TLDR_STORAGE_URL: a folder is written file:///srv/highlights, with three slashes")
     cold = _options(url, {"cold"}).get("cold")
-    if cold is not None and not Path(cold).is_absolute():
-        raise UsageError("TLDR_STORAGE_URL: cold is a folder that begins with a slash")
-    return LocalStore(Path(unquote(url.path)), links, cold=Path(cold) if cold else None, base=base)
+    root, apart = Path(unquote(url.path)), None if cold is None else Path(cold)
+    if apart and (not apart.is_absolute() or apart.is_relative_to(root) or root.is_relative_to(apart)):
+        raise UsageError("TLDR_STORAGE_URL: cold is another folder, written with a slash first")
+    return LocalStore(root, links, cold=apart, base=base)
 
 
 def _bucket(url: SplitResult, cdn_url: str | None) -> ObjectStore:
@@ -53,13 +54,9 @@ def _bucket(url: SplitResult, cdn_url: str | None) -> ObjectStore:
     except ModuleNotFoundError as error:
         if (error.name or "").startswith("tldr_highlight"):
             raise
-        raise MissingExtraError(
-            "s3:// in TLDR_STORAGE_URL needs: pip install 'tldr-highlight[s3]'"
-        ) from error
+        raise MissingExtraError("TLDR_STORAGE_URL: s3 needs pip install 'tldr-highlight[s3]'") from error
     if url.username is not None or url.password is not None:
-        raise UsageError(
-            "TLDR_STORAGE_URL: no credentials here; set AWS_ACCESS_KEY_ID, AWS_SECRET_ACCESS_KEY"
-        )
+        raise UsageError("TLDR_STORAGE_URL: credentials go into AWS_ACCESS_KEY_ID, AWS_SECRET_ACCESS_KEY")
     return S3Store(url.netloc, url.path.strip("/"), cdn=cdn_url, **_options(url, OPTIONS))
 
 

@@ -176,7 +176,7 @@ class Body:
 
 
 class Writer(Protocol):
-    """An object that comes in pieces, to processes that may change: nothing of it is visible until `finish`."""
+    """An object that comes in pieces, to processes that may change; not visible until `finish`."""
 
     token: str
     """What `resume` takes. Stays the same; for us alone, not for customers."""

@@ -46,7 +46,7 @@ def disposition(name: str | None, *, inline: bool) -> str:
 
 
 def is_shown(content_type: str) -> bool:
-    """Whether browsers may show it on an address of ours; anything else is saved. HTML and SVG run scripts."""
+    """Whether browsers may show it at our own address; the rest is saved. HTML and SVG run scripts."""
     return _SHOWN.fullmatch(content_type) is not None
 
 

@@ -23,9 +23,9 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import quote, unquote, urlsplit
 
-import boto3.session
-from botocore.config import Config
-from botocore.exceptions import (
+import boto3.session  # pyright: ignore[reportMissingTypeStubs]
+from botocore.config import Config  # pyright: ignore[reportMissingTypeStubs]
+from botocore.exceptions import (  # pyright: ignore[reportMissingTypeStubs]
     BotoCoreError,
     ClientError,
     ConfigParseError,
@@ -84,7 +84,7 @@ READ_SECONDS = 60.0
 """Of silence. Servers that put parts together or copy send blanks meanwhile."""
 
 TRIES = 4
-"""Of each request, with growing pauses (botocore's `standard` mode); then the work's own retries take over."""
+"""Of each request, with growing pauses (botocore's `standard` mode); then the work is tried again."""
 
 _CODES: dict[str, type[StorageError]] = {
     **dict.fromkeys(["NoSuchKey", "NoSuchUpload", "NotFound"], ObjectNotFoundError),
@@ -126,7 +126,8 @@ _STATUSES: dict[int, type[StorageError]] = {
 }
 
 _SETUP = (
-    NoCredentialsError, PartialCredentialsError, ProfileNotFound, ConfigParseError, SSLError, ProxyConnectionError
+    NoCredentialsError, PartialCredentialsError, ProfileNotFound, ConfigParseError, SSLError,
+    ProxyConnectionError,
 )  # fmt: skip
 
 
@@ -143,7 +144,7 @@ _BEGUN = TypeAdapter(_Begun)
 
 
 class S3Store(ObjectStore):
-    """A bucket, or what is below a prefix in one. Credentials are found as all of AWS's programs find them."""
+    """A bucket, or what is below a prefix in one. Credentials are found as AWS's own programs find them."""
 
     largest_copy = 5 << 30
     """Bytes that S3 copies in one request."""
@@ -184,8 +185,8 @@ class S3Store(ObjectStore):
     def _client(self) -> Any:
         """Made when first used: it takes half a second."""
         with _errors("the bucket"):
-            session = boto3.session.Session(region_name=self._region)
-            return session.client(  # pyright: ignore[reportUnknownMemberType]
+            session: Any = boto3.session.Session(region_name=self._region)
+            return session.client(
                 "s3",
                 endpoint_url=self._endpoint,
                 region_name=session.region_name or "us-east-1",
@@ -336,7 +337,7 @@ class S3Store(ObjectStore):
         if download_name is not None:
             wanted["ResponseContentDisposition"] = disposition(download_name, inline=False)
         with _errors(key):
-            url = self._client.generate_presigned_url(
+            url: str = self._client.generate_presigned_url(
                 "get_object", Params=wanted, ExpiresIn=link_seconds(expires)
             )
         if self._cdn is None:
@@ -642,7 +643,7 @@ def _part(number: int, answer: Any) -> dict[str, Any]:
 
 
 def _same_checksum(key: str, answer: Any, digest: bytes) -> None:
-    """See that the server has what we sent, where it says what it has; parts of parts have no hash of ours."""
+    """See that the server has what we sent, where it says what it has; `-` is a hash of parts' hashes."""
     told = answer.get("ChecksumSHA256")
     if told and "-" not in told and told != _base64(digest):
         raise StorageError(f"{key}: the storage has other bytes than were sent")
