@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import itertools
 import os
+import subprocess
 import sys
 from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -36,7 +38,12 @@ def s3_server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
 
 @pytest.fixture
 def aws(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Credentials of tests, and nobody else's."""
+    """For stores of one's own."""
+    set_credentials(monkeypatch)
+
+
+def set_credentials(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Those of tests, and nobody else's."""
     monkeypatch.setenv("AWS_ACCESS_KEY_ID", ACCESS)
     monkeypatch.setenv("AWS_SECRET_ACCESS_KEY", SECRET)
     monkeypatch.setenv("AWS_EC2_METADATA_DISABLED", "true")
@@ -46,24 +53,44 @@ def aws(monkeypatch: pytest.MonkeyPatch) -> None:
         monkeypatch.delenv(name, raising=False)
 
 
+@pytest.fixture(scope="session")
+def s3_client(s3_server: str) -> Iterator[Any]:
+    """What all stores of a run ask with."""
+    from tldr_highlight.storage.s3 import S3Store
+
+    with pytest.MonkeyPatch.context() as patch:
+        set_credentials(patch)
+        store = S3Store("any", endpoint=s3_server, style="path")
+        yield store._client
+        store.close()
+
+
 @pytest.fixture
-def bucket(s3_server: str, aws: None) -> Iterator[Callable[..., ObjectStore]]:
+def bucket(s3_server: str, s3_client: Any) -> Callable[..., ObjectStore]:
     """Makes stores over one new bucket; takes what `S3Store` takes."""
     from tldr_highlight.storage.s3 import S3Store
 
     name = f"tests-{next(_buckets)}"
-    made: list[S3Store] = []
 
-    def new(prefix: str = "some/where", **how: str) -> ObjectStore:
+    def new(prefix: str = "some/where", **how: str) -> S3Store:
         store = S3Store(name, prefix, endpoint=s3_server, style="path", **how)
-        if not made:
-            store.call("bucket", "create_bucket")
-        made.append(store)
+        store.__dict__["_client"] = s3_client  # half a second each
         return store
 
-    yield new
-    for store in made:
-        store.close()
+    new().call("bucket", "create_bucket")
+    return new
+
+
+@pytest.fixture
+def tiny_disk(tmp_path: Path) -> Iterator[Path]:
+    """A file system of 200 KiB."""
+    folder = tmp_path / "disk"
+    folder.mkdir()
+    mount = ["mount", "-t", "tmpfs", "-o", "size=200k", "none", str(folder)]
+    if subprocess.run(mount, check=False, capture_output=True).returncode:
+        pytest.skip("LEFT OUT: a full disk (mounting a small one takes root)")
+    yield folder
+    subprocess.run(["umount", str(folder)], check=True)
 
 
 @pytest.fixture

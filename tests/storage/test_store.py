@@ -5,6 +5,8 @@ from __future__ import annotations
 import hashlib
 import io
 import random
+import subprocess
+import sys
 import threading
 from collections.abc import Iterator
 from datetime import UTC, datetime, timedelta
@@ -15,7 +17,7 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from tests.storage.conftest import Fresh
+from tests.storage.conftest import Fresh, set_credentials
 from tldr_highlight.errors import (
     Fate,
     ObjectDamagedError,
@@ -72,14 +74,20 @@ def test_what_is_put_is_there(size: int, way: str, store: ObjectStore, tmp_path:
 
 
 def test_attributes_stay(fresh: Fresh) -> None:
-    about = {"content_type": "video/mp4", "cache_control": "private, max-age=60", "download_name": "Tor für 1:0.mp4"}
+    about = {
+        "content_type": "video/mp4",
+        "cache_control": "private, max-age=60",
+        "download_name": "Tor für 1:0.mp4",
+    }
     put(fresh(), **about)
     kept = fresh().stat(KEY).about
     assert (kept.content_type, kept.cache_control) == ("video/mp4", "private, max-age=60")
     assert kept.download_name == "Tor für 1_0.mp4"
 
 
-@pytest.mark.parametrize("how", [{"content_type": "video/mp4\r\nX: y"}, {"content_type": "VIDEO"}, {"cache_control": "a\nb"}])
+@pytest.mark.parametrize(
+    "how", [{"content_type": "video/mp4\r\nX: y"}, {"content_type": "VIDEO"}, {"cache_control": "a\nb"}]
+)
 def test_attributes_that_are_none(how: dict[str, str], store: ObjectStore) -> None:
     with pytest.raises(ValueError, match=r"no media type|no Cache-Control"):
         put(store, **how)
@@ -126,15 +134,17 @@ def test_keys_within_keys(store: ObjectStore) -> None:
 
 
 HOSTILE = [
-    "", "/", "/a", "a/", "a//b", ".", "..", "a/../b", "../a", "a/..", ".hidden", "a/.hidden", "a\0b", "a\nb", "a b", "ä",
-    "a@b", "a?b", "a%2e%2e", "a\\b", "~/a", "a:b", "x" * 201, "/".join(["x" * 100] * 6), "a\n", "\ud800",
+    "", "/", "/a", "a/", "a//b", ".", "..", "a/../b", "../a", "a/..", ".hidden", "a/.hidden", "a\0b", "a\nb",
+    "a b", "ä", "a@b", "a?b", "a%2e%2e", "a\\b", "~/a", "a:b", "x" * 201, "/".join(["x" * 100] * 6), "a\n",
+    "\ud800",
 ]  # fmt: skip
 
 
 @pytest.mark.parametrize("key", HOSTILE)
 def test_names_that_are_no_keys(key: str, store: ObjectStore, tmp_path: Path) -> None:
     asked = [
-        lambda: put(store, key=key), lambda: store.open(key), lambda: store.stat(key), lambda: store.delete(key),
+        lambda: put(store, key=key), lambda: store.open(key), lambda: store.stat(key),
+        lambda: store.delete(key),
         lambda: store.exists(key) or store.stat(key), lambda: store.move_to_cold(key),
         lambda: store.writer(key, content_type="video/mp4"), lambda: store.get(key, tmp_path / "file"),
         lambda: store.url(key, expires=timedelta(hours=1)), lambda: list(store.list(key or "/")),
@@ -294,7 +304,7 @@ def pieces(data: bytes, size: int) -> Iterator[bytes]:
     return (data[start : start + size] for start in range(0, len(data), size))
 
 
-@pytest.mark.parametrize(("size", "piece"), [(0, 1), (5, 2), (3 * MIB, MIB), (20 * MIB, 3 * MIB), (16 * MIB, 8 * MIB)])
+@pytest.mark.parametrize(("size", "piece"), [(0, 1), (5, 2), (20 * MIB, 3 * MIB), (16 * MIB, 8 * MIB)])
 def test_each_piece_by_another_process(size: int, piece: int, fresh: Fresh) -> None:
     data = some(size)
     writer = fresh().writer(KEY, content_type="video/mp4", download_name="mine.mp4")
@@ -394,7 +404,12 @@ def test_lists(store: ObjectStore) -> None:
     for number, key in enumerate(["org_1/a", "org_1/b/c.mp4", "org_10/a", "x"]):
         put(store, bytes(number), key)
     store.writer("org_1/unfinished", content_type="video/mp4").suspend()
-    assert {each.key: each.bytes for each in store.list()} == {"org_1/a": 0, "org_1/b/c.mp4": 1, "org_10/a": 2, "x": 3}
+    assert {each.key: each.bytes for each in store.list()} == {
+        "org_1/a": 0,
+        "org_1/b/c.mp4": 1,
+        "org_10/a": 2,
+        "x": 3,
+    }
     assert {each.key for each in store.list("org_1")} == {"org_1/a", "org_1/b/c.mp4"}
     assert list(store.list("org_1/a")) == []
     assert all(datetime.now(UTC) - each.modified < timedelta(minutes=1) for each in store.list())
@@ -467,3 +482,63 @@ def _whole(body: Body) -> None:
     assert len(body.read()) == body.stored.bytes
     if name := body.stored.about.download_name:
         assert body.stored.bytes == 2000 + 100 * int(name.removesuffix(".mp4"))
+
+
+# --- memory --------------------------------------------------------------------------------------------
+
+MEASURE = """
+import os, resource, sys
+from datetime import timedelta
+from pathlib import Path
+from tldr_highlight.core.security import Links, new_key
+
+kind, place, size = sys.argv[1], sys.argv[2], int(sys.argv[3])
+if kind == "s3":
+    from tldr_highlight.storage.s3 import S3Store
+    endpoint, _, bucket = place.partition(" ")
+    store = S3Store(bucket, endpoint=endpoint, style="path")
+else:
+    from tldr_highlight.storage.local import LocalStore
+    store = LocalStore(Path(place), Links([new_key()]))
+
+class Much:
+    def __init__(self):
+        self.left = size
+    def read(self, count):
+        count = min(count, self.left)
+        self.left -= count
+        return b"x" * count
+
+def peak():
+    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+
+store.put("small", Path(__file__ if "__file__" in globals() else os.devnull), content_type="video/mp4")
+before = peak()
+store.put("a", Much(), content_type="video/mp4")
+store.get("a", Path("copy"))
+store.put("b", Path("copy"), content_type="video/mp4")
+writer = store.writer("c", content_type="video/mp4")
+stream = Much()
+while data := stream.read(1 << 20):
+    writer.write(data)
+writer.suspend()
+store.resume(writer.token).finish()
+print((peak() - before) // 1024)
+"""
+
+
+def test_memory_stays_flat(fresh: Fresh, tmp_path: Path, request: pytest.FixtureRequest) -> None:
+    """As a stream, a file, in pieces, and read again: no more than the parts that are in the air."""
+    local = isinstance(fresh(), LocalStore)
+    if local:
+        place, size = str(tmp_path / "files"), 100 * MIB
+    else:
+        place, size = f"{request.getfixturevalue('s3_server')} {fresh()._bucket}", 60 * MIB  # type: ignore[attr-defined]
+    with pytest.MonkeyPatch.context() as patch:
+        set_credentials(patch)
+        done = subprocess.run(
+            [sys.executable, "-c", MEASURE, "local" if local else "s3", place, str(size)],
+            capture_output=True, text=True, check=False, cwd=tmp_path,
+        )  # fmt: skip
+    assert done.returncode == 0, done.stderr
+    assert int(done.stdout) < (8 if local else 50)

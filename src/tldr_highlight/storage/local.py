@@ -21,10 +21,10 @@ from collections.abc import Generator, Iterator, Mapping
 from dataclasses import asdict, dataclass, replace
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
-from typing import Any
+from typing import Annotated, Any
 from urllib.parse import quote, urlencode
 
-from pydantic import AwareDatetime, TypeAdapter, ValidationError
+from pydantic import AwareDatetime, StringConstraints, TypeAdapter, ValidationError
 
 from tldr_highlight.core.files import FULL
 from tldr_highlight.core.security import Links
@@ -53,16 +53,12 @@ from tldr_highlight.storage.base import (
 )
 
 _SETUP = {
-    errno.EACCES,
-    errno.EPERM,
-    errno.EROFS,
-    errno.ENOTDIR,
-    errno.ELOOP,
+    errno.EACCES, errno.EPERM, errno.EROFS, errno.ENOTDIR, errno.EEXIST, errno.EISDIR, errno.ELOOP,
     errno.ENOENT,
-    errno.ENAMETOOLONG,
-}
+}  # fmt: skip
 _TOKEN = 32  # hexadecimal digits of chance in a name
-_BLOB = re.compile(r"[^@]+@[0-9a-f]{32}(?:\.[^@]*)?")
+_BLOB = re.compile(r"[^@/]+@[0-9a-f]{32}(?:\.[^@/]*)?")
+_Blob = Annotated[str, StringConstraints(pattern=f"^{_BLOB.pattern}$")]
 
 
 @dataclass(frozen=True, slots=True)
@@ -70,7 +66,7 @@ class Record:
     """What is kept beside an object's bytes."""
 
     about: About
-    blob: str  # name of the file with the bytes
+    blob: _Blob  # name of the file with the bytes
     bytes: int
     sha256: str
     modified: AwareDatetime
@@ -87,7 +83,7 @@ class _Begun:
     """What a writer's token holds."""
 
     about: About
-    blob: str
+    blob: _Blob
 
 
 _RECORD = TypeAdapter(Record)
@@ -261,13 +257,16 @@ class LocalStore(ObjectStore):
     def _record(self, key: str) -> Record:
         place = self._place(key)
         try:
-            return _RECORD.validate_json(place.read_bytes())
+            record = _RECORD.validate_json(place.read_bytes())
         except FileNotFoundError as error:
             raise ObjectNotFoundError(f"no stored file {key}") from error
         except OSError as error:
             raise _ours(error, key) from error
         except ValidationError as error:
             raise ObjectDamagedError(f"{key}: its record is damaged: {place}") from error
+        if record.about.key != key:
+            raise ObjectDamagedError(f"{key}: its record is another's: {place}")
+        return record
 
     @contextlib.contextmanager
     def _turn(self) -> Generator[None]:

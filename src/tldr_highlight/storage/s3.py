@@ -75,9 +75,6 @@ PART = 8 << 20
 
 MOST_PARTS = 10_000
 
-COPY_PART = 1 << 30
-"""Bytes that a server copies at a time where it cannot copy all at once."""
-
 CONNECT_SECONDS = 5.0
 
 READ_SECONDS = 60.0
@@ -146,8 +143,10 @@ _BEGUN = TypeAdapter(_Begun)
 class S3Store(ObjectStore):
     """A bucket, or what is below a prefix in one. Credentials are found as AWS's own programs find them."""
 
+    tries = TRIES
     largest_copy = 5 << 30
-    """Bytes that S3 copies in one request."""
+    """Bytes that S3 copies in one request; more are copied in parts of `copy_part`."""
+    copy_part = 1 << 30
 
     def __init__(
         self,
@@ -156,7 +155,7 @@ class S3Store(ObjectStore):
         *,
         endpoint: str | None = None,
         region: str | None = None,
-        style: str = "auto",
+        style: str | None = None,
         cold_class: str = "STANDARD_IA",
         acl: str | None = None,
         cdn: str | None = None,
@@ -168,7 +167,7 @@ class S3Store(ObjectStore):
         """
         if not bucket or (prefix and not is_key(prefix)):
             raise UsageError("TLDR_STORAGE_URL: it is written s3://bucket or s3://bucket/prefix")
-        if style not in ("auto", "path", "virtual"):
+        if style not in (None, "path", "virtual"):
             raise UsageError("TLDR_STORAGE_URL: style is path or virtual")
         if acl not in (None, "private", "bucket-owner-full-control"):
             raise UsageError(
@@ -177,7 +176,11 @@ class S3Store(ObjectStore):
         if endpoint is not None and urlsplit(endpoint).scheme not in ("http", "https"):
             raise UsageError("TLDR_STORAGE_URL: endpoint is https://host or http://host:port")
         self._bucket, self._prefix = bucket, f"{prefix}/" if prefix else ""
-        self._endpoint, self._region, self._style = endpoint, region, style
+        self._endpoint, self._region = endpoint, region
+        # Links that botocore makes lead to the bucket's region in this style alone; in others they lead to
+        # us-east-1, which answers other regions' with a redirect that breaks the signature. No certificate of
+        # Amazon's is for a bucket with a dot.
+        self._style = style or ("auto" if endpoint or "." in bucket else "virtual")
         self._cold_class, self._cdn = cold_class, cdn
         self._rights = {"ACL": acl} if acl else {}
 
@@ -195,7 +198,7 @@ class S3Store(ObjectStore):
                     s3={"addressing_style": self._style},
                     connect_timeout=CONNECT_SECONDS,
                     read_timeout=READ_SECONDS,
-                    retries={"mode": "standard", "total_max_attempts": TRIES},
+                    retries={"mode": "standard", "total_max_attempts": self.tries},
                     max_pool_connections=32,
                     tcp_keepalive=True,
                     request_checksum_calculation="when_required",  # we send SHA-256 ourselves
@@ -400,8 +403,8 @@ class S3Store(ObjectStore):
             parts = _Parts(self, key, place)
             parts.create(**wanted)
             stack.callback(parts.abort)
-            for start in range(0, stored.bytes, COPY_PART):
-                parts.add_copy(origin, start, min(start + COPY_PART, stored.bytes))
+            for start in range(0, stored.bytes, self.copy_part):
+                parts.add_copy(origin, start, min(start + self.copy_part, stored.bytes))
             parts.complete()
 
     def name(self, key: str) -> str:
