@@ -24,6 +24,7 @@ from pathlib import Path
 from typing import Any
 
 import psutil
+from pydantic import SecretStr
 from sqlalchemy import func, select
 
 from tests.schema import tables
@@ -210,7 +211,7 @@ def main() -> None:
     os.environ["PYTHONPATH"] = os.pathsep.join(sys.path)
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
-        url = sys.argv[1] if len(sys.argv) > 1 else None
+        url = SecretStr(sys.argv[1]) if len(sys.argv) > 1 else None
         settings = Settings(data_dir=folder / "data", database_url=url, worker_memory_mb=400)
         settings.data_dir.mkdir()
         set_up_logs(level=60)

@@ -46,7 +46,7 @@ def main() -> None:
     set_up_logs()
     with opened(Settings()) as runtime, socket.create_server(("127.0.0.1", 0)) as listening:
         app = create_app(runtime)
-        app.include_router(rungs.router)
+        app.take(rungs.router)
         print(f"http://127.0.0.1:{listening.getsockname()[1]}", flush=True)
         config = uvicorn.Config(app, access_log=False, log_level="warning", loop="uvloop", http="httptools")
         uvicorn.Server(config).run([listening])

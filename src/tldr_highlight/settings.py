@@ -50,6 +50,9 @@ class Settings(BaseSettings):
     registration: Literal["open", "closed"] = "open"
     """`closed`: accounts are made by the operator and by invitations alone."""
 
+    registrations_per_hour: PositiveInt = 20
+    """Accounts that are made from one client address."""
+
     upgrades: Literal["free", "operator"] = "free"
     """Who takes a dearer plan while no payment provider can be set: owners for free, or `org plan` alone."""
 

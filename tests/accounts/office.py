@@ -7,7 +7,6 @@ import re
 from collections.abc import Generator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
-from datetime import timedelta
 from email import message_from_bytes, policy
 from email.message import EmailMessage
 from pathlib import Path
@@ -15,19 +14,14 @@ from typing import Any
 
 from argon2 import PasswordHasher
 from fastapi.testclient import TestClient
-from sqlalchemy import select
 
-from tests.accounts.gate import StandIn
 from tests.schema import tables
 from tests.services import Backend
 from tldr_highlight.api.app import create_app
-from tldr_highlight.core.db import now
-from tldr_highlight.core.jwt import AccessClaims
-from tldr_highlight.core.security import hash_token, new_token
 from tldr_highlight.core.work import run_one
 from tldr_highlight.runtime import Act, Caller, Runtime, opened
 from tldr_highlight.settings import Settings
-from tldr_highlight.tenancy.models import LoginSession, Member, User
+from tldr_highlight.tenancy.roles import ALL, Role
 from tldr_highlight.worker.kinds import product_kinds
 
 QUICK = PasswordHasher(time_cost=1, memory_cost=8, parallelism=1)
@@ -74,22 +68,9 @@ class Office:
 
     def login(self, email: str) -> dict[str, str]:
         """Headers of somebody who is logged in."""
-        with self.runtime.db.begin() as session:
-            user = session.scalars(select(User).where(User.email == email)).one()
-            member = session.scalars(select(Member).where(Member.user_id == user.id)).first()
-            ends = now() + timedelta(minutes=30)
-            login = LoginSession(
-                user_id=user.id,
-                organization_id=member and member.organization_id,
-                kind="token",
-                token_hash=hash_token(new_token()),
-                expires_at=ends,
-            )
-            session.add(login)
-            session.flush()
-            role = member.role if member else "member"
-            claims = AccessClaims(user.id, login.id, login.organization_id, role, now(), ends)
-        return {"Authorization": f"Bearer {self.runtime.tokens.sign(claims, now())}"}
+        answer = self.call("POST", "/auth/login", {"email": email, "password": PASSWORD})
+        assert answer.status_code == 200, answer.text
+        return {"Authorization": f"Bearer {answer.json()['access_token']}"}
 
     def mails(self) -> list[EmailMessage]:
         """What went out since the last look, in order, after all work is done."""
@@ -116,8 +97,6 @@ class Office:
 
 @contextlib.contextmanager
 def acting(runtime: Runtime, organization_id: str | None) -> Generator[Act]:
-    from tldr_highlight.tenancy.roles import ALL, Role
-
     with runtime.db.begin() as session:
         shell = Caller(organization_id, ALL, rank=Role.OWNER, is_operator=True, name="shell")
         yield Act(runtime, session, shell)
@@ -126,12 +105,12 @@ def acting(runtime: Runtime, organization_id: str | None) -> Generator[Act]:
 @contextlib.contextmanager
 def office(backend: Backend, folder: Path, **settings: Any) -> Generator[Office]:
     """An installation that ends with the block."""
-    chosen = Settings(data_dir=folder / "data", database_url=backend.database(tables), **settings)
+    many = {"public_requests_per_minute": 10_000, "registrations_per_hour": 1_000}
+    where = {"data_dir": folder / "data", "database_url": backend.database(tables)}
+    chosen = Settings(_env_file=None, **{**where, **many, **settings})
     with opened(chosen, product_kinds()) as runtime:
         runtime.passwords._hasher = QUICK
-        app = create_app(runtime)
-        app.state.gate = StandIn(runtime)
-        with TestClient(app, base_url=BASE) as client:
+        with TestClient(create_app(runtime), base_url=BASE) as client:
             yield Office(runtime, client)
 
 

@@ -221,6 +221,15 @@ def test_of_owners_who_go_at_once_one_stays(home: Office, way: str) -> None:
     assert Counter(a.status_code // 100 for a in answers) == {2: 3, 4: 1}
 
 
+def test_another_role_holds_at_once(quick: Office) -> None:
+    owner = quick.confirmed()
+    bea = quick.joined(owner, "bea@example.org", "admin")
+    member = members(quick, owner)["bea@example.org"]["id"]
+    assert quick.call("GET", "/organization/audit", who=bea).status_code == 200
+    quick.call("PATCH", f"/organization/members/{member}", {"role": "member"}, who=owner)
+    assert quick.call("GET", "/organization/audit", who=bea).status_code == 403
+
+
 def test_who_is_removed_is_logged_out_here(home: Office) -> None:
     owner = home.confirmed()
     bea = home.joined(owner, "bea@example.org")

@@ -15,6 +15,7 @@ from sqlalchemy import select
 from tests.accounts.office import PASSWORD, Office, plain_text, token_in
 from tests.peers import need
 from tldr_highlight.accounts.pages import PAGES
+from tldr_highlight.api.app import create_app
 from tldr_highlight.tenancy.models import MailedToken, Member, User
 
 PATHS = [page.path for page in PAGES]
@@ -38,8 +39,8 @@ def test_a_page_can_be_opened_by_anybody_and_changes_nothing(quick: Office, path
 
 
 def test_pages_call_operations_that_exist(quick: Office) -> None:
-    paths = quick.client.app.openapi()["paths"]
-    schemas = quick.client.app.openapi()["components"]["schemas"]
+    document = create_app(quick.runtime).openapi()
+    paths, schemas = document["paths"], document["components"]["schemas"]
     for page in PAGES:
         body = paths[f"/{page.operation}"]["post"]["requestBody"]["content"]["application/json"]["schema"]
         schema = schemas[body["$ref"].rpartition("/")[2]]

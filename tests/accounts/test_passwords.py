@@ -210,6 +210,14 @@ def test_changing_the_password_takes_the_current_one(quick: Office) -> None:
     assert change(quick, who, password="ann rides a bicycle").status_code == 204  # `ann`: too short to tell
 
 
+def test_who_holds_a_stolen_login_guesses_no_quicker(quick: Office) -> None:
+    who = quick.confirmed()
+    answers = [change(quick, who, current=f"guess number {i}").status_code for i in range(8)]
+    assert answers[0] == 403
+    assert answers[-1] == 429
+    assert knows(quick, PASSWORD)
+
+
 def test_changing_the_password_voids_reset_links(quick: Office) -> None:
     who = quick.confirmed()
     forgot(quick)

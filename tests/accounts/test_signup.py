@@ -133,6 +133,17 @@ def test_closed_installations_take_nobody(backend: Backend, tmp_path: Path) -> N
         assert home.rows(select(User)) == []
 
 
+def test_accounts_from_one_address_are_bounded(backend: Backend, tmp_path: Path) -> None:
+    with office(backend, tmp_path, registrations_per_hour=2) as home:
+        emails = [f"p{i}@example.com" for i in range(6)]
+        answers = home.at_once(
+            [lambda e=e: home.call("POST", "/auth/register", {**BODY, "email": e}) for e in emails]
+        )
+        assert Counter(a.status_code for a in answers) == {201: 2, 429: 4}
+        assert all(int(a.headers["retry-after"]) > 3000 for a in answers if a.status_code == 429)
+        assert len(home.rows(select(User))) == 2
+
+
 def test_a_failure_in_the_middle_leaves_nothing(home: Office, monkeypatch: pytest.MonkeyPatch) -> None:
     from tldr_highlight.accounts import signup
     from tldr_highlight.errors import BusyError

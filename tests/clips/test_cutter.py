@@ -12,6 +12,7 @@ from tldr_highlight.clips import cutter
 from tldr_highlight.clips.cutter import Order, cut_order
 from tldr_highlight.errors import DiskFullError, SourceNotFoundError, TldrError
 from tldr_highlight.highlights.ranges import NamedRange
+from tldr_highlight.media.job import Visit
 from tldr_highlight.media.types import ClipResult, ClipSpec, MediaInfo, Remote
 
 SOURCE = Remote("http://example.com/v.mp4")
@@ -28,16 +29,16 @@ def work(monkeypatch: pytest.MonkeyPatch) -> list[TldrError | None]:
     """What cutting does, a clip each: an error ends all of it."""
     steps: list[TldrError | None] = []
 
-    def cut_apart(info: MediaInfo, specs: Sequence[ClipSpec], **_: Any) -> Iterator[ClipResult]:
+    def cut_apart(visit: Visit, specs: Sequence[ClipSpec], **_: Any) -> Iterator[ClipResult]:
         for spec, step in zip(specs, steps, strict=False):
             if step:
                 raise step
             yield ClipResult(spec, spec.start, spec.end, 25, "copy", "it can be", 0.0, 1000, "0" * 64)
 
-    def inspect(*_: Any, **__: Any) -> MediaInfo:
-        return MediaInfo(SOURCE, "mp4", 60.0, 0.0, 1_000_000, None, None, 0)
+    def visit(_: Order) -> Visit:
+        return Visit(SOURCE, info=MediaInfo(SOURCE, "mp4", 60.0, 0.0, 1_000_000, None, None, 0))
 
-    monkeypatch.setattr(cutter, "inspect", inspect)
+    monkeypatch.setattr(cutter, "_visit", visit)
     monkeypatch.setattr(cutter, "cut_apart", cut_apart)
     return steps
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 import threading
 import time
 from collections.abc import Callable, Iterator
@@ -63,10 +64,21 @@ def test_counts_and_forgets(counted: Counters) -> None:
     assert counted.add("a", 60, -1).number == 0
 
 
+@pytest.fixture
+def hasty() -> Iterator[None]:
+    """Threads that take turns a thousand times as often as they would."""
+    usual = sys.getswitchinterval()
+    sys.setswitchinterval(5e-6)
+    yield
+    sys.setswitchinterval(usual)
+
+
+@pytest.mark.usefixtures("hasty")
 def test_no_count_is_lost_between_threads(counted: Counters) -> None:
     numbers: list[int] = []
-    in_parallel(20, lambda: numbers.extend(counted.add("a", 60).number for _ in range(50)))
-    assert sorted(numbers) == list(range(1, 1001))
+    each = 2000 if counted.quick else 50
+    in_parallel(20, lambda: numbers.extend(counted.add("a", 60).number for _ in range(each)))
+    assert sorted(numbers) == list(range(1, 20 * each + 1))
 
 
 def test_a_window_ends_when_it_said_it_would() -> None:

@@ -26,6 +26,7 @@ from tldr_highlight.core.telemetry import (
     set_up_logs,
     trace_id,
     tracing,
+    write_line,
 )
 
 W3C = "00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01"  # the recommendation's own example
@@ -102,6 +103,28 @@ def test_a_line_is_json_with_its_trace(lines: io.StringIO) -> None:
     assert (theirs["event"], theirs["level"], theirs["logger"]) == ("old style", "warning", "other")
     assert "trace_id" not in after
     assert re.fullmatch(r"\d{4}-\d\d-\d\dT[\d:.]+Z", ours["timestamp"])
+
+
+def test_a_requests_line_is_what_the_logger_writes(lines: io.StringIO) -> None:
+    with tracing(W3C):
+        logger("requests").info("answered", status=200, caller=None)
+        write_line("requests", "answered", status=200, caller=None)
+    slow, quick = logged(lines)
+    assert quick.keys() == slow.keys()
+    assert {k: v for k, v in quick.items() if k != "timestamp"} == {
+        k: v for k, v in slow.items() if k != "timestamp"
+    }
+    assert re.fullmatch(r"\d{4}-\d\d-\d\dT[\d:]{8}\.\d{6}Z", quick["timestamp"])
+
+
+def test_a_requests_line_is_for_people_where_the_others_are(
+    lines: io.StringIO, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(sys, "stderr", lines)
+    set_up_logs(terminal=True)
+    write_line("requests", "answered", status=200)
+    assert "answered" in lines.getvalue()
+    assert "{" not in lines.getvalue()
 
 
 def test_levels_below_the_set_one_are_dropped(lines: io.StringIO) -> None:

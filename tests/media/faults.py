@@ -10,15 +10,16 @@ import signal
 import sys
 import tempfile
 import time
-from collections.abc import Iterator
+from collections.abc import Generator, Iterator
 from pathlib import Path
 
 from tldr_highlight import errors
 from tldr_highlight.core.files import replacing
 from tldr_highlight.core.wire import LENGTH, Json, Refusal, message, pack, unpack
 from tldr_highlight.media import inside
-from tldr_highlight.media.job import Work
+from tldr_highlight.media.job import Look, Task
 from tldr_highlight.media.keeper import FD, Tell
+from tldr_highlight.media.types import ClipSpec
 
 HERE = "tests.media.faults:"
 
@@ -239,25 +240,32 @@ def look_dict(arguments: Json, tell: Tell) -> Iterator[Json]:
     yield {"path": "/etc/passwd"}
 
 
-def note_and_crash(arguments: Json, tell: Tell) -> Iterator[Json]:
+def looked(arguments: Json) -> Generator[Json, Json, Task]:
+    """Say what the source is, as who asks knows already; return what is wanted of it."""
+    return unpack(Task, (yield pack(unpack(Look, arguments).info)))
+
+
+def note_and_crash(arguments: Json, tell: Tell) -> Generator[Json, Json]:
     """Add the start of the first clip to a log, and die."""
-    work = unpack(Work, arguments)
-    with work.specs[0].path.with_name("log").open("a") as log:
-        log.write(f"{work.specs[0].start:.0f}")
+    task = yield from looked(arguments)
+    with task.specs[0].path.with_name("log").open("a") as log:
+        log.write(f"{task.specs[0].start:.0f}")
     os._exit(1)
-    yield None
 
 
-def clips(arguments: Json, tell: Tell) -> Iterator[Json]:
+def stubborn_planner(arguments: Json, tell: Tell) -> Generator[Json, Json]:
+    """Hang as soon as something is to be planned."""
+    yield from looked(arguments)
+    yield from stubborn(None, tell)
+
+
+def clips(arguments: Json, tell: Tell) -> Generator[Json, Json]:
     """Cut clips as `inside` does; those named after a fault have it at their second note or when done."""
-    work = unpack(Work, arguments)
-    notes = 0
+    specs: tuple[ClipSpec, ...] = ()
 
     def meddle(note: Json) -> None:
-        nonlocal notes
         index, _ = note
-        path = work.specs[index].path
-        notes += 1
+        path = specs[index].path
         if path.stem == "pid":
             path.with_suffix("").write_text(str(os.getpid()))
         tell(note)
@@ -265,10 +273,14 @@ def clips(arguments: Json, tell: Tell) -> Iterator[Json]:
             assert list(path.parent.glob(".tldr-*")), "in the middle of a clip"
             FAULTS[path.stem]()
 
-    for spec, outcome in zip(work.specs, inside.clips(arguments, meddle), strict=True):
+    visit = inside.visit(arguments, meddle)
+    wanted = yield next(visit)
+    specs = unpack(Task, wanted).specs
+    for spec in specs:
+        outcome = visit.send(wanted)
         if spec.path.stem == "late":
             os._exit(1)
-        yield outcome
+        wanted = yield outcome
 
 
 def swell_now() -> None:

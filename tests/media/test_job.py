@@ -112,7 +112,10 @@ def test_plans_are_the_same_as_here(source: Made, tmp_path: Path) -> None:
 def test_planning_has_its_limit(source: Made, tmp_path: Path) -> None:
     with pytest.raises(errors.MediaTimeoutError):
         plan_apart(
-            source.info, [spec(tmp_path, 1, 2)], limits=ProcessLimits(seconds=0.3), target=HERE + "stubborn"
+            source.info,
+            [spec(tmp_path, 1, 2)],
+            limits=ProcessLimits(seconds=0.3),
+            target=HERE + "stubborn_planner",
         )
 
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import itertools
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from fractions import Fraction
 from itertools import pairwise
 from pathlib import Path
@@ -20,7 +20,7 @@ from tldr_highlight.media import join as module
 from tldr_highlight.media.cut import cut
 from tldr_highlight.media.join import join
 from tldr_highlight.media.probe import probe
-from tldr_highlight.media.types import ClipResult, ClipSpec, CutOptions, Watermark
+from tldr_highlight.media.types import ClipResult, ClipSpec, CutOptions, Quality, Watermark
 
 MANY = [(0.1 + 0.15 * i, 0.2 + 0.151 * i) for i in range(20)]
 
@@ -351,6 +351,24 @@ def test_quality_alone_encodes_nothing_twice(media: Maker, tmp_path: Path) -> No
     small = CutOptions(quality="small")
     clips = clips_of(media("mp4"), [(0.0, 1.0), (2.0, 3.0)], tmp_path / "clips", small)
     assert join(clips, tmp_path / "reel.mp4", options=small).method == "copy"
+
+
+def test_a_cross_fade_has_the_quality_of_its_clips(media: Maker, tmp_path: Path) -> None:
+    """And reaches no farther than the next key picture: two seconds where the clips are encoded by us."""
+    source = media("mp4", seconds=16.0, noise=24.0)
+    sizes: dict[str, int] = {}
+    qualities: tuple[Quality, ...] = ("high", "small")
+    for quality in qualities:
+        options = CutOptions("encode", quality=quality)
+        clips = clips_of(source, [(0.0, 6.0), (8.0, 14.0)], tmp_path / quality, options)
+        reel = tmp_path / f"{quality}.mp4"
+        result = join(clips, reel, crossfade=0.4, options=replace(options, mode="auto"))
+        assert result.method == "smart"
+        copied = set(packets_of(clips[0])) | set(packets_of(clips[1]))
+        fresh = [packet for packet in packets_of(reel) if packet not in copied]
+        assert 10 <= len(fresh) <= 10 + 50
+        sizes[quality] = sum(map(len, fresh)) // len(fresh)
+    assert sizes["small"] < sizes["high"] / 2
 
 
 def test_a_reel_is_brought_to_one_loudness(media: Maker, tmp_path: Path) -> None:

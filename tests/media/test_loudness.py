@@ -113,6 +113,29 @@ def test_clip_is_as_loud_as_asked(target: float, media: Maker, tmp_path: Path) -
     own, own_peak = judged(made.path)
     reachable = min(target, own - 1.5 - own_peak)
     assert integrated == pytest.approx(reachable, abs=0.5 if reachable < target else 0.2)
+    assert isinstance(result, ClipResult)
+    if reachable >= target:
+        assert result.warnings == ()
+    else:
+        (warning,) = result.warnings
+        told = re.fullmatch(
+            r"its loudness is (-[\d.]+) LUFS instead of (-\d+): its peaks allow no more", warning
+        )
+        assert told
+        assert float(told[1]) == pytest.approx(integrated, abs=0.5)
+        assert float(told[2]) == target
+
+
+def test_what_is_said_of_a_loudness_that_is_not_reached() -> None:
+    assert Loudness(-23.0, -20.0).warning(-16.0) is None
+    assert Loudness(-10.0, -3.0).warning(-16.0) is None
+    limited = "its loudness is -20.5 LUFS instead of -16: its peaks allow no more"
+    assert Loudness(-23.0, -4.0).warning(-16.0) == limited
+    assert (
+        Loudness(-60.0, -50.0).warning(-16.0)
+        == "its loudness is -30.0 LUFS instead of -16: 30 dB are the most"
+    )
+    assert "silent" in (Loudness(-70.0, -90.0).warning(-16.0) or "")
 
 
 def test_silence_stays_silence(media: Maker, tmp_path: Path) -> None:

@@ -283,7 +283,7 @@ def test_children_die_when_nobody_minds_them(who: str, temporary: Path) -> None:
     """SIGKILL to the parent, to the keeper, or to both at once."""
     parent = subprocess.Popen(
         [sys.executable, "-c", SCRIPT], cwd=ROOT, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True,
-        env={**os.environ, "PYTHONPATH": str(ROOT), "TMPDIR": str(temporary)},
+        env={**os.environ, "PYTHONPATH": f"{ROOT}:{ROOT / 'src'}", "TMPDIR": str(temporary)},
     )  # fmt: skip
     with parent:
         assert parent.stdout
@@ -295,6 +295,7 @@ def test_children_die_when_nobody_minds_them(who: str, temporary: Path) -> None:
         until(lambda: not alive(pids[0]) and not alive(keeper))
         if who == "parent":
             until(lambda: not any(map(alive, pids)))
+            assert list(temporary.iterdir()) == []  # the keeper has removed what nobody else can
         for pid in filter(alive, pids):
             os.kill(pid, signal.SIGKILL)
     for file in temporary.glob("*"):

@@ -127,3 +127,8 @@ def house(backend: Backend, folder: Path, **settings: Any) -> Iterator[House]:
 
 def bearer(token: str) -> dict[str, str]:
     return {"Authorization": f"Bearer {token}"}
+
+
+def said(answer: Any) -> dict[str, Any]:
+    """What an answer says, but for what each has of its own."""
+    return {name: value for name, value in answer.json().items() if name != "trace_id"}

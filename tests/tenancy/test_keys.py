@@ -10,7 +10,7 @@ from typing import Any
 
 import pytest
 
-from tests.tenancy.house import House, bearer
+from tests.tenancy.house import House, bearer, said
 from tldr_highlight.core.db import now
 from tldr_highlight.core.security import hash_token
 from tldr_highlight.tenancy.models import ApiKey
@@ -257,7 +257,7 @@ def test_keys_of_others_are_not_found(api: House) -> None:
         ("GET", "", None), ("PATCH", "", {"name": "mine"}), ("POST", "/rotate", {}), ("DELETE", "", None)
     ):  # fmt: skip
         bodies = [
-            api.client.request(method, f"{KEYS}/{id}{path}", headers=headers, json=body).json()
+            said(api.client.request(method, f"{KEYS}/{id}{path}", headers=headers, json=body))
             for id in (theirs.id, "key_0")
         ]
         assert bodies[0] == bodies[1]

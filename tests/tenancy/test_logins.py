@@ -14,7 +14,7 @@ from typing import Any
 import pytest
 from sqlalchemy import update
 
-from tests.tenancy.house import HOME, PASSWORD, WRONG, House, bearer
+from tests.tenancy.house import HOME, PASSWORD, WRONG, House, bearer, said
 from tldr_highlight.core.db import now
 from tldr_highlight.core.jwt import AccessClaims
 from tldr_highlight.tenancy import logins
@@ -170,6 +170,10 @@ def test_calls_that_overlap_do_not_end_the_login(api: House, monkeypatch: pytest
         if not api.runtime.db.is_sqlite:  # which has one writer at a time, so that nobody overtakes there
             thread.start()
             thread.join()
+            with (
+                api.runtime.db.begin() as session
+            ):  # spent before this one arrived, committed after it looked
+                session.execute(update(SpentToken).values(spent_at=now() - timedelta(minutes=1)))
         return exchange(act, digest)
 
     monkeypatch.setattr(logins, "_exchange", overtaken)
@@ -200,7 +204,7 @@ def test_rubbish_is_no_refresh_token(api: House) -> None:
     api.ann()
     login = api.log_in()
     for text in ("x", login["access_token"][:200], "tldr_refresh_" + "a" * 43, "\u0000", "ü"):
-        assert refresh(api, text).status_code in {401, 422}
+        assert refresh(api, text).status_code in {400, 401, 422}
     assert refresh(api, login["refresh_token"]).status_code == 200
 
 
@@ -256,7 +260,7 @@ def test_logins_of_others_are_not_found(api: House) -> None:
     theirs = claims(api, api.log_in(bob.email)["access_token"]).session_id
     headers = bearer(login["access_token"])
     bodies = [
-        api.client.delete(f"/api/v1/auth/sessions/{id}", headers=headers).json() for id in (theirs, "ses_0")
+        said(api.client.delete(f"/api/v1/auth/sessions/{id}", headers=headers)) for id in (theirs, "ses_0")
     ]
     assert bodies[0] == bodies[1]
     assert bodies[0]["status"] == 404
@@ -303,11 +307,11 @@ def test_known_and_unknown_accounts_look_alike(api: House) -> None:
             for n, email in enumerate((user.email, "nobody@example.com"))
         )
         assert known.status_code == unknown.status_code == 401
-        assert known.json() == unknown.json()
-    assert try_login(api, disabled.email, PASSWORD).json() == unknown.json()
+        assert said(known) == said(unknown)
+    assert said(try_login(api, disabled.email, PASSWORD)) == said(unknown)
     # and when they are refused for guessing
     refused = [
-        [try_login(api, email, WRONG, f"203.0.113.{10 + n}").json() for _ in range(FREE + 2)][-1]
+        said([try_login(api, email, WRONG, f"203.0.113.{10 + n}") for _ in range(FREE + 2)][-1])
         for n, email in enumerate((user.email, "nobody@example.com"))
     ]
     assert refused[0] == refused[1]

@@ -20,6 +20,7 @@ import av
 import pytest
 from PIL import Image
 
+from tests.media import dash
 from tests.media.conftest import Made
 from tests.media.server import Server
 from tests.media_maker import Content, Recipe, make, read
@@ -145,6 +146,40 @@ def test_a_source_on_a_server(tmp_path: Path, made: Made) -> None:
     assert not any("secret" in shown.out + shown.err for shown in (closed, done, missing))
 
 
+@pytest.mark.parametrize("arguments", [(), ("--instant",), ("--dry-run",)])
+@pytest.mark.parametrize("ranges", [True, False])
+def test_what_a_server_sends_is_asked_for_once(
+    tmp_path: Path, made: Made, ranges: bool, arguments: tuple[str, ...]
+) -> None:
+    """A server that sends no parts of files sends the whole one, once for looking, planning and cutting."""
+    (tmp_path / ".env").write_text("TLDR_ALLOW_NETWORKS=127.0.0.0/8\n")
+    body = made.path.read_bytes()
+    with Server({"/v.mp4": body}, ranges) as server:
+        done = cut(server.url("/v.mp4"), "1.5-3", "4-5", *arguments, "--json", cwd=tmp_path)
+    assert done.code == 0, done
+    if ranges:
+        asked = [told["range"] for told in server.told]
+        assert len(asked) == len(set(asked))
+        assert server.sent <= len(body)
+    else:
+        assert (server.asked, server.sent) == (["/v.mp4"], len(body))
+
+
+def test_a_dash_recording(tmp_path: Path, made: Made) -> None:
+    (tmp_path / ".env").write_text("TLDR_ALLOW_NETWORKS=127.0.0.0/8\n")
+    files = dash.recorded(made.path, tmp_path / "files")
+    with Server({f"{path}?key=secret": body for path, body in files.items()} | dict(files)) as server:
+        arguments = (server.url("/list.mpd?key=secret"), "1.5-3", "--reel", "reel.mp4", "--json")
+        done = cut(*arguments, cwd=tmp_path)
+    assert done.code == 0, done
+    (clip,) = done.document["clips"]
+    assert clip["method"] == "smart"
+    numbers = read(tmp_path / clip["file"]).numbers
+    assert numbers == list(range(numbers[0], numbers[0] + clip["frames"]))
+    assert abs(numbers[0] / 25 - 1.5) < 0.05
+    assert "secret" not in done.out + done.err
+
+
 def test_instant_copies_are_replaced_by_exact_clips(tmp_path: Path, made: Made) -> None:
     done = cut(made.path, "1.5-3", "3.3-4", "6-5", "--instant", "--json", cwd=tmp_path)
     assert done.code == 1
@@ -169,24 +204,25 @@ def test_a_reel_of_the_clips(tmp_path: Path, made: Made) -> None:
     assert away.err.startswith("tldr-highlight: no reel: cannot write reel.mp4/r.mp4")
 
 
-def test_a_clip_that_takes_too_long_costs_itself_alone(tmp_path: Path, made: Made) -> None:
-    """A server that answers who looks at the source, and the first who cuts from it, and then no more."""
+def test_a_clip_that_takes_too_long_costs_itself_alone(tmp_path: Path) -> None:
+    """A server that never sends what lies between two thirds and nine tenths of a file."""
     (tmp_path / ".env").write_text("TLDR_ALLOW_NETWORKS=127.0.0.0/8\n")
-    data, over, beginnings = made.path.read_bytes(), threading.Event(), 0
+    source = make(tmp_path / "source" / "v.mp4", Recipe(seconds=20.0, gop=25, noise=64.0))
+    data, over = source.read_bytes(), threading.Event()
 
     def body() -> bytes:
-        nonlocal beginnings
-        beginnings += server.told[-1].get("range", "").startswith("bytes=0-")
-        if beginnings > 1:
+        first = int(server.told[-1]["range"].removeprefix("bytes=").partition("-")[0])
+        if 2 / 3 < first / len(data) < 0.9:
             over.wait(60)
         return data
 
     with Server({"/v.mp4": body}) as server:
-        done = cut(server.url("/v.mp4"), "1-2", "--timeout", "1", "--json", cwd=tmp_path)
+        done = cut(server.url("/v.mp4"), "15.2-16", "1-2", "--timeout", "4", "--json", cwd=tmp_path)
         over.set()
     assert done.code == 1, done
     assert [(e["index"], e["code"]) for e in done.document["errors"]] == [(0, "cut_timeout")]
-    assert tree(tmp_path) == {".env"}
+    assert [clip["start"] for clip in done.document["clips"]] == [1.0]
+    assert left_over(tmp_path) == [".env"]
 
 
 def test_a_plan_writes_nothing(tmp_path: Path, made: Made) -> None:
@@ -368,6 +404,25 @@ def test_interrupted(tmp_path: Path, made: Made, number: signal.Signals) -> None
     finished = list(clips.iterdir())
     assert 1 < len(finished) < 60
     assert all(len(read(clip).numbers) == 200 for clip in finished)
+
+
+def test_killed(tmp_path: Path, made: Made) -> None:
+    """SIGKILL leaves no half clip and no temporary file: what keeps our processes removes both."""
+    temporary = tmp_path / "temporary"
+    temporary.mkdir()
+    env = {**environment(), "TMPDIR": str(temporary)}
+    process = subprocess.Popen(
+        [*COMMAND, "cut", str(made.path), *["0-8"] * 20, "--encode"], cwd=tmp_path, env=env,
+        stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL,
+    )  # fmt: skip
+    clips = tmp_path / "clips"
+    until(lambda: clips.is_dir() and list(clips.glob("[!.]*")) and list(clips.glob(".tldr-*")))
+    assert list(temporary.iterdir())
+    process.kill()
+    process.wait()
+    until(lambda: not left_over(tmp_path) or left_over(tmp_path) == ["temporary"])
+    assert list(temporary.iterdir()) == []
+    assert all(len(read(clip).numbers) == 200 for clip in clips.iterdir())
 
 
 # --- for people ----------------------------------------------------------------------------------------

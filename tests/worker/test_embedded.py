@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import fcntl
 import json
 import os
 import signal
@@ -269,6 +270,17 @@ def test_the_second_server_on_a_folder_refuses_and_says_why(shop: Shop, settings
     assert shop.said("c", "refused") == [], "both worked"
     numbers = [int(line[2]) for line in shop.said("c", "counts")]
     assert numbers == list(range(30))
+
+
+@sqlite_only
+def test_workers_wait_for_those_of_a_server_that_was_killed(shop: Shop) -> None:
+    with (shop.runtime.data_dir / "worker.lock").open("a+b") as predecessor:
+        fcntl.flock(predecessor, fcntl.LOCK_EX)
+        shop.worker.start()
+        id = shop.add("note", "n")
+        time.sleep(0.3)  # a child would be there after a hundredth of it
+        assert shop.worker.pids() == {}
+    assert shop.ended(id)[0].state == "done"
 
 
 @sqlite_only

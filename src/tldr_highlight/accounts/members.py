@@ -4,13 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from sqlalchemy import func, select
+from sqlalchemy import func, select, update
 
-from tldr_highlight.accounts import people
+from tldr_highlight.core.db import after_commit, now
 from tldr_highlight.errors import ConflictError, LastOwnerError, NotFoundError, PlanLimitError, RoleError
 from tldr_highlight.runtime import Act
 from tldr_highlight.tenancy import audit
-from tldr_highlight.tenancy.models import Member, Organization, User
+from tldr_highlight.tenancy.models import LoginSession, Member, Organization, User
 from tldr_highlight.tenancy.roles import Role
 from tldr_highlight.web import PageQuery, paginate
 
@@ -38,6 +38,7 @@ def change_role(act: Act, member_id: str, role: Role) -> tuple[Member, User]:
             act, "member.role_changed", member.id, user=member.user_id, before=member.role, now=role.word
         )
         member.role = role.word
+        after_commit(act.session, act.runtime.forget_callers)
     return member, act.session.get_one(User, member.user_id)
 
 
@@ -110,8 +111,15 @@ def too_many(organization: Organization) -> PlanLimitError:
 def _take_out(act: Act, member: Member, action: str) -> None:
     _leave_an_owner(act, member)
     act.session.delete(member)
-    people.end_logins(act.session, member.user_id, "removed", organization_id=member.organization_id)
+    _end_logins(act, member)
     audit.record(act, action, member.id, user=member.user_id, role=member.role)
+
+
+def _end_logins(act: Act, member: Member) -> None:
+    here = (LoginSession.user_id == member.user_id, LoginSession.organization_id == member.organization_id)
+    ending = update(LoginSession).where(*here, LoginSession.ended_at.is_(None))
+    act.session.execute(ending.values(ended_at=now(), ended_because="removed"))
+    after_commit(act.session, act.runtime.forget_callers)
 
 
 def _leave_an_owner(act: Act, member: Member) -> None:

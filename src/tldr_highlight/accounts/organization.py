@@ -8,7 +8,7 @@ from sqlalchemy import select
 
 from tldr_highlight.accounts import people
 from tldr_highlight.accounts.schemas import AuditQuery
-from tldr_highlight.core.db import now
+from tldr_highlight.core.db import after_commit, now, row_of
 from tldr_highlight.core.mails import OrganizationSuspended
 from tldr_highlight.core.outbox import post
 from tldr_highlight.errors import NotFoundError
@@ -21,7 +21,7 @@ from tldr_highlight.web import paginate
 
 def get(act: Act) -> Organization:
     """The caller's organization."""
-    return act.session.get_one(Organization, act.organization_id)
+    return row_of(act.session, Organization, act.organization_id)
 
 
 def rename(act: Act, name: str) -> Organization:
@@ -42,6 +42,7 @@ def suspend(act: Act, organization_id: str, reason: str | None) -> Organization:
     organization = _any(act, organization_id)
     if organization.status == "active":
         organization.status = "suspended"
+        after_commit(act.session, act.runtime.forget_callers)
         letter = OrganizationSuspended(organization=organization.name, suspended_at=now(), reason=reason)
         for owner in people.with_roles(act.session, organization.id, Role.OWNER):
             post(act.session, letter, owner.email, organization_id=organization.id)
@@ -60,6 +61,7 @@ def activate(act: Act, organization_id: str) -> Organization:
     organization = _any(act, organization_id)
     if organization.status == "suspended":
         organization.status = "active"
+        after_commit(act.session, act.runtime.forget_callers)
         audit.record(act, "organization.activated", organization.id, organization_id=organization.id)
     return organization
 

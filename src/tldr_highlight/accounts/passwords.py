@@ -6,7 +6,7 @@ from sqlalchemy import update
 
 from tldr_highlight.accounts import mailed, people
 from tldr_highlight.accounts.mailed import LIFETIME, Purpose
-from tldr_highlight.core.db import now
+from tldr_highlight.core.db import after_commit, now
 from tldr_highlight.core.mailboxes import address_key
 from tldr_highlight.core.mails import PasswordChanged, ResetPassword
 from tldr_highlight.core.outbox import post
@@ -14,7 +14,7 @@ from tldr_highlight.core.passwords import check_password
 from tldr_highlight.core.security import hash_token
 from tldr_highlight.core.work import Job, Kind, enqueue
 from tldr_highlight.runtime import Act, Runtime
-from tldr_highlight.tenancy import audit
+from tldr_highlight.tenancy import audit, logins
 from tldr_highlight.tenancy.models import ApiKey, User
 
 
@@ -87,7 +87,7 @@ def _take_over(act: Act, user: User, hashed: str) -> None:
 
 def _replace(act: Act, user: User, hashed: str, *, but: str | None = None) -> None:
     user.password_hash = hashed
-    people.end_logins(act.session, user.id, "password", but=but)
+    logins.end_all(act, user.id, "password", but=but)
     mailed.void(act.session, user, Purpose.RESET)
     letter = PasswordChanged(changed_at=now(), link=f"{act.runtime.url}/forgot-password")
     post(act.session, letter, user.email)
@@ -101,5 +101,6 @@ def _end_keys(act: Act, user: User) -> None:
         .values(revoked_at=now())
         .returning(ApiKey)
     )
+    after_commit(act.session, act.runtime.forget_callers)
     for key in act.session.scalars(ending.execution_options(synchronize_session=False)):
         audit.record(act, "key.revoked", key.id, organization_id=key.organization_id, because="address")

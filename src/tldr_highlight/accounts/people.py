@@ -14,8 +14,9 @@ from tldr_highlight.core.mailboxes import address_key
 from tldr_highlight.errors import EmailTakenError, UnverifiedError, WrongPasswordError
 from tldr_highlight.runtime import Act, Caller
 from tldr_highlight.tenancy import audit
-from tldr_highlight.tenancy.models import LoginSession, Member, User
+from tldr_highlight.tenancy.models import Member, User
 from tldr_highlight.tenancy.roles import Role
+from tldr_highlight.tenancy.throttle import Throttle
 
 
 def by_address(session: Session, email: str) -> User | None:
@@ -85,23 +86,6 @@ def with_roles(session: Session, organization_id: str, *roles: Role) -> Sequence
     return session.scalars(select(User).where(theirs, User.disabled_at.is_(None)).order_by(User.id)).all()
 
 
-def end_logins(
-    session: Session,
-    user_id: str,
-    because: str,
-    *,
-    but: str | None = None,
-    organization_id: str | None = None,
-) -> None:
-    """End the logins of a person, all `but` one, or those in one organization."""
-    logins = select(LoginSession).where(LoginSession.user_id == user_id, LoginSession.ended_at.is_(None))
-    if organization_id is not None:
-        logins = logins.where(LoginSession.organization_id == organization_id)
-    for login in session.scalars(logins):
-        if login.id != but:
-            login.ended_at, login.ended_because = now(), because
-
-
 def record(act: Act, user: User, action: str, **details: object) -> None:
     """An audit record of a person's own doing, in each of their organizations."""
     places = act.session.scalars(select(Member.organization_id).where(Member.user_id == user.id)).all()
@@ -117,8 +101,13 @@ def caller_of(user: User) -> Caller:
 def confirm_password(act: Act, user: User, password: str) -> None:
     """Ask somebody for their password again. Takes 50 ms: outside of write transactions.
 
+    Wrong ones count as failed logins do: who holds a stolen login guesses no quicker than others.
+
     Raises:
-        WrongPasswordError: it is another.
+        WrongPasswordError: it is another. LimitError: too many tries.
     """
+    throttle = Throttle(act.runtime.counters)
+    throttle.enter(user.email_key, act.address)
     if not act.runtime.passwords.verify(user.password_hash, password):
         raise WrongPasswordError("this is not the account's password")
+    throttle.succeeded(user.email_key, act.address)

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from typing import Any, cast
 
 from tldr_highlight.accounts import payment, people
-from tldr_highlight.core.db import now
+from tldr_highlight.core.db import after_commit, now
 from tldr_highlight.core.mails import LIMITS, Limit, LimitChange, PlanChanged
 from tldr_highlight.core.outbox import post
 from tldr_highlight.errors import ConflictError, PlanFitError
@@ -60,6 +60,7 @@ def change(act: Act, plan: PlanName) -> tuple[Organization, str | None]:
     said = payment.collect(act, PLANS[PlanName(organization.plan)], PLANS[plan])
     before, limits = organization.plan, organization.limits
     organization.plan = plan.value
+    after_commit(act.session, act.runtime.forget_callers)  # with them, how often they may call
     audit.record(act, "organization.plan_changed", organization.id, before=before, now=plan.value)
     _tell(act, organization, before, limits)
     return organization, said
@@ -78,6 +79,7 @@ def override(act: Act, numbers: Mapping[str, Any]) -> Organization:
         act, "organization.limits_set", organization.id, before=organization.overrides, now=overrides
     )
     organization.overrides = overrides
+    after_commit(act.session, act.runtime.forget_callers)
     return organization
 
 

@@ -61,7 +61,7 @@ auth = Routes("/api/v1/auth", tag="auth")
 own = Routes("/api/v1/organization", tag="organization")
 admin = Routes("/api/v1/admin", tag="admin")
 
-# Operations that hash a password run outside of a write transaction (writes=False) and begin their own: see
+# Operations that hash a password run outside of a write transaction (hashes=True) and begin their own: see
 # `Act.writing`.
 
 # --- signing up ----------------------------------------------------------------------------------------
@@ -70,9 +70,9 @@ admin = Routes("/api/v1/admin", tag="admin")
 @auth.post(
     "/register",
     public=True,
-    writes=False,
+    hashes=True,
     status=201,
-    errors=(ClosedError, EmailError, EmailTakenError, PasswordError, WebhookUrlError),
+    errors=(ClosedError, EmailError, EmailTakenError, LimitError, PasswordError, WebhookUrlError),
 )
 def register(call: Call, body: Registration) -> RegisteredOut:
     """Register a company. Makes a person, their organization, and its first key, which is shown once."""
@@ -115,7 +115,7 @@ def forgot_password(call: Call, body: EmailIn) -> Said:
     return Said(message="If this address has an account, a mail with a link is on its way to it.")
 
 
-@auth.post("/reset-password", public=True, writes=False, errors=(LinkError, PasswordError))
+@auth.post("/reset-password", public=True, hashes=True, errors=(LinkError, PasswordError))
 def reset_password(call: Call, body: PasswordReset) -> UserOut:
     """Set a new password with the token of the mail. All logins end.
 
@@ -126,7 +126,11 @@ def reset_password(call: Call, body: PasswordReset) -> UserOut:
 
 
 @auth.post(
-    "/change-password", login=True, writes=False, status=204, errors=(PasswordError, WrongPasswordError)
+    "/change-password",
+    login=True,
+    hashes=True,
+    status=204,
+    errors=(LimitError, PasswordError, WrongPasswordError),
 )
 def change_password(call: Call, body: PasswordChange) -> None:
     """Change your password. All your other logins end."""
@@ -134,7 +138,9 @@ def change_password(call: Call, body: PasswordChange) -> None:
     passwords.change(call, current, wanted)
 
 
-@auth.post("/change-email", login=True, writes=False, status=202, errors=(EmailError, WrongPasswordError))
+@auth.post(
+    "/change-email", login=True, hashes=True, status=202, errors=(EmailError, LimitError, WrongPasswordError)
+)
 def change_email(call: Call, body: EmailChange) -> Said:
     """Change your e-mail address. A mail goes to the new one; until it is confirmed, the old one stays."""
     emails.ask_change(call, body.email, body.password.get_secret_value())
@@ -150,8 +156,16 @@ def confirm_email(call: Call, body: TokenIn) -> UserOut:
 @auth.post(
     "/accept-invitation",
     public=True,
-    writes=False,
-    errors=(LinkError, PasswordError, WrongPasswordError, ConflictError, PlanLimitError, SuspendedError),
+    hashes=True,
+    errors=(
+        ConflictError,
+        LimitError,
+        LinkError,
+        PasswordError,
+        PlanLimitError,
+        SuspendedError,
+        WrongPasswordError,
+    ),
 )
 def accept_invitation(call: Call, body: InvitationAccept) -> Joined:
     """Accept an invitation. With the password of your account; where there is none, it is made with it."""
@@ -167,7 +181,7 @@ def accept_invitation(call: Call, body: InvitationAccept) -> Joined:
 # --- the organization ----------------------------------------------------------------------------------
 
 
-@own.get("", scope=Scope.ORGANIZATIONS_READ)
+@own.get("", scope=Scope.ORGANIZATIONS_READ, quick=True)
 def get_organization(call: Call) -> OrganizationOut:
     """Get your organization."""
     return OrganizationOut.model_validate(organization.get(call))

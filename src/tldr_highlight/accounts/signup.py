@@ -6,9 +6,10 @@ from dataclasses import dataclass
 
 from tldr_highlight.accounts import emails, people
 from tldr_highlight.accounts.schemas import Registration
+from tldr_highlight.core.clients import neighbourhood
 from tldr_highlight.core.mailboxes import normal_address
 from tldr_highlight.core.passwords import check_password
-from tldr_highlight.errors import ClosedError
+from tldr_highlight.errors import ClosedError, LimitError
 from tldr_highlight.runtime import Act, Caller
 from tldr_highlight.tenancy import audit
 from tldr_highlight.tenancy import service as keys
@@ -40,6 +41,7 @@ def register(act: Act, wanted: Registration) -> Registered:
         ClosedError: the operator makes accounts here.
         EmailError, PasswordError, WebhookUrlError: what was given cannot be taken.
         EmailTakenError: the address has an account. Registering tells, nothing else does.
+        LimitError: too many from one client address.
     """
     if act.runtime.settings.registration == "closed":
         raise ClosedError("accounts are made by the operator here: ask them, or an owner to invite you")
@@ -49,6 +51,7 @@ def register(act: Act, wanted: Registration) -> Registered:
     if wanted.webhook is not None:
         check_url(act, wanted.webhook.url)
     people.refuse_known(act.session, email)
+    _refuse_floods(act)
     hashed = act.runtime.passwords.hash(password)
     with act.writing() as writing:
         return _set_up(writing, people.add(writing.session, email, hashed, name=wanted.name), wanted)
@@ -61,6 +64,12 @@ def _set_up(act: Act, user: User, wanted: Registration) -> Registered:
     webhook = wanted.webhook and add_webhook(act, wanted.webhook.url, wanted.webhook.events)
     emails.send_verification(act, user)
     return Registered(user, organization, key, secret, webhook)
+
+
+def _refuse_floods(act: Act) -> None:
+    count = act.runtime.counters.add(f"register:{neighbourhood(act.address)}", 3600)
+    if count.number > act.runtime.settings.registrations_per_hour:
+        raise LimitError("too many accounts come from this address: try later", retry_after=count.seconds)
 
 
 def found(act: Act, name: str, owner: User) -> Organization:

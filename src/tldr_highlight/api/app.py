@@ -9,15 +9,16 @@ from concurrent.futures import ThreadPoolExecutor
 from functools import cached_property
 from typing import Any, cast
 
-from fastapi import FastAPI, Request, Response
+from fastapi import APIRouter, FastAPI, Request, Response
 from fastapi.exceptions import RequestValidationError
 from fastapi.middleware.asyncexitstack import AsyncExitStackMiddleware
+from fastapi.routing import APIRoute
 from starlette.exceptions import HTTPException
 from starlette.middleware.cors import CORSMiddleware
 from starlette.middleware.exceptions import ExceptionMiddleware
 from starlette.requests import ClientDisconnect
 from starlette.routing import compile_path
-from starlette.types import ASGIApp
+from starlette.types import ASGIApp, Receive, Scope, Send
 
 import tldr_highlight
 from tldr_highlight.accounts import routes as accounts
@@ -54,12 +55,12 @@ CORS_EXPOSED = (
 def create_app(runtime: Runtime) -> Application:
     """The application on an open runtime."""
     app = Application(runtime)
-    app.include_router(health.router)
-    app.include_router(docs.router)
-    app.include_router(tenancy.keys.router)
+    app.take(health.router)
+    app.take(docs.router)
+    app.take(tenancy.keys.router)
     for routes in (tenancy.auth, tenancy.me, accounts.auth, accounts.own, accounts.admin):
-        app.include_router(routes.router)
-    app.include_router(page_router())
+        app.take(routes.router)
+    app.take(page_router())
     return app
 
 
@@ -81,6 +82,14 @@ class Application(FastAPI):
         self.state.pages = {}  # of `api/docs.py`
         self.state.worker_runs = None  # `serve` says how to ask its worker
 
+    def take(self, router: APIRouter) -> None:
+        """Add a router's operations, whose paths are whole.
+
+        As one flat list: in the tree of `include_router` a request walks to its operation twice, past all
+        others: 0.2 ms with 40 of them.
+        """
+        self.router.routes.extend(router.routes)
+
     def openapi(self) -> dict[str, Any]:
         """The document; made once."""
         if self.openapi_schema is None:
@@ -91,7 +100,9 @@ class Application(FastAPI):
         """What a request passes: the edge first, errors last, none of Starlette's own in between."""
         settings = cast(Runtime, self.state.runtime).settings
         origins = [o.strip() for o in (settings.cors_origins or "").split(",") if o.strip()]
-        app: ASGIApp = ExceptionMiddleware(AsyncExitStackMiddleware(self.router), handlers=HANDLERS)
+        app: ASGIApp = ExceptionMiddleware(
+            AsyncExitStackMiddleware(Directory(self.router)), handlers=HANDLERS
+        )
         if origins:
             app = CORSMiddleware(
                 app,
@@ -114,6 +125,28 @@ class Application(FastAPI):
         """What an address knows."""
         known = {m for pattern, methods in self._addresses if pattern.match(path) for m in methods}
         return known | ({"HEAD"} if "GET" in known else set())
+
+
+class Directory:
+    """Finds operations at addresses without parameters by address; the router finds the others, in a row."""
+
+    def __init__(self, router: APIRouter) -> None:
+        self._router = router
+        self._known: dict[tuple[str | None, str], APIRoute] = {
+            (method, route.path): route
+            for route in reversed(router.routes)  # the first that is declared wins
+            if isinstance(route, APIRoute) and not route.param_convertors
+            for method in route.methods or ()
+        }
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Serve one request."""
+        route = self._known.get((scope.get("method"), scope["path"])) if scope["type"] == "http" else None
+        if route is None:
+            await self._router(scope, receive, send)
+            return
+        scope.update(router=self._router, route=route, endpoint=route.endpoint, path_params={})
+        await route.handle(scope, receive, send)
 
 
 @contextlib.asynccontextmanager

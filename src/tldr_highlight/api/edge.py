@@ -13,9 +13,9 @@ from typing import Any
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from tldr_highlight.api.metrics import Metrics
-from tldr_highlight.core.telemetry import child_of, logger, trace_id, tracing
+from tldr_highlight.core.telemetry import child_of, trace_id, tracing, write_line
 
-log = logger("tldr_highlight.requests")
+LOG = "tldr_highlight.requests"
 
 HEADERS: Mapping[str, str] = {
     "x-content-type-options": "nosniff",
@@ -100,7 +100,8 @@ class Edge:
         operation = state.get("operation", "none")
         self._metrics.observe(operation, status, seconds)
         caller = state.get("caller")
-        log.info(
+        write_line(
+            LOG,
             "answered",
             method=method,
             operation=operation,

@@ -72,6 +72,10 @@ def run(app: Application, listening: socket.socket, *, ready: Callable[[], None]
         listening: From `listen`.
         ready: Called when requests are about to be answered.
     """
+    _server(app, ready=ready).run(sockets=[listening])
+
+
+def _server(app: Application, *, ready: Callable[[], None]) -> uvicorn.Server:
     config = uvicorn.Config(
         app,
         http=Protocol,
@@ -84,7 +88,7 @@ def run(app: Application, listening: socket.socket, *, ready: Callable[[], None]
         timeout_keep_alive=IDLE_SECONDS,
         timeout_graceful_shutdown=STOP_SECONDS,
     )
-    _Server(config, ready).run(sockets=[listening])
+    return _Server(config, ready)
 
 
 class _Server(uvicorn.Server):

@@ -286,9 +286,10 @@ Row = tuple[str, str, str, str, str]
 
 def _clip_rows(document: CutDoc) -> list[Row]:
     return [
-        _row(c["start"], c["end"], c["method"], c["frames"], size_text(c["bytes"]), c["file"], c["reason"])
+        _row(c["start"], c["end"], c["method"], c["frames"], size_text(c["bytes"]), c["file"],
+             "; ".join([c["reason"], *c.get("warnings", [])]))
         for c in document["clips"]
-    ]
+    ]  # fmt: skip
 
 
 def _plan_rows(document: PlanDoc) -> list[Row]:

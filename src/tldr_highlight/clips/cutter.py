@@ -8,7 +8,7 @@ from __future__ import annotations
 import contextlib
 import os
 import tempfile
-from collections.abc import Callable, Generator, Iterator, Sequence
+from collections.abc import Callable, Generator, Sequence
 from dataclasses import dataclass, field, replace
 from fractions import Fraction
 from pathlib import Path
@@ -18,9 +18,9 @@ from tldr_highlight.clips.names import POSTER, Template, is_same, paths, safe
 from tldr_highlight.clips.origins import label, stem_of
 from tldr_highlight.core.egress import Policy
 from tldr_highlight.core.files import output_errors
-from tldr_highlight.errors import CutError, TldrError, UsageError
+from tldr_highlight.errors import TldrError, UsageError
 from tldr_highlight.highlights.ranges import NamedRange, RangeList
-from tldr_highlight.media.job import cut_apart, inspect, join_apart, plan_apart
+from tldr_highlight.media.job import Visit, cut_apart, join_apart, plan_apart
 from tldr_highlight.media.sandbox import ProcessLimits
 from tldr_highlight.media.types import ClipPlan, ClipResult, ClipSpec, CutOptions, MediaInfo, Origin
 
@@ -62,9 +62,9 @@ def plan_order(order: Order) -> PlanDoc:
         TldrError: the source cannot be used, or the ranges not be read.
     """
     document: PlanDoc = {"source": order.label, "plan": [], "errors": []}
-    info = inspect(order.source, sound=order.sound, policy=order.policy)
-    specs = _specs(order, info)
-    outcomes = plan_apart(info, specs, options=order.options, policy=order.policy)
+    with _visit(order) as visit:
+        specs = _specs(order, visit.info)
+        outcomes = plan_apart(visit, specs, options=order.options)
     for index, (spec, outcome) in enumerate(zip(specs, outcomes, strict=True)):
         if isinstance(outcome, ClipPlan):
             document["plan"].append(_planned(outcome))
@@ -84,27 +84,34 @@ def cut_order(
         TldrError: the source cannot be used, the ranges not be read, or nothing be written.
     """
     document: CutDoc = {"source": order.label, "clips": [], "errors": []}
-    info = inspect(order.source, sound=order.sound, policy=order.policy)
-    for warning in info.warnings:
-        say(f"note: {warning}")
-    specs = _specs(order, info)
-    with _folder(order.out):
-        quick: set[Path] = set()
-        try:
-            if order.instant:
-                _cut_quickly(order, info, specs, quick, say)
-            finished = _cut(order, info, specs, document, quick, progress)
-        finally:
-            for path in quick:  # what stands under a name in the end is exact
-                path.unlink(missing_ok=True)
-        if order.reel and document["clips"]:
-            document["reel"] = _join(order, [spec.path for spec in finished], progress, say)
+    with _visit(order) as visit:
+        for warning in visit.info.warnings:
+            say(f"note: {warning}")
+        specs = _specs(order, visit.info)
+        with _folder(order.out):
+            quick: set[Path] = set()
+            try:
+                if order.instant:
+                    _cut_quickly(order, visit, specs, quick, say)
+                finished = _cut(order, visit, specs, document, quick, progress)
+            finally:
+                for path in quick:  # what stands under a name in the end is exact
+                    path.unlink(missing_ok=True)
+            visit.close()
+            if order.reel and document["clips"]:
+                document["reel"] = _join(order, [spec.path for spec in finished], progress, say)
     return document
+
+
+def _visit(order: Order) -> Visit:
+    """The source in a process of its own, which looks at it and cuts it: what is fetched is fetched once."""
+    limits = ProcessLimits(seconds=order.limit)
+    return Visit(order.source, sound=order.sound, policy=order.policy, limits=limits)
 
 
 def _cut(
     order: Order,
-    info: MediaInfo,
+    visit: Visit,
     specs: Sequence[ClipSpec],
     document: CutDoc,
     quick: set[Path],
@@ -121,7 +128,8 @@ def _cut(
     left = list(enumerate(specs))
     made: list[ClipSpec] = []
     try:
-        for outcome in _outcomes(order, info, specs, order.options, _teller(len(specs), progress)):
+        told = _teller(len(specs), progress)
+        for outcome in cut_apart(visit, specs, options=order.options, on_progress=told):
             index, spec = left.pop(0)
             progress(_stage(index, len(specs)), 1, 1)
             if isinstance(outcome, ClipResult):
@@ -152,19 +160,6 @@ def _join(order: Order, clips: Sequence[Path], progress: Progress, say: Say) -> 
         say(f"no reel: {error}")
         return None
     return _name(order.reel)
-
-
-def _outcomes(
-    order: Order,
-    info: MediaInfo,
-    specs: Sequence[ClipSpec],
-    options: CutOptions,
-    on_progress: Callable[[int, float], None] | None = None,
-) -> Iterator[ClipResult | CutError]:
-    limits = ProcessLimits(seconds=order.limit)
-    return cut_apart(
-        info, specs, options=options, policy=order.policy, limits=limits, on_progress=on_progress
-    )
 
 
 # --- preparing -----------------------------------------------------------------------------------------
@@ -224,12 +219,10 @@ MOST_RANGES = 10_000
 """A day in pieces of nine seconds; more is a mistake."""
 
 
-def _cut_quickly(
-    order: Order, info: MediaInfo, specs: Sequence[ClipSpec], quick: set[Path], say: Say
-) -> None:
+def _cut_quickly(order: Order, visit: Visit, specs: Sequence[ClipSpec], quick: set[Path], say: Say) -> None:
     """Copies of whole GOPs, what is too much of them hidden: 0.1 s each, right in players that honour it."""
     bare = [replace(spec, poster=None) for spec in specs]
-    outcomes = _outcomes(order, info, bare, replace(order.options, mode="instant"))
+    outcomes = cut_apart(visit, bare, options=replace(order.options, mode="instant"))
     quick.update(outcome.spec.path for outcome in outcomes if isinstance(outcome, ClipResult))
     say(f"{len(quick)} of {len(specs)} instant clips are in {order.out}; exact ones are replacing them")
 
@@ -265,6 +258,8 @@ def _clip(result: ClipResult) -> ClipDoc:
     }
     if result.spec.poster and result.frames:
         document["poster"] = _name(result.spec.poster)
+    if result.warnings:
+        document["warnings"] = list(result.warnings)
     return document
 
 

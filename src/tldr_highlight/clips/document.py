@@ -20,6 +20,7 @@ class ClipDoc(TypedDict):
     sha256: str
     file: str
     poster: NotRequired[str]
+    warnings: NotRequired[list[str]]  # where it is not quite what was asked for
 
 
 class FailureDoc(TypedDict):

@@ -13,15 +13,17 @@ Rows of an organization derive from `OrgOwned` and are reached by `of` and `get_
 from __future__ import annotations
 
 import contextlib
+import functools
 import secrets
 import threading
 import time
 from collections.abc import Callable, Generator
 from datetime import UTC, datetime
-from typing import Any, ClassVar, Self
+from typing import Any, ClassVar, Self, TypeVar
 
 from sqlalchemy import (
     JSON,
+    Connection,
     DateTime,
     Dialect,
     Engine,
@@ -29,6 +31,7 @@ from sqlalchemy import (
     MetaData,
     Select,
     String,
+    bindparam,
     create_engine,
     event,
     make_url,
@@ -38,9 +41,12 @@ from sqlalchemy.dialects.postgresql import JSONB
 from sqlalchemy.exc import DBAPIError, InterfaceError, OperationalError
 from sqlalchemy.exc import TimeoutError as PoolTimeoutError
 from sqlalchemy.orm import DeclarativeBase, Mapped, Session, mapped_column
+from sqlalchemy.pool import NullPool
 from sqlalchemy.types import TypeDecorator
 
 from tldr_highlight.errors import DatabaseError, NotFoundError
+
+T = TypeVar("T")
 
 BUSY_SECONDS = 30
 """How long SQLite waits for another process's transaction; ours last milliseconds."""
@@ -146,6 +152,20 @@ def after_commit(session: Session, call: Callable[[], None]) -> None:
     session.info.setdefault("after_commit", []).append(call)
 
 
+def row_of(session: Session, model: type[T], id: str) -> T:
+    """The row with this id, for readers: as `get_one`, whose ways around the row cost as much as the row.
+
+    Raises:
+        NoResultFound: there is none.
+    """
+    return session.scalars(_by_id(model), {"id": id}).one()
+
+
+@functools.cache
+def _by_id(model: type[Any]) -> Select[Any]:
+    return select(model).where(model.id == bindparam("id"))
+
+
 class Database:
     """An open database. Safe to share between threads; not across a fork.
 
@@ -159,22 +179,27 @@ class Database:
         if parsed.drivername in {"postgresql", "postgres"}:
             parsed = parsed.set(drivername="postgresql+psycopg")
         self.is_sqlite = parsed.get_backend_name() == "sqlite"
+        arguments: dict[str, Any] = (
+            {"timeout": BUSY_SECONDS, "isolation_level": None, "check_same_thread": False}
+            if self.is_sqlite
+            else {"connect_timeout": CONNECT_SECONDS}
+        )
         self.engine: Engine = create_engine(
             parsed,
             pool_size=pool_size,
             max_overflow=0,
             pool_timeout=BUSY_SECONDS if self.is_sqlite else CONNECT_SECONDS,
             pool_pre_ping=False,
-            connect_args={"timeout": BUSY_SECONDS, "isolation_level": None, "check_same_thread": False}
-            if self.is_sqlite
-            else {"connect_timeout": CONNECT_SECONDS},
+            connect_args=arguments,
         )
+        self._idle: list[Connection] = []  # of SQLite, between two reads
         if self.is_sqlite:
+            self._reader = create_engine(parsed, poolclass=NullPool, connect_args=arguments)
+            event.listen(self._reader, "connect", _set_up_sqlite)
             event.listen(self.engine, "connect", _set_up_sqlite)
             event.listen(self.engine, "begin", _begin_immediate)
-        # Not isolation_level on SQLite: giving it back would switch sqlite3's own deferred BEGIN on.
-        options = {"reads_only": True} if self.is_sqlite else {"isolation_level": "AUTOCOMMIT"}
-        self._reader = self.engine.execution_options(**options)
+        else:
+            self._reader = self.engine.execution_options(isolation_level="AUTOCOMMIT")
         self.info: dict[str, Any] = {}
         """What `info` of each write transaction begins with, for functions that get its session alone."""
         # SQLite takes one writer at a time and lets others poll for it: between threads of ours a lock is
@@ -201,11 +226,40 @@ class Database:
         Raises:
             DatabaseError: the database does not answer.
         """
-        with _database_errors(), Session(self._reader, expire_on_commit=False, autoflush=False) as session:
+        with (
+            _database_errors(),
+            self._for_reading() as bind,
+            Session(bind, expire_on_commit=False, autoflush=False) as session,
+        ):
             yield session
+
+    @contextlib.contextmanager
+    def _for_reading(self) -> Generator[Engine | Connection]:
+        """Where reads go.
+
+        SQLite's connections go from reader to reader as they are: through a pool each read costs half as much
+        again. PostgreSQL's go through the pool, which notices when the server was away.
+        """
+        if not self.is_sqlite:
+            yield self._reader
+            return
+        try:
+            connection = self._idle.pop()
+        except IndexError:
+            connection = self._reader.connect()
+        try:
+            yield connection
+        except DBAPIError:
+            connection.close()
+            raise
+        finally:
+            if not connection.closed:
+                self._idle.append(connection)
 
     def close(self) -> None:
         """Close every connection."""
+        while self._idle:
+            self._idle.pop().close()
         self.engine.dispose()
 
 
@@ -219,8 +273,7 @@ def _set_up_sqlite(connection: Any, record: object) -> None:
 
 def _begin_immediate(connection: Any) -> None:
     """Take the writer's place at once: a read that becomes a write fails where others wrote meanwhile."""
-    if "reads_only" not in connection.get_execution_options():
-        connection.exec_driver_sql("BEGIN IMMEDIATE")
+    connection.exec_driver_sql("BEGIN IMMEDIATE")
 
 
 @contextlib.contextmanager

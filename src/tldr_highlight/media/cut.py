@@ -171,6 +171,7 @@ def finished(spec: ClipSpec, method: CutMethod, reason: str, write: Callable[[Pa
         sync_ms=1000 * offset,
         bytes=size,
         sha256=digest,
+        warnings=written.expected.warnings,
     )
     add_poster(result)
     return result
@@ -243,7 +244,10 @@ def _write(source: Source, spec: ClipSpec, options: CutOptions, tell: Progress, 
         ticks = round(length / writer.tick)
         writer.finish(ticks)
     sound = writer.sound
-    expected = Expected(writer.tick, writer.pts, ticks, sound.rate, sound.samples, sound.heard.windows())
+    expected = Expected(
+        writer.tick, writer.pts, ticks, sound.rate, sound.samples, sound.heard.windows(),
+        warnings=sound.warnings,
+    )  # fmt: skip
     return Written(start, start + float(length), expected)
 
 

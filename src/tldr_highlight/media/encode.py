@@ -61,9 +61,15 @@ class SoundTrack:
         self.layout = layout_of(info.audio) if info.audio else "stereo"
         self.loudness = options.loudness  # LUFS it is to have
         self.heard = Heard(self.rate)
+        self.warnings: tuple[str, ...] = ()  # what whoever hears it should know
         self._container = container
         self._bit_rate = rung(options).audio_bit_rate
         self._stream: AudioStream | None = None
+
+    def warn(self, warning: str | None) -> None:
+        """Note what whoever hears it should know, if there is anything."""
+        if warning:
+            self.warnings += (warning,)
 
     def open(self) -> AudioStream:
         """Add the stream to the container, once."""

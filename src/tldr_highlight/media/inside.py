@@ -15,53 +15,56 @@ from tldr_highlight.core.egress import Egress, Policy
 from tldr_highlight.core.wire import Json, Refusal, pack, unpack
 from tldr_highlight.errors import CutError
 from tldr_highlight.media.cut import cut
-from tldr_highlight.media.job import Look, Reel, Work
+from tldr_highlight.media.job import Look, Reel, Task
 from tldr_highlight.media.join import join
 from tldr_highlight.media.keeper import Tell
 from tldr_highlight.media.leaps import leaps
 from tldr_highlight.media.plan import plan
 from tldr_highlight.media.probe import probe
 from tldr_highlight.media.remote import opened
-from tldr_highlight.media.types import MediaInfo, Origin
+from tldr_highlight.media.types import ClipPlan, ClipResult, MediaInfo, Origin
 
 NOTES_APART = 0.1
 """Least seconds between two notes about progress: cutting sees 1 000 pictures a second."""
 
 
-def look(arguments: Json, tell: Tell) -> Iterator[Json]:
-    """One item: the `MediaInfo` of a `Look`."""
-    del tell
+def visit(arguments: Json, tell: Tell) -> Generator[Json, Json]:
+    """The `MediaInfo` of a `Look`; then for each `Task` that is sent an item for each of its clips.
+
+    Items are `ClipPlan`s or `ClipResult`s, or `Refusal`s. Notes, of clips: index and share that is done.
+    """
     wanted = unpack(Look, arguments)
-    with _reached(wanted.origin, wanted.sound, wanted.policy) as (origin, sound):
-        info = probe(origin, sound=sound)
-    yield pack(replace(info, origin=wanted.origin, sound_origin=wanted.sound))
+    looked = wanted.info is not None
+    with _reached(wanted.origin, wanted.sound, wanted.policy, probed=looked) as (origin, sound):
+        info = wanted.info or probe(origin, sound=sound)
+        task = yield pack(replace(info, origin=wanted.origin, sound_origin=wanted.sound))
+        info = replace(info, origin=origin, sound_origin=sound)
+        while task is not None:
+            task = yield from _given(_outcomes(info, unpack(Task, task), tell))
 
 
-def plans(arguments: Json, tell: Tell) -> Iterator[Json]:
-    """An item for each clip of a `Work`: `ClipPlan` or `Refusal`; all of them are made in the first step."""
-    del tell
-    work = unpack(Work, arguments)
-    with _source(work) as info:
-        yield from map(
-            _packed, plan(info, work.specs, options=work.options, jumped=work.jumped or leaps(info))
-        )
-
-
-def clips(arguments: Json, tell: Tell) -> Iterator[Json]:
-    """An item for each clip of a `Work`: `ClipResult` or `Refusal`. Notes: index and share that is done."""
-    work = unpack(Work, arguments)
+def _outcomes(info: MediaInfo, task: Task, tell: Tell) -> Iterator[ClipPlan | ClipResult | CutError]:
+    jumped = task.jumped or leaps(info)
+    if task.kind == "plan":
+        return iter(plan(info, task.specs, options=task.options, jumped=jumped))
     now_and_then = _seldom(tell)
 
     def on_progress(index: int, share: float) -> None:
         now_and_then([index, share], last=share >= 1)
 
-    with _source(work) as info:
-        jumped = work.jumped or leaps(info)
-        outcomes = cut(info, work.specs, options=work.options, jumped=jumped, on_progress=on_progress)
-        yield from map(_packed, outcomes)
+    return cut(info, task.specs, options=task.options, jumped=jumped, on_progress=on_progress)
 
 
-def reel(arguments: Json, tell: Tell) -> Iterator[Json]:
+def _given(outcomes: Iterator[ClipPlan | ClipResult | CutError]) -> Generator[Json, Json, Json]:
+    """Give outcomes until something else is wanted, and say what; None: they were all."""
+    for outcome in outcomes:
+        wanted = yield pack(Refusal.of(outcome) if isinstance(outcome, CutError) else outcome)
+        if wanted is not None:
+            return wanted
+    return None
+
+
+def reel(arguments: Json, tell: Tell) -> Generator[Json, Json]:
     """One item: the `ClipResult` of a `Reel`. Notes: the share that is done."""
     wanted = unpack(Reel, arguments)
     now_and_then = _seldom(tell)
@@ -98,14 +101,6 @@ def _seldom(tell: Tell) -> _Note:
 
 
 @contextlib.contextmanager
-def _source(work: Work) -> Generator[MediaInfo]:
-    """What is cut, open for as long as the block lasts."""
-    info = work.info
-    with _reached(info.origin, info.sound_origin, work.policy, probed=True) as (origin, sound):
-        yield replace(info, origin=origin, sound_origin=sound)
-
-
-@contextlib.contextmanager
 def _reached(
     origin: Origin, sound: Origin | None, policy: Policy, *, probed: bool = False
 ) -> Generator[tuple[Origin, Origin | None]]:
@@ -114,7 +109,3 @@ def _reached(
         egress = stack.enter_context(Egress(policy))
         pictures = stack.enter_context(opened(origin, egress, probed=probed))
         yield pictures, stack.enter_context(opened(sound, egress, probed=probed)) if sound else None
-
-
-def _packed(outcome: object) -> Json:
-    return pack(Refusal.of(outcome) if isinstance(outcome, CutError) else outcome)

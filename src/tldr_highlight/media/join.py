@@ -31,7 +31,7 @@ from tldr_highlight.media.frames import Source
 from tldr_highlight.media.loudness import measure
 from tldr_highlight.media.plan import Copyable, NotCopyableError, copyable
 from tldr_highlight.media.probe import AnyPacket, open_media, probe, shown
-from tldr_highlight.media.quality import changed, upright_aspect, upright_size
+from tldr_highlight.media.quality import changed, edge_crf, upright_aspect, upright_size
 from tldr_highlight.media.samples import Block, Samples, aac_rate
 from tldr_highlight.media.smart import EdgeEncoder, for_mp4
 from tldr_highlight.media.types import (
@@ -67,8 +67,8 @@ def join(
 
     Each cross-fade takes `crossfade` seconds, rounded to the pictures of the clip that fades out, and at most
     half of the shorter clip; the reel is shorter by them. Clips that look different are shown at the size
-    of the first, with bars where they have another shape. The quality is that of what is encoded whole; a
-    watermark or fewer lines encode everything; loudness is that of the whole reel.
+    of the first, with bars where they have another shape. The quality is that of what is encoded, beside a
+    cross-fade too; a watermark or fewer lines encode everything; loudness is that of the whole reel.
 
     The result's `actual_start` is 0 and its `actual_end` the reel's length in seconds. `on_progress` gets the
     share that is done, 0..1.
@@ -236,7 +236,9 @@ class _Sound:
         self._gain = np.float32(1)
         if track.rate and track.loudness is not None:
             blocks = _sound(parts, track.rate, track.layout)
-            self._gain = np.float32(measure(blocks, track.rate, track.layout).gain(track.loudness))
+            loudness = measure(blocks, track.rate, track.layout)
+            self._gain = np.float32(loudness.gain(track.loudness))
+            track.warn(loudness.warning(track.loudness))
         self._blocks = _sound(parts, track.rate, track.layout) if track.rate else iter(())
 
     def fill(self, until: Fraction) -> None:
@@ -410,6 +412,7 @@ def _copied(
         track.samples,
         track.heard.windows(),
         copied=reel.sums,
+        warnings=track.warnings,
         turned=(video.rotation, video.flipped),
     )
     _check_joints(draft, parts)
@@ -445,7 +448,9 @@ class _Reel:
         self._edge: EdgeEncoder | None = None
         like = next(copied for copied in found if copied)
         sequence = h264.Sequence.of(next(iter(sets.sps.values())))
-        self._new_edge = partial(EdgeEncoder, source, replace(like, sets=sets), sequence, self.tick)
+        self._new_edge = partial(
+            EdgeEncoder, source, replace(like, sets=sets), sequence, self.tick, edge_crf(options)
+        )
         self._video: Stream = self.container.add_stream_from_template(source.video, opaque=True)
         self._video.codec_context.extradata = sets.avcc(self._new_edge().sets)
         self._video.time_base = self.tick
@@ -562,7 +567,9 @@ def _encoded(parts: Sequence[_Part], options: CutOptions, tell: Progress, draft:
         writer.finish(end)
     tell(float(parts[-1].end))
     times, track = _times(parts, writer.tick), writer.sound
-    expected = Expected(writer.tick, times, end, track.rate, track.samples, track.heard.windows())
+    expected = Expected(
+        writer.tick, times, end, track.rate, track.samples, track.heard.windows(), warnings=track.warnings
+    )
     return Written(0.0, float(parts[-1].end), expected)
 
 

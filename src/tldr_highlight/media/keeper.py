@@ -5,7 +5,8 @@ never hangs. On Linux it has loaded the engine once and forks a child in 10 ms; 
 of the system do not survive a fork, each child is an interpreter of its own (0.4 s).
 
 Each child leads a session, and so a process group, of its own. It is killed with its whole group as soon as
-the other end of its `line` closes: because we want it so, because we let go of it, because we died. When it
+we say so on its `line`, or the other end of it closes: because we let go of it, because we died. Then the
+keeper also removes the files that the child left and we can no longer remove ourselves. When the child
 ends by itself, what it left running is killed too. Linux hands orphans to the keeper, those that changed
 their group too, so that nobody escapes and no zombie stays; and kills the children should the keeper die.
 
@@ -19,10 +20,12 @@ import ctypes
 import faulthandler
 import fcntl
 import gc
+import glob
 import importlib
 import os
 import resource
 import selectors
+import shutil
 import signal
 import socket
 import struct
@@ -30,12 +33,12 @@ import sys
 import tempfile
 import time
 import traceback
-from collections.abc import Callable, Iterator, Mapping
-from dataclasses import dataclass
+from collections.abc import Callable, Generator, Mapping
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import NoReturn, TypeAlias
 
-from tldr_highlight.core.wire import Json, Refusal, message, pack, received, unpack
+from tldr_highlight.core.wire import Inbox, Json, Refusal, message, pack, received, unpack
 from tldr_highlight.errors import TldrError
 
 PRELOADED = ("tldr_highlight.media.inside", "av.subtitles.stream", "numpy.fft")
@@ -62,8 +65,17 @@ _SET_PDEATHSIG, _SET_CHILD_SUBREAPER = 1, 36  # of prctl(2)
 
 Tell: TypeAlias = Callable[[Json], None]
 
-Target: TypeAlias = Callable[[Json, Tell], Iterator[Json]]
-"""What a child runs: gets its arguments and what sends a note, gives one item for each step."""
+Target: TypeAlias = Callable[[Json, Tell], Generator[Json, Json]]
+"""What a child runs: gets its arguments and what sends a note, gives one item for each step.
+
+What its `yield` returns is what the next item is asked for with; most ask with nothing.
+"""
+
+Leftover: TypeAlias = tuple[str, str]
+"""A folder, and what the names of files in it begin with that a child may leave."""
+
+END_IT, ALL_GONE = "end", "gone"
+"""What we say on a child's line besides `Leftover`s: kill it; nothing is left over any more."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -77,7 +89,6 @@ class Order:
     tag: str  # what the names of temporary files begin with, wherever they are
     path: tuple[str, ...]  # where Python looks for modules
     environment: Mapping[str, str]
-    seconds: float  # of one step
     file_bytes: int  # of one file
     open_files: int
 
@@ -85,16 +96,27 @@ class Order:
 # --- keeping -------------------------------------------------------------------------------------------
 
 
-@dataclass(slots=True)
+LARGEST_WISH = 100_000
+"""Bytes of what is said on a line: a path has 4 096 at most."""
+
+
+@dataclass(slots=True, eq=False)
 class _Job:
+    """A child, from its birth until we have let go of its line."""
+
+    pid: int
     line: socket.socket
+    inbox: Inbox = field(default_factory=lambda: Inbox(LARGEST_WISH))
+    leftovers: list[Leftover] = field(default_factory=list[Leftover])
     status: int | None = None  # of the child itself, once it has ended
+    buried: bool = False
+    let_go: bool = False  # the other end of its line is closed
 
 
 def keep(requests: socket.socket) -> None:
     """Bear a child for each request; end those whose line closes, and all when `requests` does."""
     parent = os.getppid()
-    jobs: dict[int, _Job] = {}
+    jobs: list[_Job] = []
     with selectors.DefaultSelector() as selector:
         selector.register(requests, selectors.EVENT_READ)
         ear = _listen_for_deaths()
@@ -106,15 +128,17 @@ def keep(requests: socket.socket) -> None:
                     wanted = _bear(requests, jobs, selector)
                 elif key.fileobj is ear:
                     ear.recv(4096)
-                elif key.data in jobs:
-                    selector.unregister(key.fileobj)  # or it would be told again and again
-                    _kill(key.data)
-            _bury(jobs, selector)
-        for pid in jobs:
-            _kill(pid)
+                else:
+                    _listen(key.data, selector)
+            _bury(jobs)
+        for job in jobs:
+            while _listen(job, selector):
+                pass
+            job.let_go = True
+            _kill(job)
         end = time.monotonic() + PATIENCE
         while jobs and time.monotonic() < end:
-            _bury(jobs, selector)
+            _bury(jobs)
             time.sleep(0.01)
 
 
@@ -131,7 +155,7 @@ def _wake(number: int, frame: object) -> None:
     """Nothing: that a signal came is what counts."""
 
 
-def _bear(requests: socket.socket, jobs: dict[int, _Job], selector: selectors.BaseSelector) -> bool:
+def _bear(requests: socket.socket, jobs: list[_Job], selector: selectors.BaseSelector) -> bool:
     """Start the child of one request: its socket, its stderr and its line. False: there will be no more."""
     data, fds, *_ = socket.recv_fds(requests, 1, 3)
     if not data:
@@ -148,9 +172,11 @@ def _bear(requests: socket.socket, jobs: dict[int, _Job], selector: selectors.Ba
         _become_child(control, errors, keeper)
     os.close(control)
     os.close(errors)
-    jobs[pid] = _Job(socket.socket(fileno=line))
-    _say(jobs[pid].line, pid)
-    selector.register(jobs[pid].line, selectors.EVENT_READ, pid)
+    job = _Job(pid, socket.socket(fileno=line))
+    job.line.setblocking(False)
+    jobs.append(job)
+    _say(job.line, pid)
+    selector.register(job.line, selectors.EVENT_READ, job)
     return True
 
 
@@ -159,41 +185,83 @@ def _say(line: socket.socket, number: int) -> None:
         line.send(NUMBER.pack(number))
 
 
-def _kill(pid: int) -> None:
+def _listen(job: _Job, selector: selectors.BaseSelector) -> bool:
+    """Take what was said on a line; False: there is no more."""
+    if job.let_go:
+        return False
+    try:
+        data = job.line.recv(65536)
+    except BlockingIOError:
+        return False
+    except ConnectionResetError:
+        data = b""
+    if not data:
+        selector.unregister(job.line)  # or it would be told again and again
+        job.let_go = True
+        _kill(job)
+        return False
+    job.inbox.add(data)
+    while (said := job.inbox.next()) is not None:
+        if said == END_IT:
+            _kill(job)
+        elif said == ALL_GONE:
+            job.leftovers.clear()
+        else:
+            job.leftovers.append((said[0], said[1]))
+    return True
+
+
+def _kill(job: _Job) -> None:
     """Kill a child that is not buried yet, with its group; it may not lead one so far."""
-    for kill in (os.killpg, os.kill):
-        with contextlib.suppress(ProcessLookupError, PermissionError):
-            kill(pid, signal.SIGKILL)
+    if not job.buried:
+        for kill in (os.killpg, os.kill):
+            with contextlib.suppress(ProcessLookupError, PermissionError):
+                kill(job.pid, signal.SIGKILL)
 
 
-def _bury(jobs: dict[int, _Job], selector: selectors.BaseSelector) -> None:
-    """Take leave of children that have ended, once nothing of them runs any more."""
-    for pid in [pid for pid, job in jobs.items() if _gone(pid, job)]:
-        job = jobs.pop(pid)
-        _kill_strays(jobs)
-        with contextlib.suppress(KeyError):  # it was killed
-            selector.unregister(job.line)
+def _bury(jobs: list[_Job]) -> None:
+    """Take leave of children that have ended, once nothing of them runs any more.
+
+    What one left is ours to remove where whoever asked for it has let go without saying that it is gone.
+    """
+    for job in [job for job in jobs if not job.buried and _gone(job)]:
+        job.buried = True
+        _kill_strays({job.pid for job in jobs if not job.buried})
         _say(job.line, job.status or 0)
+    for job in [job for job in jobs if job.buried and job.let_go]:
+        jobs.remove(job)
         job.line.close()
+        for folder, prefix in job.leftovers:
+            clear(folder, prefix)
 
 
-def _gone(pid: int, job: _Job) -> bool:
+def clear(folder: str, prefix: str) -> None:
+    """Remove what begins with `prefix` from a folder, as far as that can be done."""
+    for path in Path(folder).glob(f"{glob.escape(prefix)}*"):
+        with contextlib.suppress(OSError):
+            if path.is_dir():
+                shutil.rmtree(path, ignore_errors=True)
+            else:
+                path.unlink()
+
+
+def _gone(job: _Job) -> bool:
     """Whether a child and its whole group are dead; what outlived the child is killed."""
     if job.status is None:
-        ended, status = os.waitpid(pid, os.WNOHANG)
+        ended, status = os.waitpid(job.pid, os.WNOHANG)
         if not ended:
             return False
         job.status = os.waitstatus_to_exitcode(status)
         with contextlib.suppress(ProcessLookupError, PermissionError):
-            os.killpg(pid, signal.SIGKILL)
+            os.killpg(job.pid, signal.SIGKILL)
     with contextlib.suppress(ChildProcessError):
-        while os.waitpid(-pid, os.WNOHANG)[0]:
+        while os.waitpid(-job.pid, os.WNOHANG)[0]:
             pass
         return False  # killed, and not dead yet
     return True
 
 
-def _kill_strays(jobs: dict[int, _Job]) -> None:
+def _kill_strays(pids: set[int]) -> None:
     """Kill orphans that left the group of the child they came from."""
     if not FORKS:
         return  # only Linux hands them to us, and tells
@@ -201,7 +269,7 @@ def _kill_strays(jobs: dict[int, _Job]) -> None:
         children = Path(f"/proc/self/task/{os.getpid()}/children").read_text("ascii")
         for pid in map(int, children.split()):
             with contextlib.suppress(ProcessLookupError, ChildProcessError):
-                if pid not in jobs and os.getpgid(pid) not in jobs:
+                if pid not in pids and os.getpgid(pid) not in pids:
                     os.kill(pid, signal.SIGKILL)
                     os.waitpid(pid, 0)
 
@@ -253,9 +321,9 @@ def _serve(control: socket.socket) -> None:
         control.sendall(message({"note": note}))
 
     items = _target(order.target)(order.arguments, tell)
-    for _ in messages:
-        _allow_processor(order.seconds)
-        control.sendall(message(_answer(items)))
+    for asked in messages:
+        _allow_processor(asked["seconds"])
+        control.sendall(message(_answer(items, asked["wanted"])))
 
 
 def _target(name: str) -> Target:
@@ -263,9 +331,9 @@ def _target(name: str) -> Target:
     return getattr(importlib.import_module(module), function)
 
 
-def _answer(items: Iterator[Json]) -> Json:
+def _answer(items: Generator[Json, Json], wanted: Json) -> Json:
     try:
-        return {"item": next(items)}
+        return {"item": items.send(wanted)}
     except StopIteration:
         return {"end": True}
     except TldrError as error:

@@ -46,17 +46,39 @@ class Loudness:
 
     def gain(self, target: float) -> float:
         """The factor that brings it to `target` LUFS, or as near as its true peak allows; 1 of silence."""
+        return 10 ** (self._decibels(target) / 20)
+
+    def warning(self, target: float) -> str | None:
+        """What to say where it does not get to `target` LUFS; None where it does."""
+        reached = self.integrated + self._decibels(target)
+        if target - reached < TOLERATED:
+            return None
         if self.integrated <= SILENCE:
-            return 1.0
-        room = HIGHEST_PEAK - ENCODING_MARGIN - self.true_peak
-        return 10 ** (min(target - self.integrated, room, MOST_GAIN) / 20)
+            return "its sound is silent: there is no loudness to change"
+        told = f"its loudness is {reached:.1f} LUFS instead of {target:g}"
+        limited = "its peaks allow no more" if self._room < MOST_GAIN else f"{MOST_GAIN:g} dB are the most"
+        return f"{told}: {limited}"
+
+    @property
+    def _room(self) -> float:
+        """dB up to which it may be made louder."""
+        return HIGHEST_PEAK - ENCODING_MARGIN - self.true_peak
+
+    def _decibels(self, target: float) -> float:
+        if self.integrated <= SILENCE:
+            return 0.0
+        return min(target - self.integrated, self._room, MOST_GAIN)
 
 
-def gain_for(source: Source, span: tuple[float, float], rate: int, layout: str, target: float) -> float:
-    """The factor that brings the sound between two media seconds to `target` LUFS; reads nothing else."""
+TOLERATED = 0.1
+"""LU that nobody is told of: the meter's own steps."""
+
+
+def loudness_of(source: Source, span: tuple[float, float], rate: int, layout: str) -> Loudness:
+    """Measure the sound between two media seconds; reads nothing else."""
     start, end = span
     samples = Samples(source.sounds(start), rate, layout, round(start * rate))
-    return measure(samples.until(round(end * rate), pad=False), rate, layout).gain(target)
+    return measure(samples.until(round(end * rate), pad=False), rate, layout)
 
 
 def measure(blocks: Iterable[Block], rate: int, layout: str) -> Loudness:

@@ -38,6 +38,15 @@ def rung(options: CutOptions) -> Rung:
     )
 
 
+EDGE_CRF = 17
+"""Of pictures encoded beside copied ones: none must look worse. 43 to 47 dB on film, grain and animation."""
+
+
+def edge_crf(options: CutOptions) -> int:
+    """The rate factor of pictures that are encoded beside copied ones, which are of `options.quality`."""
+    return rung(options).crf if options.quality in SMALLER else EDGE_CRF
+
+
 def clip_size(video: VideoInfo, options: CutOptions) -> tuple[int, int]:
     """Width and height of the upright clip, both even, as 4:2:0 needs them."""
     width, height = upright_size(video)

@@ -14,7 +14,6 @@ import math
 import os
 import secrets
 import select
-import shutil
 import signal
 import socket
 import subprocess
@@ -25,11 +24,12 @@ import time
 from collections.abc import Callable, Generator, Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Self
 
 from tldr_highlight.core.files import output_errors
 from tldr_highlight.core.wire import Inbox, Json, Refusal, message, pack, unpack
 from tldr_highlight.errors import MediaCrashError, MediaMemoryError, MediaTimeoutError, TldrError
-from tldr_highlight.media.keeper import NUMBER, Order, own_command
+from tldr_highlight.media.keeper import ALL_GONE, END_IT, NUMBER, Leftover, Order, clear, own_command
 
 TICK = 0.1 if sys.platform == "linux" else 1.0
 """Seconds between two looks at a child's memory: 20 µs each on Linux, elsewhere a run of `ps`."""
@@ -79,56 +79,76 @@ def run(
         MediaCrashError: it died or said something that is no message of ours; with its last words.
         TldrError: what the function raised, as the same class.
     """
-    with _traceless(drafts_in) as (temporary, tag):
-        order = Order(
-            target, arguments, os.getcwd(), str(temporary), tag, tuple(sys.path), os.environ,
-            limits.seconds, limits.file_bytes, limits.open_files,
-        )  # fmt: skip
-        with _Child(order, limits) as child:
-            while (item := child.ask(on_note)) is not _END:
-                yield item
+    with Child(target, arguments, limits=limits) as child:
+        child.writes_into(drafts_in)
+        while (item := child.ask(on_note=on_note)) is not END:
+            yield item
 
 
-@contextlib.contextmanager
-def _traceless(drafts_in: Iterable[Path]) -> Generator[tuple[Path, str]]:
-    """A folder for temporary files, and a tag that names of such files begin with: both gone afterwards."""
-    tag = f"tldr-{secrets.token_hex(4)}-"
-    with output_errors(Path(tempfile.gettempdir())):
-        temporary = Path(tempfile.mkdtemp(prefix=tag))
-    try:
-        yield temporary, tag
-    finally:
-        shutil.rmtree(temporary, ignore_errors=True)
-        for folder in set(drafts_in):
-            for draft in folder.glob(f".{tag}*"):
-                draft.unlink(missing_ok=True)
+END = object()
+"""What there is instead of an item behind the last."""
 
 
-_END = object()
+class Child:
+    """A child at work, as a context manager: behind it, its process group is dead and its files are gone."""
 
-
-class _Child:
-    """A child at work, as a context manager: behind it, its whole process group is dead."""
-
-    def __init__(self, order: Order, limits: ProcessLimits) -> None:
+    def __init__(self, target: str, arguments: Json, *, limits: ProcessLimits = DEFAULTS) -> None:
         self._limits = limits
+        self._tag = f"tldr-{secrets.token_hex(4)}-"  # what the names of its temporary files begin with
+        self._leftovers: set[Leftover] = set()
         self._inbox = Inbox(LARGEST_MESSAGE)
         self._words = b""  # the end of its stderr
-        self._unsent = message(pack(order))  # goes out as it is read, which may be never
         self._hears = True  # there may be more on its stderr
-        self._birth = _born()
+        with contextlib.ExitStack() as undo:
+            undo.callback(self._clear)
+            with output_errors(Path(tempfile.gettempdir())):
+                temporary = Path(tempfile.mkdtemp(prefix=self._tag))
+            self._leftovers.add((str(temporary.parent), self._tag))
+            order = Order(
+                target, arguments, os.getcwd(), str(temporary), self._tag, tuple(sys.path), os.environ,
+                limits.file_bytes, limits.open_files,
+            )  # fmt: skip
+            self._unsent = message(pack(order))  # goes out as it is read, which may be never
+            self._birth = _born()
+            undo.pop_all()
+        self._birth.tell(*self._leftovers)
 
-    def __enter__(self) -> _Child:
+    def __enter__(self) -> Self:
         return self
 
     def __exit__(self, *_: object) -> None:
+        self.close()
+
+    def close(self) -> None:
+        """End it, and remove what it left."""
         self._birth.end()
+        self._clear()
         self._birth.close()
 
-    def ask(self, on_note: Callable[[Json], None] | None) -> Json:
-        """The next item, or `_END`; raises as `run` does."""
-        self._unsent += message({"next": True})
-        end = time.monotonic() + self._limits.seconds
+    def writes_into(self, folders: Iterable[Path]) -> None:
+        """Say where it is going to write, so that its unfinished files are removed however it ends."""
+        new = {(os.path.abspath(folder), f".{self._tag}") for folder in folders} - self._leftovers
+        self._leftovers |= new
+        self._birth.tell(*new)
+
+    def _clear(self) -> None:
+        for folder, prefix in self._leftovers:
+            clear(folder, prefix)
+
+    def ask(
+        self,
+        wanted: Json = None,
+        *,
+        seconds: float | None = None,
+        on_note: Callable[[Json], None] | None = None,
+    ) -> Json:
+        """The next item, or `END`, within so many seconds; raises as `run` does.
+
+        The function gets `wanted` as what its `yield` returns.
+        """
+        seconds = self._limits.seconds if seconds is None else seconds
+        self._unsent += message({"wanted": wanted, "seconds": seconds})
+        end = time.monotonic() + seconds
         look = 0.0
         while True:
             for kind, value in self._messages():
@@ -136,10 +156,10 @@ class _Child:
                     if on_note:
                         on_note(value)
                 else:
-                    return value if kind == "item" else _END
+                    return value if kind == "item" else END
             now = time.monotonic()
             if now >= end:
-                raise MediaTimeoutError(f"no result within {self._limits.seconds:g} s: its process was ended")
+                raise MediaTimeoutError(f"no result within {seconds:g} s: its process was ended")
             if now >= look:
                 self._look_at_memory()
                 look = now + TICK
@@ -333,8 +353,7 @@ class _Birth:
         """
         if not self._over:
             self._over = True
-            with contextlib.suppress(OSError):  # the keeper may have closed it
-                self.line.shutdown(socket.SHUT_WR)
+            self._say(END_IT)
             self._status = _number(self.line, PATIENCE)
             if self._status is None:
                 self.keeper.kill()
@@ -343,8 +362,18 @@ class _Birth:
                     os.killpg(self.pid, signal.SIGKILL)
         return self._status
 
+    def tell(self, *leftovers: Leftover) -> None:
+        """What the keeper is to remove should we be gone before we have done so."""
+        for leftover in leftovers:
+            self._say(leftover)
+
+    def _say(self, said: Json) -> None:
+        with contextlib.suppress(OSError):  # the keeper may be dead
+            self.line.sendall(message(said))
+
     def close(self) -> None:
-        """Let go of our ends."""
+        """Let go of our ends; nothing is left over."""
+        self._say(ALL_GONE)
         self.control.close()
         self.line.close()
         os.close(self.errors)

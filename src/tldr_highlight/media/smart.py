@@ -27,13 +27,11 @@ from tldr_highlight.media.encode import FINEST_TICK, SoundTrack, new_mp4
 from tldr_highlight.media.frames import Placed, Source
 from tldr_highlight.media.plan import Copyable, NotCopyableError, check_packet
 from tldr_highlight.media.probe import AnyPacket
+from tldr_highlight.media.quality import EDGE_CRF
 from tldr_highlight.media.samples import aac_rate
 from tldr_highlight.media.sound import CopiedSound, EncodedSound, Progress
 from tldr_highlight.media.types import CutOptions
 from tldr_highlight.media.verify import Expected
-
-EDGE_CRF = 17
-"""Of the edges: beside copied pictures none must look worse. 43 to 47 dB on film, grain and animation."""
 
 EDGE_EFFORT = "keyint=infinite:scenecut=0:ref=1:mbtree=1:rc-lookahead=5:sync-lookahead=0"
 """With `superfast`: 18 CPU-ms a picture of 1080p. Without looking ahead, edges of animation take 2.5 times
@@ -197,6 +195,7 @@ class _Clip:
             copied_sound=self._copied.sums if self._copied else (),
             shown=self._shown,
             turned=(self._source.info.video.rotation, self._source.info.video.flipped),
+            warnings=self._track.warnings,
         )
 
     def _encoder(self) -> EdgeEncoder:
@@ -294,6 +293,7 @@ class EdgeEncoder:
         found: Copyable,
         sequence: h264.Sequence,
         tick: Fraction,
+        crf: int = EDGE_CRF,
     ) -> None:
         assert source.info.video
         theirs = source.video.codec_context
@@ -308,7 +308,7 @@ class EdgeEncoder:
         profile = h264.PROFILES[sequence.profile]
         context.options = {
             "preset": "superfast",
-            "crf": str(EDGE_CRF),
+            "crf": str(crf),
             "profile": profile,
             "level": sequence.level,
             "bf": "0",

@@ -21,7 +21,7 @@ from av.packet import Packet
 
 from tldr_highlight.media.encode import SoundTrack
 from tldr_highlight.media.frames import Placed, Source, believable
-from tldr_highlight.media.loudness import gain_for
+from tldr_highlight.media.loudness import loudness_of
 from tldr_highlight.media.plan import HELD, NotCopyableError
 from tldr_highlight.media.probe import AnyPacket
 from tldr_highlight.media.samples import AAC_RATES, OFF_PLACE, Block, Samples, layout_of
@@ -48,8 +48,11 @@ class EncodedSound:
             return at
         rate, layout = self._track.rate, self._track.layout
         start = round(at * rate)
-        target = self._track.loudness
-        gain = 1.0 if target is None else gain_for(self._source, (at, until), rate, layout, target)
+        gain = 1.0
+        if (target := self._track.loudness) is not None:
+            loudness = loudness_of(self._source, (at, until), rate, layout)
+            gain = loudness.gain(target)
+            self._track.warn(loudness.warning(target))
         self._samples = Samples(self._source.sounds(at), rate, layout, start, gain)
         return start / rate
 

@@ -164,6 +164,7 @@ class ClipResult:
     sync_ms: float  # audio against video, compared with the source's own offset
     bytes: int
     sha256: str
+    warnings: tuple[str, ...] = ()  # where it is not quite what was asked for, a clause for people each
 
 
 Quality: TypeAlias = Literal["source", "high", "medium", "small"]

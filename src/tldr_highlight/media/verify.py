@@ -59,6 +59,7 @@ class Expected:
     copied_sound: Sequence[int] = ()  # CRC-32 of every packet of sound, where that was copied
     shown: Mapping[int, VideoFrame] = field(default_factory=dict[int, VideoFrame])  # pts -> source's picture
     turned: tuple[int, bool] = (0, False)  # how players must turn and flip it, see `VideoInfo`
+    warnings: tuple[str, ...] = ()  # what is as it was to be, and still not as asked for
 
 
 def verify(path: Path, expected: Expected) -> float:

@@ -62,7 +62,7 @@ def create_key(call: Call, body: KeyCreate) -> KeyCreated:
     return KeyCreated(**KeyOut.model_validate(key).model_dump(), key=secret)
 
 
-@keys.get("/{key_id}", scope=Scope.KEYS_READ)
+@keys.get("/{key_id}", scope=Scope.KEYS_READ, quick=True)
 def get_key(call: Call, key_id: Id) -> KeyOut:
     """Read one key."""
     return KeyOut.model_validate(service.get_key(call, key_id))
