@@ -105,7 +105,7 @@ def gate(app: Callable[..., Iterable[bytes]]) -> Callable[..., Iterable[bytes]]:
 
 
 def main() -> None:
-    from moto.server import DomainDispatcherApplication, create_backend_app
+    from moto.moto_server.werkzeug_app import DomainDispatcherApplication, create_backend_app
     from werkzeug.serving import make_server
 
     app = DomainDispatcherApplication(create_backend_app)
