@@ -72,6 +72,7 @@ def ask_change(act: Act, email: str, password: str) -> None:
 
 
 def _send_change(act: Act, user: User, email: str) -> None:
+    people.record(act, user, "user.email_change_asked")  # in any case: the caller may read the audit log
     other = people.by_address(act.session, email)
     if other is not None and other.id != user.id:
         return
@@ -82,7 +83,6 @@ def _send_change(act: Act, user: User, email: str) -> None:
         link=mailed.link_of(act.runtime, "confirm-email", token), valid_for=LIFETIME[Purpose.CHANGE]
     )
     post(act.session, letter, email)
-    people.record(act, user, "user.email_change_asked")
 
 
 def confirm_change(act: Act, token: str) -> User:
