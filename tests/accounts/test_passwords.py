@@ -88,17 +88,43 @@ def test_a_refused_password_does_not_use_the_link_up(quick: Office) -> None:
     assert reset(quick, token).status_code == 200
 
 
-def test_a_newer_link_voids_the_older(home: Office) -> None:
+def again(home: Office) -> list[str]:
+    """Somebody asks a minute later: the tokens that go out."""
+    age_tokens(home, timedelta(minutes=1, seconds=1))
+    with home.runtime.db.begin() as session:  # of another minute: another row
+        session.execute(update(Work).where(Work.kind == "reset_mail").values(key=Work.id))
+    forgot(home)
+    return [token_in(mail) for mail in home.mails()]
+
+
+def test_who_asks_again_leaves_older_links_alone(home: Office) -> None:
+    """Anybody can ask, every minute: the owner's link works all the same, and ends the others."""
     home.confirmed()
     forgot(home)
-    older = token_in(home.mails()[-1])
-    age_tokens(home, timedelta(minutes=2))
-    with home.runtime.db.begin() as session:  # a minute later: another row
-        session.execute(update(Work).where(Work.kind == "reset_mail").values(key="earlier"))
+    [owners] = [token_in(mail) for mail in home.mails()]
+    others = again(home) + again(home)
+    assert len(others) == 2
+    assert reset(home, owners).status_code == 200
+    for other in others:
+        assert reset(home, other, "ten loud geese march").json()["code"] == "link_invalid"
+    assert knows(home, NEW)
+
+
+def test_of_links_out_of_one_hour_one_is_used(home: Office) -> None:
+    home.confirmed()
     forgot(home)
-    newer = token_in(home.mails()[-1])
-    assert reset(home, older).json()["code"] == "link_invalid"
-    assert reset(home, newer).status_code == 200
+    tokens = [token_in(home.mails()[-1]), *again(home), *again(home)]
+    answers = home.at_once([lambda t=t: reset(home, t) for t in tokens])
+    assert Counter(a.status_code for a in answers) == {200: 1, 400: 2}
+
+
+def test_who_asks_every_minute_has_five_links_sent_an_hour(home: Office) -> None:
+    home.confirmed()
+    forgot(home)
+    sent = [len(home.mails()), *(len(again(home)) for _ in range(6))]
+    assert sent == [1, 1, 1, 1, 1, 0, 0]
+    age_tokens(home, timedelta(minutes=54))  # the first is over
+    assert len(again(home)) == 1
 
 
 def test_links_are_soon_over(home: Office) -> None:

@@ -1,4 +1,4 @@
-"""Tokens that go out by mail: one of a purpose for a person, used once, soon over, stored as a hash."""
+"""Tokens that go out by mail: for one purpose and person, used once, soon over, stored as a hash."""
 
 from __future__ import annotations
 
@@ -32,19 +32,29 @@ LIFETIME = {
 PAUSE = timedelta(minutes=1)
 """Between two mails of one purpose: nobody's mailbox is flooded through us."""
 
+AT_ONCE = 5
+"""Links that reset a password and are good at the same time: with `LIFETIME`, as many are sent in an hour."""
+
 
 def issue(session: Session, user: User, purpose: Purpose, *, email: str | None = None) -> str | None:
-    """A new token, for the person's own address unless another is given; older ones open nothing any more.
+    """A new token, for the person's own address unless another is given.
 
-    None: the last mail went out less than `PAUSE` ago.
+    Older ones open nothing any more, but for `RESET`: that anybody may ask for, who would make the link
+    useless that its owner is about to open. There older ones live until one is used.
+
+    None: the last mail went out less than `PAUSE` ago, or enough links are out (`AT_ONCE`).
     """
     one_at_a_time = select(User.id).where(User.id == user.id).with_for_update(key_share=True)
     session.execute(one_at_a_time)
     theirs = (MailedToken.user_id == user.id, MailedToken.purpose == purpose.value)
-    recent = select(MailedToken).where(*theirs, MailedToken.created_at > now() - PAUSE)
-    if session.scalar(recent.where(MailedToken.used_at.is_(None))) is not None:
+    if purpose is Purpose.RESET:
+        session.execute(delete(MailedToken).where(*theirs, MailedToken.expires_at <= now()))
+    out = select(MailedToken.created_at).where(*theirs, MailedToken.used_at.is_(None))
+    sent = session.scalars(out.order_by(MailedToken.created_at.desc())).all()
+    if len(sent) >= AT_ONCE or (sent and sent[0] > now() - PAUSE):
         return None
-    session.execute(delete(MailedToken).where(*theirs))
+    if purpose is not Purpose.RESET:
+        void(session, user, purpose)
     token = new_token()
     session.add(
         MailedToken(
