@@ -12,7 +12,6 @@ from email.message import EmailMessage
 from pathlib import Path
 from typing import Any, cast
 
-from argon2 import PasswordHasher
 from fastapi.testclient import TestClient
 
 from tests.schema import tables
@@ -24,9 +23,6 @@ from tldr_highlight.runtime import Act, Caller, Runtime, opened
 from tldr_highlight.settings import Settings
 from tldr_highlight.tenancy.roles import ALL, Role
 from tldr_highlight.worker.kinds import product_kinds
-
-QUICK = PasswordHasher(time_cost=1, memory_cost=8, parallelism=1)
-"""As the product hashes, but in no time; how hard it is made is tested with `core/passwords.py`."""
 
 PASSWORD = "seven wet otters sing"
 BASE = "http://127.0.0.1:8000"
@@ -136,10 +132,11 @@ def office(backend: Backend, folder: Path, **settings: Any) -> Generator[Office]
     many = {"public_requests_per_minute": 10_000, "registrations_per_hour": 1_000}
     where = {"data_dir": folder / "data", "database_url": backend.database(tables)}
     chosen = Settings(_env_file=None, **{**where, **many, **settings})
-    with opened(chosen, product_kinds()) as runtime:
-        runtime.passwords._hasher = QUICK
-        with TestClient(create_app(runtime), base_url=BASE) as client:
-            yield Office(runtime, client)
+    with (
+        opened(chosen, product_kinds()) as runtime,
+        TestClient(create_app(runtime), base_url=BASE) as client,
+    ):
+        yield Office(runtime, client)
 
 
 def token_in(mail: EmailMessage) -> str:

@@ -85,6 +85,22 @@ def test_equal_keys_of_others_are_other_keys(world: World) -> None:
     assert answers[0].json()["key"] != answers[1].json()["key"]
 
 
+def test_nobody_gets_the_answer_to_a_colleagues_call(world: World) -> None:
+    """It may hold a key that can do more than theirs."""
+    organization = world.organization()
+    strong, weak = world.key(organization), world.key(organization, "keys:write")
+    person = world.person(organization)
+    scopes = ["organizations:write"]
+    made = create(world, strong, "k", scopes=scopes)
+    refused = create(world, weak, "k", scopes=scopes)
+    theirs = create(world, person, "k", scopes=scopes)
+    assert (made.status_code, theirs.status_code) == (201, 201)
+    assert (refused.status_code, refused.json()["code"]) == (403, "scope_missing")
+    assert made.json()["key"] != theirs.json()["key"]
+    again = create(world, world.key(organization), "k", scopes=scopes)
+    assert "idempotency-replayed" not in again.headers
+
+
 def test_what_failed_can_be_tried_again(world: World) -> None:
     caller = world.caller()
     broken = create(world, caller, "k", name="made", unknown=1)

@@ -11,6 +11,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from tldr_highlight.core import passwords as core_passwords
 from tldr_highlight.core.passwords import LONGEST, SHORTEST, Passwords, check_password, common_passwords
 from tldr_highlight.errors import BusyError, PasswordError, SecretError
 
@@ -20,7 +21,10 @@ SLOW = "e\u0301" * 3_000_000  # takes a second or so to normalise
 
 @pytest.fixture(scope="module")
 def passwords() -> Passwords:
-    return Passwords()
+    """As hard as the product makes it; in other tests it is quick."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(core_passwords, "PasswordHasher", argon2.PasswordHasher)
+        return Passwords()
 
 
 # --- which are refused ---------------------------------------------------------------------------------

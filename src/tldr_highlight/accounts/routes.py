@@ -43,6 +43,7 @@ from tldr_highlight.errors import (
     LastOwnerError,
     LimitError,
     LinkError,
+    NotFoundError,
     PasswordError,
     PlanFitError,
     PlanLimitError,
@@ -213,7 +214,7 @@ def remove_member(call: Call, member_id: Id) -> None:
     members.remove(call, member_id)
 
 
-@own.post("/leave", login=True, status=204, errors=(LastOwnerError,))
+@own.post("/leave", login=True, status=204, errors=(NotFoundError, LastOwnerError))
 def leave_organization(call: Call) -> None:
     """Leave the organization. Its only owner cannot."""
     members.leave(call)

@@ -44,7 +44,7 @@ class Reservation(Base):
     __table_args__ = (UniqueConstraint("owner", "operation", "key"),)
 
     id: Mapped[str] = mapped_column(primary_key=True, default=lambda: new_id("idm"))
-    owner: Mapped[str]  # the organization
+    owner: Mapped[str]  # the caller: a key, or a person in an organization
     operation: Mapped[str]
     key: Mapped[str] = mapped_column(String(255))
     fingerprint: Mapped[str]  # of the request
