@@ -340,6 +340,17 @@ def test_changing_the_password_voids_reset_links(quick: Office) -> None:
     assert reset(quick, token, "ten loud geese march").json()["code"] == "link_invalid"
 
 
+@pytest.mark.parametrize(
+    "password", ["nordlichtsports", "annberg1 annberg1", "x" * 600, ["canary"], "password1"]
+)
+def test_what_could_be_a_password_is_not_repeated(quick: Office, password: Any) -> None:
+    body = {"email": "annberg1@example.com", "password": password, "company_name": "NordlichtSports"}
+    answer = quick.call("POST", "/auth/register", body)
+    assert answer.status_code == 422
+    said = answer.text.casefold()
+    assert not any(part in said for part in ("nordlicht", "annberg", "canary", "xxx", "password1"))
+
+
 @pytest.mark.parametrize("path", ["change-password", "change-email"])
 def test_a_password_that_is_replaced_meanwhile_opens_nothing(home: Office, path: str) -> None:
     """The owner resets it while who stole it acts: the owner's stays, and no link goes out."""
