@@ -56,6 +56,12 @@ class Person(Schema):
     name: Annotated[Name, Field(description="The person's own.", examples=["Ann Berg"])] | None = None
 
 
+class AccountOut(UserOut):
+    """A person, as operators see them."""
+
+    disabled_at: datetime | None = Field(description="null: they may log in.", examples=[None])
+
+
 class Registration(Person):
     """A company that wants to begin."""
 
