@@ -444,7 +444,8 @@ def _repeatable(request: Request, operation: Operation, key: str, run: Callable[
         raise RequestError("an Idempotency-Key has 1 to 255 printable ASCII characters")
     runtime: Runtime = request.app.state.runtime
     caller: Caller = request.state.caller
-    owner = caller.organization_id or caller.actor
+    # Not the organization: a weaker key of it would be answered with the key that a stronger caller made.
+    owner = f"{caller.actor}@{caller.organization_id}"
     found = idempotency.reserve(runtime.db, owner, operation.id, key, _fingerprint(request))
     if isinstance(found, idempotency.Answer):
         body = runtime.vault.open(found.body.decode())

@@ -4,19 +4,20 @@ from __future__ import annotations
 
 import contextlib
 import re
-from collections.abc import Generator, Sequence
+from collections.abc import Callable, Generator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from email import message_from_bytes, policy
 from email.message import EmailMessage
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 from fastapi.testclient import TestClient
 
 from tests.schema import tables
 from tests.services import Backend
 from tldr_highlight.api.app import create_app
+from tldr_highlight.core.passwords import Passwords
 from tldr_highlight.core.work import run_one
 from tldr_highlight.runtime import Act, Caller, Runtime, opened
 from tldr_highlight.settings import Settings
@@ -84,6 +85,33 @@ class Office:
         """Answers to calls that are made at the same time."""
         with ThreadPoolExecutor(len(calls)) as pool:
             return list(pool.map(lambda call: call(), calls))
+
+    @contextlib.contextmanager
+    def meanwhile(self, call: Callable[[], Any]) -> Generator[None]:
+        """`call` is made once in the block, as soon as a password was hashed or found right."""
+        passwords, calls = self.runtime.passwords, [call]
+
+        def then(answer: Any) -> Any:
+            if answer and calls:
+                calls.pop()()
+            return answer
+
+        class Interrupted:
+            def hash(self, password: str) -> str:
+                return then(passwords.hash(password))
+
+            def verify(self, hashed: str | None, password: str) -> bool:
+                return then(passwords.verify(hashed, password))
+
+            def needs_rehash(self, hashed: str) -> bool:
+                return passwords.needs_rehash(hashed)
+
+        self.runtime.passwords = cast(Passwords, Interrupted())
+        try:
+            yield
+        finally:
+            self.runtime.passwords = passwords
+        assert not calls, "no password was hashed"
 
     def rows(self, query: Any) -> list[Any]:
         """What is stored."""

@@ -20,7 +20,7 @@ from tests.schema import tables
 from tests.services import Backend
 from tldr_highlight.core import sweep, work
 from tldr_highlight.core.db import Database, now
-from tldr_highlight.core.sweep import SWEEP
+from tldr_highlight.core.sweep import WORK, sweep_of
 from tldr_highlight.core.telemetry import current_trace, new_trace, trace_id, tracing
 from tldr_highlight.core.work import (
     CancelledError,
@@ -732,7 +732,7 @@ def test_periodic_work_is_one_row_for_ever(open_shop: Open) -> None:
 
 def test_rows_that_ended_long_ago_are_swept(open_shop: Open, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(sweep, "BATCH", batch := 20)
-    shop = open_shop(SWEEP)
+    shop = open_shop(sweep_of(WORK))
     ended = {"done": 7, "failed": 30, "cancelled": 30}
     kept, gone = [], []
     for state, days in ended.items():

@@ -43,6 +43,7 @@ from tldr_highlight.errors import (
     LastOwnerError,
     LimitError,
     LinkError,
+    NotFoundError,
     PasswordError,
     PlanFitError,
     PlanLimitError,
@@ -119,8 +120,8 @@ def forgot_password(call: Call, body: EmailIn) -> Said:
 def reset_password(call: Call, body: PasswordReset) -> UserOut:
     """Set a new password with the token of the mail. All logins end.
 
-    Where the address had never been confirmed, the keys that its account made end, too: somebody else may
-    have registered it.
+    Where the address had never been confirmed, somebody else may have registered it: all keys, webhooks and
+    invitations of organizations that nobody else owns end, too.
     """
     return UserOut.model_validate(passwords.reset(call, body.token, body.password.get_secret_value()))
 
@@ -159,6 +160,7 @@ def confirm_email(call: Call, body: TokenIn) -> UserOut:
     hashes=True,
     errors=(
         ConflictError,
+        EmailTakenError,
         LimitError,
         LinkError,
         PasswordError,
@@ -212,7 +214,7 @@ def remove_member(call: Call, member_id: Id) -> None:
     members.remove(call, member_id)
 
 
-@own.post("/leave", login=True, status=204, errors=(LastOwnerError,))
+@own.post("/leave", login=True, status=204, errors=(NotFoundError, LastOwnerError))
 def leave_organization(call: Call) -> None:
     """Leave the organization. Its only owner cannot."""
     members.leave(call)

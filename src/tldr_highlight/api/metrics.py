@@ -10,6 +10,7 @@ from prometheus_client.core import GaugeMetricFamily, Metric
 from prometheus_client.registry import Collector
 from sqlalchemy import func, select
 
+from tldr_highlight.core.counters import FALLBACKS
 from tldr_highlight.core.db import Database
 from tldr_highlight.core.work import Work, clock
 
@@ -32,6 +33,7 @@ class Metrics:
             buckets=BUCKETS,
             registry=self.registry,
         )
+        self.registry.register(FALLBACKS)
         self.registry.register(_WorkCollector(db))
 
     def observe(self, operation: str, status: int, seconds: float) -> None:
