@@ -74,7 +74,7 @@ def test_the_audit_log_is_read_page_by_page(home: Office) -> None:
     ]
     assert (
         len({r["id"] for r in seen}) == len(seen) == 10
-    )  # renamed, registered, created, key, confirmed, logged in
+    )  # and registered, created, key, confirmed, logged in
     [user] = home.rows(select(User).where(User.email == "ann@example.com"))
     for query, count in (
         ("action=organization.renamed", 5),
