@@ -80,7 +80,7 @@ def test_the_audit_log_is_read_page_by_page(home: Office) -> None:
         ("action=organization.renamed", 5),
         (f"actor={user.id}", 10),
         ("actor=shell", 0),
-        (f"object_id={user.id}", 1),
+        (f"object_id={user.id}", 2),  # registered, confirmed
         ("action=no", 0),
     ):
         page = home.call("GET", f"/organization/audit?{query}", who=who).json()
