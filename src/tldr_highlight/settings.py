@@ -38,6 +38,12 @@ class Settings(BaseSettings):
     broker_url: SecretStr | None = None
     """`redis://…`: limits are counted there, and workers are rung through it; without it in this process."""
 
+    storage_url: str | None = None
+    """Where files are kept: `file:///folder`, `s3://bucket/prefix`; without it `files/` in the data dir."""
+
+    cdn_url: str | None = None
+    """Base of links to files: a CDN in front of us, or of the bucket."""
+
     public_url: str | None = None
     """Address people reach the server at, for links in mail: `https://highlights.example.com`."""
 
@@ -60,7 +66,8 @@ class Settings(BaseSettings):
     """Networks of reverse proxies whose `X-Forwarded-For` is believed, comma-separated."""
 
     public_requests_per_minute: PositiveInt = 60
-    """Calls that need no key or login (logging in, registering, …), per client address."""
+    """Calls that need no key or login (logging in, registering, …), per client address; as many that show one
+    that is not valid, counted apart."""
 
     worker_threads: int = 2
     """Units of work that `serve` does at once in its worker process, or `worker` in as many processes."""

@@ -11,6 +11,7 @@ from prometheus_client.core import GaugeMetricFamily, Metric
 from prometheus_client.registry import Collector
 from sqlalchemy import func, select
 
+from tldr_highlight.core.counters import FALLBACKS
 from tldr_highlight.core.db import Database
 from tldr_highlight.core.work import Work, clock
 
@@ -33,6 +34,7 @@ class Metrics:
             buckets=BUCKETS,
             registry=self.registry,
         )
+        self.registry.register(FALLBACKS)
         self._of = functools.cache(self._find)  # operations and statuses are few; finding them takes 2 µs
         self.registry.register(_WorkCollector(db))
 
