@@ -30,7 +30,7 @@ class Statements:
     def __init__(self, api: House) -> None:
         self.count = self.writes = 0
         db = api.runtime.db
-        for engine in (db.engine, db._reader) if db.is_sqlite else (db.engine,):  # SQLite reads by another
+        for engine in (db.engine, db._reader):
             event.listen(engine, "before_cursor_execute", self._count)
 
     def _count(self, _connection: object, _cursor: object, statement: str, *_: object) -> None:
