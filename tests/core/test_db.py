@@ -1,18 +1,22 @@
-"""Reads of SQLite: connections are kept from one to the next, each reader has its own, none is left open."""
+"""Reads: connections are kept from one to the next, each reader has its own, none is left open."""
 
 from __future__ import annotations
 
+import contextlib
 import threading
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 from sqlalchemy import text
-from sqlalchemy.exc import OperationalError
+from sqlalchemy.exc import NoResultFound, OperationalError
 from sqlalchemy.orm import Session
 
+from tests.schema import tables
+from tests.services import Backend, Postgres
 from tldr_highlight.core.db import Database
 from tldr_highlight.errors import DatabaseError
+from tldr_highlight.tenancy.models import Organization
 
 
 @pytest.fixture
@@ -103,3 +107,34 @@ def test_closing_closes_them(db: Database) -> None:
     db.close()
     assert db._idle == []
     assert connection.closed
+
+
+def test_a_row_is_read_with_its_types_and_another_is_not_found(backend: Backend) -> None:
+    with contextlib.closing(Database(backend.database(tables))) as db:
+        with db.begin() as session:
+            made = Organization(name="ACME", overrides={"members": 7})
+            session.add(made)
+        found = db.row(Organization, made.id)
+        assert (found.name, found.overrides, found.created_at) == ("ACME", {"members": 7}, made.created_at)
+        with db.begin() as session:
+            session.get_one(Organization, made.id).name = "New"
+        assert db.row(Organization, made.id).name == "New"
+        with pytest.raises(NoResultFound):
+            db.row(Organization, "org_0")
+
+
+def test_one_lost_connection_tells_of_the_others(postgres: Postgres) -> None:
+    """Else each of them would fail a request after PostgreSQL was started again."""
+    with postgres.databases() as new, contextlib.closing(Database(new())) as db:
+        with db.read() as first, db.read() as second:
+            for session in (first, second):
+                session.execute(text("SELECT 1"))
+        assert len(db._idle) == 2
+        with db.begin() as session:
+            others = "SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE pid <> pg_backend_pid()"
+            session.execute(text(f"{others} AND datname = current_database()"))
+        with pytest.raises(DatabaseError), db.read() as session:
+            session.execute(text("SELECT 1"))
+        assert db._idle == []
+        with db.read() as session:
+            session.execute(text("SELECT 1"))
