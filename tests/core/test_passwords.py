@@ -195,9 +195,14 @@ class Gate:
         with self.changed:
             self.inside += 1
             self.most = max(self.most, self.inside)
+            self.changed.notify_all()
             assert self.changed.wait_for(lambda: self.open, timeout=30)
             self.inside -= 1
         return "hashed"
+
+    def wait_for_inside(self, number: int) -> None:
+        with self.changed:
+            assert self.changed.wait_for(lambda: self.inside == number, timeout=30)
 
     def let_go(self) -> None:
         with self.changed:
@@ -226,6 +231,7 @@ def test_so_many_hash_so_many_wait_and_the_rest_is_told_to_come_back() -> None:
     assert told.empty()
     with pytest.raises(BusyError, match="try again"):
         passwords.verify(None, GOOD)
+    gate.wait_for_inside(2)
     gate.let_go()
     for thread in threads:
         thread.join(timeout=30)

@@ -39,6 +39,7 @@ def resend_verification(act: Act) -> None:
         raise ConflictError("this address is confirmed already")
     if not send_verification(act, user):
         raise LimitError("a mail has just gone out: look for it", retry_after=mailed.PAUSE.total_seconds())
+    people.record(act, user, "user.verification_asked")
 
 
 def verify(act: Act, token: str) -> User:

@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from datetime import timedelta
+from datetime import datetime, timedelta
 
-from sqlalchemy import Select, delete, func, select
+from sqlalchemy import ColumnElement, Select, delete, func, or_, select
 
 from tldr_highlight.accounts import mailed, members, people
 from tldr_highlight.core.db import now
@@ -14,6 +14,7 @@ from tldr_highlight.core.mails import Invitation as Letter
 from tldr_highlight.core.outbox import Mail, post
 from tldr_highlight.core.passwords import check_password
 from tldr_highlight.core.security import hash_token, new_token
+from tldr_highlight.core.sweep import Rule
 from tldr_highlight.errors import ConflictError, LimitError, SuspendedError, WrongPasswordError
 from tldr_highlight.runtime import Act
 from tldr_highlight.tenancy import audit
@@ -23,6 +24,9 @@ from tldr_highlight.usage import quotas
 from tldr_highlight.web import PageQuery, paginate
 
 LIFETIME = timedelta(days=7)
+
+KEPT = timedelta(days=7)
+"""How long one is kept that was accepted, or is too old to be."""
 
 A_DAY = 100
 """Invitations of one organization in 24 hours: nobody writes to the world in its name through us."""
@@ -109,6 +113,14 @@ def _join(act: Act, token: str, who: Callable[[Act], User]) -> tuple[User, Organ
     return user, organization, members.add(act, organization, user, Role.of(invitation.role))
 
 
+def _over(at: datetime) -> ColumnElement[bool]:
+    return or_(Invitation.expires_at < at - KEPT, Invitation.accepted_at < at - KEPT)
+
+
+OVER = Rule(Invitation, _over)
+"""Offers that nobody can take any more; the audit log remembers them."""
+
+
 def _pending(organization_id: str) -> Select[Invitation]:
     """Offers that stand."""
     query = Invitation.of(organization_id)
@@ -155,6 +167,7 @@ def _replace_older(act: Act, email: str) -> None:
         )
     for invitation in older:
         act.session.execute(delete(Invitation).where(Invitation.id == invitation.id))
+        audit.record(act, "invitation.revoked", invitation.id, email=invitation.email, because="replaced")
 
 
 def _refuse_floods(act: Act) -> None:

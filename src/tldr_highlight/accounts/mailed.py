@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
-from datetime import timedelta
+from datetime import datetime, timedelta
 from enum import StrEnum
 
-from sqlalchemy import ColumnElement, delete, select, update
+from sqlalchemy import ColumnElement, delete, or_, select, update
 from sqlalchemy.orm import Session
 
 from tldr_highlight.core.db import now
 from tldr_highlight.core.security import hash_token, new_token
+from tldr_highlight.core.sweep import Rule
 from tldr_highlight.errors import LinkError
 from tldr_highlight.runtime import Runtime
 from tldr_highlight.tenancy.models import MailedToken, User
@@ -116,6 +117,14 @@ def _open(token: str, purpose: Purpose) -> tuple[ColumnElement[bool], ...]:
         MailedToken.used_at.is_(None),
         MailedToken.expires_at > now(),
     )
+
+
+def _over(at: datetime) -> ColumnElement[bool]:
+    return or_(MailedToken.expires_at <= at, MailedToken.used_at.is_not(None))
+
+
+OVER = Rule(MailedToken, _over)
+"""What opens nothing any more."""
 
 
 def refused() -> LinkError:

@@ -16,7 +16,7 @@ from tldr_highlight.core.outbox import post
 from tldr_highlight.core.passwords import check_password
 from tldr_highlight.core.security import hash_token
 from tldr_highlight.core.work import Job, Kind, enqueue
-from tldr_highlight.runtime import Act, Runtime
+from tldr_highlight.runtime import Act, Caller, Runtime
 from tldr_highlight.tenancy import audit, logins
 from tldr_highlight.tenancy.models import ApiKey, Invitation, Member, Organization, User
 from tldr_highlight.tenancy.roles import Role
@@ -59,6 +59,7 @@ def send_reset(job: Job[Runtime]) -> None:
             return
         link = mailed.link(job.payload["base"], "reset-password", token)
         post(session, ResetPassword(link=link, valid_for=LIFETIME[Purpose.RESET]), user.email)
+        people.record(Act(job.runtime, session, Caller(None)), user, "user.reset_asked")  # by whoever it was
 
 
 RESET_MAIL = Kind("reset_mail", send_reset, limit_seconds=60)
