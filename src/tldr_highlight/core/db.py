@@ -224,8 +224,8 @@ class Database:
     def read(self) -> Generator[Session]:
         """Plain reads: every statement sees what is committed when it starts.
 
-        On SQLite nothing can be written. On PostgreSQL it could: to forbid it there takes a round trip for each
-        read, or as many connections again. All tests run on both, so that SQLite finds it.
+        On SQLite nothing can be written. On PostgreSQL it could: to forbid it there takes a round trip for
+        each read, or as many connections again. All tests run on both, so that SQLite finds it.
 
         Raises:
             DatabaseError: the database does not answer.
