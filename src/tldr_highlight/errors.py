@@ -33,6 +33,14 @@
     │   ├── DiskFullError        disk_full                1  resource
     │   └── OutputBusyError      output_busy              1  transient   another run holds the folder
     │       └── DataBusyError    data_busy                1  transient   another server holds the data folder
+    ├── StorageError             storage_unavailable      8  transient   where files are kept: no answer (503)
+    │   ├── StorageFullError     storage_full             1  resource    no room, or no quota left (507)
+    │   ├── StorageSetupError    storage_setup            8  resource    waits for the operator (503)
+    │   ├── StorageRefusedError  storage_refused          1  permanent   it will not do what we ask
+    │   ├── ObjectNotFoundError  object_not_found         5  permanent   (404)
+    │   │   └── ObjectKeyError   object_key_invalid       2  permanent   a name that no file can have (404)
+    │   ├── ObjectDamagedError   object_damaged           1  permanent   not the bytes that were stored
+    │   └── ObjectMismatchError  object_mismatch          1  permanent   other bytes than announced (422)
     ├── MissingExtraError        extra_missing            2  permanent   names the extra to install
     ├── RequestError             request_invalid          2  permanent   a request that is none (400)
     │   ├── InvalidError         validation_failed        2  permanent   says which fields and why (422)
@@ -344,6 +352,74 @@ class DataBusyError(OutputBusyError):
     """Another server works in the same data folder."""
 
     code = "data_busy"
+
+
+class StorageError(TldrError):
+    """Where files are kept does not answer, or fails."""
+
+    code = "storage_unavailable"
+    status = 503
+    exit_code = 8
+    fate = Fate.TRANSIENT
+
+
+class StorageFullError(StorageError):
+    """No room left where files are kept."""
+
+    code = "storage_full"
+    status = 507
+    exit_code = 1
+    fate = Fate.RESOURCE
+
+
+class StorageSetupError(StorageError):
+    """Nothing can be kept until the operator acts: on rights, credentials, a missing bucket or folder."""
+
+    code = "storage_setup"
+    fate = Fate.RESOURCE
+
+
+class StorageRefusedError(StorageError):
+    """Something that this storage will never do."""
+
+    code = "storage_refused"
+    status = 500
+    exit_code = 1
+    fate = Fate.PERMANENT
+
+
+class ObjectNotFoundError(StorageError):
+    """A stored file, or an unfinished upload, that is not there."""
+
+    code = "object_not_found"
+    status = 404
+    exit_code = 5
+    fate = Fate.PERMANENT
+
+
+class ObjectKeyError(ObjectNotFoundError):
+    """A name that no stored file can have."""
+
+    code = "object_key_invalid"
+    exit_code = 2
+
+
+class ObjectDamagedError(StorageError):
+    """A stored file that is not what was stored: other bytes, fewer, or its attributes are lost."""
+
+    code = "object_damaged"
+    status = 500
+    exit_code = 1
+    fate = Fate.PERMANENT
+
+
+class ObjectMismatchError(StorageError):
+    """A file that came with a hash that is not its own; nothing was stored."""
+
+    code = "object_mismatch"
+    status = 422
+    exit_code = 1
+    fate = Fate.PERMANENT
 
 
 class MissingExtraError(TldrError):

@@ -22,6 +22,8 @@ from tldr_highlight.core.security import Links, Secrets, Vault
 from tldr_highlight.core.work import Kinds, ledger
 from tldr_highlight.errors import ForbiddenError
 from tldr_highlight.settings import Settings
+from tldr_highlight.storage import store_of
+from tldr_highlight.storage.base import ObjectStore
 
 
 def nobody_known() -> None:
@@ -46,6 +48,7 @@ class Runtime:
     leases: Leases  # on work that is being done here
     tokens: Tokens  # of logins
     links: Links  # that are signed
+    storage: ObjectStore  # where files are kept
     passwords: Passwords = field(default_factory=Passwords)
     ring: Callable[[str, str], None] = field(default=no_bell)
     """Wake a worker for a job of a priority; never blocks, never fails."""
@@ -156,6 +159,9 @@ def opened(settings: Settings, kinds: Kinds | None = None) -> Generator[Runtime]
         stack.callback(counters.close)
         leases = Leases(ledger(db), settings.worker_lease_seconds)
         stack.callback(leases.close)
+        links = Links(secrets.link_keys)
+        storage = store_of(settings, links)
+        stack.callback(storage.close)
         runtime = Runtime(
             settings=settings,
             db=db,
@@ -163,7 +169,8 @@ def opened(settings: Settings, kinds: Kinds | None = None) -> Generator[Runtime]
             secrets=secrets,
             vault=Vault(secrets.vault_keys),
             tokens=Tokens(secrets.jwt_keys),
-            links=Links(secrets.link_keys),
+            links=links,
+            storage=storage,
             mailer=mailer_of(settings, settings.data_dir),
             counters=counters,
             kinds=kinds or {},

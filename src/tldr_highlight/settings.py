@@ -44,6 +44,12 @@ class Settings(BaseSettings):
     broker_url: SecretStr | None = None
     """`redis://…`: limits are counted there, and workers are rung through it; without it in this process."""
 
+    storage_url: str | None = None
+    """Where files are kept: `file:///folder`, `s3://bucket/prefix`; without it `files/` in the data dir."""
+
+    cdn_url: str | None = None
+    """Base of links to files: a CDN in front of us, or of the bucket."""
+
     public_url: str | None = None
     """Address people reach the server at, for links in mail: `https://highlights.example.com`."""
 

@@ -21,7 +21,7 @@ from tests.schema import migrated
 from tests.services import Backend
 from tests.walks.command import environment
 from tldr_highlight.core.db import Database, now
-from tldr_highlight.core.idempotency import KEPT, SWEEP, Reservation
+from tldr_highlight.core.idempotency import KEPT, Reservation
 from tldr_highlight.core.work import enqueue, run_one
 from tldr_highlight.errors import InProgressError
 from tldr_highlight.tenancy.models import ApiKey, Organization
@@ -179,8 +179,9 @@ def test_answers_are_forgotten_after_a_day(world: World) -> None:
     again = create(world, caller, "old", name="another")  # not swept yet
     assert (again.status_code, again.headers.get("idempotency-replayed")) == (201, None)
     with world.runtime.db.begin() as session:
-        session.execute(update(Reservation).where(old).values(created_at=now() - KEPT - timedelta(minutes=1)))
-        work = enqueue(session, SWEEP.name, key="periodic")
+        ago = now() - KEPT - timedelta(minutes=1)
+        session.execute(update(Reservation).where(old).values(created_at=ago, held_until=ago))
+        work = enqueue(session, "sweep", key="periodic")
     assert run_one(world.runtime, owner="test", id=work.id)
     with world.runtime.db.read() as session:
         assert session.scalars(select(Reservation.key)).all() == ["new"]

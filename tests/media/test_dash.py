@@ -292,6 +292,7 @@ def test_pictures_and_sound_on_clocks_of_their_own(
     files = moved(recorded(), stream, 1000.0)
     with Server(dict(files)) as server, opened(Remote(server.url("/list.mpd")), egress) as origin:
         info = probe(origin)
+        assert info.audio
         assert info.duration == pytest.approx(SECONDS, abs=0.1)
         assert_exact(info, tmp_path)
 

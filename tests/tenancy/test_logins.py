@@ -18,7 +18,7 @@ from tests.tenancy.house import HOME, PASSWORD, WRONG, House, bearer, said
 from tldr_highlight.core.db import now
 from tldr_highlight.core.jwt import AccessClaims
 from tldr_highlight.tenancy import logins
-from tldr_highlight.tenancy.models import LoginSession, Organization, SpentToken, User
+from tldr_highlight.tenancy.models import AuditRecord, LoginSession, Organization, SpentToken, User
 from tldr_highlight.tenancy.throttle import FREE
 
 
@@ -178,6 +178,56 @@ def test_of_twenty_refreshes_at_once_one_wins(api: House) -> None:
     assert api.me(refreshed(api, won["refresh_token"])["access_token"]) == 200
 
 
+# --- another organization ------------------------------------------------------------------------------
+
+
+def switch(api: House, token: str, organization_id: str) -> Any:
+    body = {"refresh_token": token, "organization_id": organization_id}
+    return api.client.post("/api/v1/auth/refresh", json=body)
+
+
+def test_a_login_moves_to_another_organization(api: House) -> None:
+    user, first = api.ann()
+    second = api.organization()
+    api.member(user, second, "viewer")
+    before = api.log_in()
+    after = switch(api, before["refresh_token"], second.id).json()
+    assert (after["organization"]["id"], after["organization"]["role"]) == (second.id, "viewer")
+    me = api.client.get("/api/v1/me", headers=bearer(after["access_token"])).json()
+    assert me["organization"]["id"] == second.id
+    assert claims(api, after["access_token"]).session_id == claims(api, before["access_token"]).session_id
+    refused = api.client.get("/api/v1/me", headers=bearer(before["access_token"]))
+    assert (refused.status_code, refused.json()["code"]) == (401, "token_invalid")  # it meant the first
+    assert refreshed(api, after["refresh_token"])["organization"]["id"] == second.id  # it stays there
+    assert api.audit() == [(user.id, "login.started"), (user.id, "login.switched")]
+    with api.runtime.db.read() as session:
+        record = session.query(AuditRecord).filter_by(action="login.switched").one()
+    assert (record.organization_id, first.id in str(record.details)) == (second.id, False)
+
+
+def test_nobody_moves_where_they_do_not_belong(api: House) -> None:
+    user, first = api.ann()
+    foreign, suspended = api.organization(), api.organization()
+    api.member(user, suspended)
+    api.change(Organization, suspended.id, status="suspended")
+    login = api.log_in()
+    answers = [switch(api, login["refresh_token"], id) for id in (foreign.id, "org_never", suspended.id)]
+    assert [a.status_code for a in answers] == [404, 404, 403]
+    assert said(answers[0]) == said(answers[1])
+    assert api.me(login["access_token"]) == 200
+    assert refreshed(api, login["refresh_token"])["organization"]["id"] == first.id  # it is still good
+
+
+def test_who_is_where_nobody_may_be_can_move_away(api: House) -> None:
+    user, first = api.ann()
+    second = api.organization()
+    api.member(user, second)
+    login = api.log_in(organization_id=first.id)
+    api.change(Organization, first.id, status="suspended")
+    assert refresh(api, login["refresh_token"]).json()["code"] == "organization_suspended"
+    assert switch(api, login["refresh_token"], second.id).status_code == 200
+
+
 def test_refresh_tokens_end_after_a_week_and_logins_after_ninety_days(api: House) -> None:
     api.ann()
     login = api.log_in()
@@ -310,11 +360,13 @@ def test_known_and_unknown_accounts_look_alike(api: House) -> None:
     assert refused[0]["status"] == 429
 
 
+@pytest.mark.usefixtures("slow_passwords")
 def test_known_and_unknown_accounts_take_as_long(api: House) -> None:
     """A permutation test: with the names exchanged, medians would quite often differ as much."""
     seed = random.randrange(2**32)
     dice = random.Random(seed)
     user, _ = api.ann()
+    api.change(User, user.id, password_hash=api.runtime.passwords.hash(PASSWORD))
     times: list[tuple[str, float]] = []
     for i in range(16):
         for email in dice.sample([user.email, f"nobody{i}@example.com"], 2):

@@ -204,24 +204,25 @@ def test_a_reel_of_the_clips(tmp_path: Path, made: Made) -> None:
     assert away.err.startswith("tldr-highlight: no reel: cannot write reel.mp4/r.mp4")
 
 
-def test_a_clip_that_takes_too_long_costs_itself_alone(tmp_path: Path, made: Made) -> None:
-    """A server that answers who looks at the source, and the first who cuts from it, and then no more."""
+def test_a_clip_that_takes_too_long_costs_itself_alone(tmp_path: Path) -> None:
+    """A server that never sends what lies between two thirds and nine tenths of a file."""
     (tmp_path / ".env").write_text("TLDR_ALLOW_NETWORKS=127.0.0.0/8\n")
-    data, over, beginnings = made.path.read_bytes(), threading.Event(), 0
+    source = make(tmp_path / "source" / "v.mp4", Recipe(seconds=20.0, gop=25, noise=64.0))
+    data, over = source.read_bytes(), threading.Event()
 
     def body() -> bytes:
-        nonlocal beginnings
-        beginnings += server.told[-1].get("range", "").startswith("bytes=0-")
-        if beginnings > 1:
+        first = int(server.told[-1]["range"].removeprefix("bytes=").partition("-")[0])
+        if 2 / 3 < first / len(data) < 0.9:
             over.wait(60)
         return data
 
     with Server({"/v.mp4": body}) as server:
-        done = cut(server.url("/v.mp4"), "1-2", "--timeout", "1", "--json", cwd=tmp_path)
+        done = cut(server.url("/v.mp4"), "15.2-16", "1-2", "--timeout", "4", "--json", cwd=tmp_path)
         over.set()
     assert done.code == 1, done
     assert [(e["index"], e["code"]) for e in done.document["errors"]] == [(0, "cut_timeout")]
-    assert tree(tmp_path) == {".env"}
+    assert [clip["start"] for clip in done.document["clips"]] == [1.0]
+    assert left_over(tmp_path) == [".env"]
 
 
 def test_a_plan_writes_nothing(tmp_path: Path, made: Made) -> None:

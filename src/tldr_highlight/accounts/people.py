@@ -156,3 +156,21 @@ def confirm_password(act: Act, user: User, password: str) -> None:
     if not act.runtime.passwords.verify(user.password_hash, password):
         raise WrongPasswordError("this is not the account's password")
     throttle.succeeded(user.email_key, act.address)
+
+
+def unchanged(act: Act, seen: User) -> User:
+    """The person of this row, locked, in the transaction that writes; what was checked before still holds.
+
+    While a password is hashed, somebody else may set another one, or take the account over.
+
+    Raises:
+        WrongPasswordError: it has another password or address by now, is disabled, or gone.
+    """
+    user = act.session.get(User, seen.id, with_for_update={"key_share": True}, populate_existing=True)
+    if user is None or _credentials(user) != _credentials(seen):
+        raise WrongPasswordError("this account was just changed: try again")
+    return user
+
+
+def _credentials(user: User) -> tuple[object, ...]:
+    return user.password_hash, user.email_key, user.disabled_at

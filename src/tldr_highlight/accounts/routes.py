@@ -130,8 +130,8 @@ def forgot_password(call: Call, body: EmailIn) -> Said:
 def reset_password(call: Call, body: PasswordReset) -> UserOut:
     """Set a new password with the token of the mail. All logins end.
 
-    Where the address had never been confirmed, the keys that its account made end, too: somebody else may
-    have registered it.
+    Where the address had never been confirmed, somebody else may have registered it: all keys, webhooks and
+    invitations of organizations that nobody else owns end, too.
     """
     return UserOut.model_validate(passwords.reset(call, body.token, body.password.get_secret_value()))
 
@@ -170,6 +170,7 @@ def confirm_email(call: Call, body: TokenIn) -> UserOut:
     hashes=True,
     errors=(
         ConflictError,
+        EmailTakenError,
         LimitError,
         LinkError,
         PasswordError,

@@ -11,13 +11,14 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 
-from sqlalchemy import select, update
+from sqlalchemy import ColumnElement, or_, select, update
 
 from tldr_highlight.core.db import after_commit, now
 from tldr_highlight.core.jwt import AccessClaims
 from tldr_highlight.core.mailboxes import address_key
 from tldr_highlight.core.security import hash_token, new_token
-from tldr_highlight.errors import LoginError, NotFoundError, SuspendedError, TokenError
+from tldr_highlight.core.sweep import Rule
+from tldr_highlight.errors import AuthError, LoginError, NotFoundError, SuspendedError, TokenError
 from tldr_highlight.runtime import Act, Caller
 from tldr_highlight.tenancy import audit
 from tldr_highlight.tenancy.callers import COOKIE_PREFIX
@@ -36,6 +37,10 @@ GRACE = timedelta(seconds=10)
 """How long after its exchange a refresh token may come again without ending the login: two threads or pages
 that refresh together, on a slow network. It gets nothing. Who stole one and uses it less than this before
 the owner does is not found out by that; the owner has to log in, and sees a login too many in the list."""
+
+
+KEPT = timedelta(days=7)
+"""How long a login's row is kept after its end; the audit log remembers it longer."""
 
 
 @dataclass(frozen=True)
@@ -148,19 +153,22 @@ def access_token(act: Act, login: Login) -> str:
 # --- going on ------------------------------------------------------------------------------------------
 
 
-def refresh(act: Act, token: str, arrived: datetime) -> Login:
+def refresh(act: Act, token: str, arrived: datetime, organization_id: str | None = None) -> Login:
     """Exchange a refresh token. `act` reads; it writes in a transaction of its own.
+
+    With `organization_id` the login acts there from now on; access tokens from before are good no more.
 
     Of calls with one token exactly one wins. The others are refused; the login ends if they arrived later
     than `GRACE` after that, and goes on if they did not.
 
     Raises:
         TokenError: not a refresh token that is good now.
-        SuspendedError: the organization is suspended.
+        NotFoundError: the person is not in that organization; the token stays good.
+        SuspendedError: the organization is suspended; the same.
     """
     digest = hash_token(token)
     with act.writing() as writing:
-        login = _exchange(writing, digest)
+        login = _exchange(writing, digest, organization_id)
         if login is None:
             _end_if_spent(writing, digest, arrived)
     if login is None:  # raised here: what ended must stay so
@@ -168,7 +176,7 @@ def refresh(act: Act, token: str, arrived: datetime) -> Login:
     return login
 
 
-def _exchange(act: Act, digest: str) -> Login | None:
+def _exchange(act: Act, digest: str, organization_id: str | None) -> Login | None:
     # Locked: who waited for somebody else's exchange finds another hash here, and no row.
     mine = select(LoginSession).where(LoginSession.token_hash == digest, LoginSession.kind == "token")
     session = act.session.scalar(mine.with_for_update())
@@ -177,15 +185,37 @@ def _exchange(act: Act, digest: str) -> Login | None:
     user = act.session.get_one(User, session.user_id)
     if user.disabled_at is not None:
         return None
-    place = next((p for p in places(act, user.id) if p.organization.id == session.organization_id), None)
-    if place is not None and place.organization.status != "active":
-        raise _suspended()
+    place = _place_of(act, session, organization_id)
+    _move(act, session, place)
     secret = _new_secret("token")
     session.token_hash = hash_token(secret)
     session.used_at = now()
     session.expires_at = min(session.used_at + REFRESH, session.created_at + LONGEST)
     act.session.add(SpentToken(token_hash=digest, session_id=session.id, spent_at=now()))
     return Login(session, user, place, secret)
+
+
+def _place_of(act: Act, session: LoginSession, organization_id: str | None) -> Place | None:
+    """Where a login goes on: where it was, if its person is in there still, or where they ask for."""
+    there = places(act, session.user_id)
+    if organization_id is not None:
+        return _chosen(there, organization_id)
+    place = next((p for p in there if p.organization.id == session.organization_id), None)
+    if place is not None and place.organization.status != "active":
+        raise _suspended()
+    return place
+
+
+def _move(act: Act, session: LoginSession, place: Place | None) -> None:
+    """Have a login act in another organization."""
+    there = place.organization.id if place else None
+    if session.organization_id == there:
+        return
+    session.organization_id = there
+    after_commit(act.session, act.runtime.forget_callers)
+    if there is not None:  # where it was before is not for these people to read
+        themselves = act.acting(Caller(there, user_id=session.user_id))
+        audit.record(themselves, "login.switched", session.id)
 
 
 def _end_if_spent(act: Act, digest: str, arrived: datetime) -> None:
@@ -249,6 +279,20 @@ def _end(act: Act, session: LoginSession, because: str) -> None:
     after_commit(act.session, act.runtime.forget_callers)
 
 
+def _spent_over(at: datetime) -> ColumnElement[bool]:
+    return SpentToken.session_id.in_(select(LoginSession.id).where(_ended_before(at)))
+
+
+def _ended_before(at: datetime) -> ColumnElement[bool]:
+    return or_(LoginSession.ended_at <= at, LoginSession.expires_at <= at)
+
+
+SPENT_OVER = Rule(SpentToken, _spent_over)
+"""A spent token that comes again ends its login: it is needed for as long as that goes on."""
+
+OVER = Rule(LoginSession, lambda at: _ended_before(at - KEPT))
+
+
 # --- who and where -------------------------------------------------------------------------------------
 
 
@@ -275,6 +319,20 @@ def calling_key(act: Act) -> ApiKey | None:
     if act.caller.key_id is None:
         return None
     return ApiKey.get_for(act.session, act.organization_id, act.caller.key_id)
+
+
+def require_lasting(act: Act) -> None:
+    """Refuse a key or login that has ended since it was let in; for what outlives the caller.
+
+    Callers are remembered for a second, and calls take a while.
+
+    Raises:
+        AuthError: it has.
+    """
+    login = act.caller.session_id and act.session.get(LoginSession, act.caller.session_id)
+    key = calling_key(act)
+    if (login and login.ended_at is not None) or (key and key.status != "active"):
+        raise AuthError("this key or login has just ended")
 
 
 def _chosen(found: list[Place], organization_id: str | None) -> Place | None:

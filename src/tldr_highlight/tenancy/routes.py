@@ -101,14 +101,18 @@ def log_in(call: Call, body: LoginCreate) -> TokensOut:
     return _tokens(call, _log_in(call, body, "token"))
 
 
-@auth.post("/refresh", public=True, writes=False, errors=[TokenError, SuspendedError])
+@auth.post("/refresh", public=True, writes=False, errors=[TokenError, NotFoundError, SuspendedError])
 def refresh_login(call: Call, body: RefreshToken) -> TokensOut:
     """Exchange a refresh token. Each is good once: one that comes again later ends the login.
 
     Of calls at the same time one wins and the others get 401; the login goes on. Later is 10 s after the
     exchange. Send it once, and keep what the answer has.
+
+    With `organization_id` the login acts in another of your organizations from now on: access tokens from
+    before are refused.
     """
-    return _tokens(call, logins.refresh(call, body.refresh_token, call.request.state.arrived))
+    arrived = call.request.state.arrived
+    return _tokens(call, logins.refresh(call, body.refresh_token, arrived, body.organization_id))
 
 
 @auth.post("/logout", login=True, status=204)

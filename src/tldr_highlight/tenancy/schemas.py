@@ -112,6 +112,7 @@ class RefreshToken(Schema):
     """A refresh token."""
 
     refresh_token: Annotated[str, StringConstraints(min_length=1, max_length=200)]
+    organization_id: Id | None = Field(default=None, description="Where to act from now on; else as before.")
 
 
 class UserOut(Schema):

@@ -19,7 +19,7 @@ from tldr_highlight.core.security import hash_token, last4, new_api_key
 from tldr_highlight.errors import ConflictError, ForbiddenError, InvalidError, PlanLimitError, ScopeError
 from tldr_highlight.runtime import Act
 from tldr_highlight.tenancy import audit
-from tldr_highlight.tenancy.logins import calling_key
+from tldr_highlight.tenancy.logins import calling_key, require_lasting
 from tldr_highlight.tenancy.models import ApiKey, Organization
 from tldr_highlight.tenancy.plans import PLANS, PlanName
 from tldr_highlight.tenancy.schemas import KeyCreate, KeyPatch
@@ -152,8 +152,13 @@ def _is_active(key: type[ApiKey]) -> tuple[ColumnElement[bool], ColumnElement[bo
 
 
 def _locked_organization(act: Act) -> Organization:
-    """Whoever makes keys waits here for each other: else two would both be the last that is allowed."""
-    return act.session.get_one(Organization, act.organization_id, with_for_update=True)
+    """Whoever makes keys waits here for each other: else two would both be the last that is allowed.
+
+    Whoever ends all keys and logins waits, or is waited for, too: none is made by one that has ended.
+    """
+    organization = act.session.get_one(Organization, act.organization_id, with_for_update=True)
+    require_lasting(act)
+    return organization
 
 
 def _new_key(organization: Organization, *, scopes: Iterable[str], **about: object) -> tuple[ApiKey, str]:
