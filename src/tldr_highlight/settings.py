@@ -124,6 +124,9 @@ def _split(url: str) -> tuple[str, str, str, str]:
     Raises:
         ValueError: it is no address; a port that is none, for example.
     """
-    parts = urlsplit(url)
-    _ = parts.port  # looked at only now
+    try:
+        parts = urlsplit(url)
+        _ = parts.port  # looked at only now
+    except ValueError:  # its words repeat a part of it: of a password, where that has a slash
+        raise ValueError("this is no address: write / and @ in a password as %2F and %40") from None
     return parts.scheme, parts.hostname or "", parts.path, parts.query + parts.fragment

@@ -14,6 +14,7 @@ WRONG = {
     "another database": ("DATABASE_URL", "bogus://ann:SECRET@host/name"),
     "no database": ("DATABASE_URL", "SECRET"),
     "no port": ("DATABASE_URL", "postgresql://ann:SECRET@host:x/name"),
+    "a slash in a password": ("DATABASE_URL", "postgresql://ann:SECRET/x@host/name"),
     "no address": ("PUBLIC_URL", "notaurl"),
     "no host": ("PUBLIC_URL", "https://"),
     "no web address": ("PUBLIC_URL", "ftp://host"),
