@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from tldr_highlight.cli.configured import read_settings
 from tldr_highlight.cli.extras import needs
 
 if TYPE_CHECKING:
@@ -46,9 +47,8 @@ def serve(
     with needs("server"), contextlib.suppress(KeyboardInterrupt):
         from tldr_highlight.api.server import address_of, listen  # noqa: PLC0415 - loads in 1 s
         from tldr_highlight.core.telemetry import set_up_logs  # noqa: PLC0415
-        from tldr_highlight.settings import Settings  # noqa: PLC0415
 
-        settings = Settings() if data is None else Settings(data_dir=data)
+        settings = read_settings() if data is None else read_settings(data_dir=data)
         with listen(host, port) as listening:
             set_up_logs()
             with _opened(settings) as runtime:
