@@ -75,18 +75,19 @@ class Schema(BaseModel):
     model_config = ConfigDict(extra="forbid", from_attributes=True, allow_inf_nan=False)
 
 
-Id = Annotated[str, StringConstraints(pattern=r"^[a-z]{2,8}_[0-9a-z]{1,40}$")]
+ID_PATTERN = r"^[a-z]{2,8}_[0-9a-z]{1,40}$"
+NAME_PATTERN = r"^[^\x00-\x1f\x7f\u2028\u2029]*$"
+CURSOR_PATTERN = r"^[A-Za-z0-9_=-]+$"
+
+Id = Annotated[str, StringConstraints(pattern=ID_PATTERN)]
 """`prefix_` and a sortable unique id."""
 
 Name = Annotated[
-    str,
-    StringConstraints(
-        strip_whitespace=True, min_length=1, max_length=100, pattern=r"^[^\x00-\x1f\x7f\u2028\u2029]*$"
-    ),
+    str, StringConstraints(strip_whitespace=True, min_length=1, max_length=100, pattern=NAME_PATTERN)
 ]
 """What people call a thing; one line."""
 
-Cursor = Annotated[str, StringConstraints(max_length=200, pattern=r"^[A-Za-z0-9_=-]+$")]
+Cursor = Annotated[str, StringConstraints(max_length=200, pattern=CURSOR_PATTERN)]
 
 
 class Page(Schema, Generic[T]):
@@ -211,6 +212,8 @@ def _refuse_nul(request: Request) -> None:
 
 async def _read_json(request: Request, most: int) -> None:
     """Read the body where FastAPI finds it: read once, never more than it may have, and strict JSON."""
+    if request.headers.get("content-encoding", "identity").strip().lower() != "identity":
+        raise BodyTypeError("send the body as it is, without Content-Encoding: nothing is unpacked here")
     declared = request.headers.get("content-length", "0")
     if declared.isdecimal() and int(declared) > most:
         raise _too_large(most)

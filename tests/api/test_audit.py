@@ -306,6 +306,19 @@ def test_whose_password_was_to_be_reset_is_recorded_where_somebody_is(world: Wor
     assert (record.actor, record.object_id, record.organization_id) == ("nobody", house.user, house.id)
 
 
+def test_the_record_does_not_tell_whether_an_address_is_taken(light_world: World) -> None:
+    """A8: who asks for an address may read the audit log."""
+    house, other = House(light_world), House(light_world)
+    actions = []
+    for email in (other.email, "free@example.com"):
+        count = len(records(light_world))
+        body = {"email": email, "password": PASSWORD}
+        answer = light_world.client.post("/api/v1/auth/change-email", json=body, headers=house.owner)
+        assert answer.status_code == 202
+        actions.append([(r.action, r.details) for r in records(light_world)[count:]])
+    assert actions[0] == actions[1] == [("user.email_change_asked", {})]
+
+
 def refuse_records(db: Database, refuse: bool = True) -> None:
     on, off = SQLITE if db.is_sqlite else POSTGRES
     with db.begin() as session:

@@ -96,8 +96,10 @@ def test_the_list_is_3000_lower_case_passwords_long_enough_to_matter() -> None:
     ],
 )
 def test_names_that_others_know_are_refused(password: str, personal: list[str]) -> None:
-    with pytest.raises(PasswordError, match="leave that out"):
+    with pytest.raises(PasswordError, match="leave that out") as caught:
         check_password(password, personal=personal)
+    said = str(caught.value).casefold()
+    assert all(name.partition("@")[0].strip().casefold() not in said for name in personal)
 
 
 @pytest.mark.parametrize(

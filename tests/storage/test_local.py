@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import fcntl
 import io
 import json
+import re
 import subprocess
 import sys
 import threading
@@ -14,6 +16,7 @@ from urllib.parse import parse_qsl, urlsplit
 
 import pytest
 
+from tests.walks.command import until
 from tldr_highlight.core.security import Links, new_key
 from tldr_highlight.errors import (
     Fate,
@@ -264,6 +267,49 @@ def test_readers_keep_what_they_opened(store: LocalStore) -> None:
         put(store, b"second")
         store.delete(KEY)
         assert body.read() == b"first"
+
+
+def test_bytes_that_are_lost_while_they_are_read(store: LocalStore, root: Path) -> None:
+    put(store)
+    blob = next(p for p in files(root) if not p.name.endswith("@.json"))
+    with store.open(KEY, 2, 8) as body:
+        blob.write_bytes(b"some")
+        with pytest.raises(ObjectDamagedError, match="missing"):
+            body.read()
+
+
+def test_one_changes_names_at_a_time(store: LocalStore, root: Path) -> None:
+    """Whoever holds the lock is waited for: the system's list of locks shows it."""
+    put(store, b"first")
+    lock = root / ".lock"
+    with lock.open("ab") as held:
+        fcntl.flock(held, fcntl.LOCK_EX)
+        other = threading.Thread(target=put, args=(store, b"second"))
+        other.start()
+        waits = re.compile(rf"-> FLOCK .*:{lock.stat().st_ino} ")
+        until(lambda: waits.search(Path("/proc/locks").read_text()), 30)
+        assert content(store) == b"first"
+    other.join()
+    assert content(store) == b"second"
+
+
+def test_an_upload_that_is_finished_while_it_is_swept(root: Path, links: Links) -> None:
+    """Between the first look at it and its turn."""
+
+    class Late(LocalStore):
+        def _is_stale(self, path: Path, before: float) -> bool:
+            stale = super()._is_stale(path, before)
+            if stale and not self.exists(KEY):
+                self.resume(token).finish()
+            return stale
+
+    writer = LocalStore(root, links).writer(KEY, content_type="video/mp4")
+    writer.write(b"some bytes")
+    writer.suspend()
+    token = writer.token
+    store = Late(root, links)
+    assert store.sweep(ALL).things == 0
+    assert content(store) == b"some bytes"
 
 
 def test_cold_is_another_folder(tmp_path: Path, root: Path, links: Links) -> None:

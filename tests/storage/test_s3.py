@@ -21,6 +21,7 @@ from tests.storage.conftest import set_credentials
 from tldr_highlight.errors import (
     Fate,
     ObjectDamagedError,
+    ObjectMismatchError,
     ObjectNotFoundError,
     StorageError,
     StorageFullError,
@@ -195,6 +196,26 @@ def test_a_server_that_has_other_bytes(aws: None) -> None:
 
     with Server(answer) as server, one(server) as store, pytest.raises(StorageError, match="other bytes"):
         put(store, bytes(17 * MIB))
+
+
+@pytest.mark.parametrize("why", ["refused", "changed"])
+def test_parts_that_become_nothing(why: str, aws: None, tmp_path: Path) -> None:
+    """A part is refused, or the file is another one by now: the bucket forgets what it has."""
+    path = tmp_path / "file"
+    path.write_bytes(bytes(17 * MIB))
+
+    def answer(request: Request, peer: Peer) -> None:
+        if request.method == "POST":
+            path.write_bytes(b"1" * 17 * MIB if why == "changed" else bytes(17 * MIB))
+        refused = request.method == "PUT" and why == "refused"
+        peer.reply("400 X" if refused else "200 OK", b"<R><UploadId>1</UploadId></R>", 'ETag: "1"')
+
+    wanted = ObjectMismatchError if why == "changed" else StorageRefusedError
+    with Server(answer) as server, one(server) as store:
+        with pytest.raises(wanted):
+            store.put(KEY, path, content_type="video/mp4")
+        assert [r.method for r in server.requests].count("POST") == 1  # never completed
+        assert server.requests[-1].method == "DELETE"
 
 
 def test_large_copies_go_in_parts(bucket: Bucket) -> None:

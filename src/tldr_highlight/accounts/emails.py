@@ -72,17 +72,16 @@ def ask_change(act: Act, email: str, password: str) -> None:
 
 
 def _send_change(act: Act, user: User, email: str) -> None:
-    other = people.by_address(act.session, email)
-    if other is not None and other.id != user.id:
-        return
+    # all that the person can see later is the same whoever has the address: but for the mail itself
+    people.record(act, user, "user.email_change_asked")
     token = mailed.issue(act.session, user, Purpose.CHANGE, email=email)
-    if token is None:
+    other = people.by_address(act.session, email)
+    if token is None or (other is not None and other.id != user.id):
         return
     letter = EmailChangeConfirm(
         link=mailed.link_of(act.runtime, "confirm-email", token), valid_for=LIFETIME[Purpose.CHANGE]
     )
     post(act.session, letter, email)
-    people.record(act, user, "user.email_change_asked")
 
 
 def confirm_change(act: Act, token: str) -> User:

@@ -6,8 +6,18 @@ from typing import Annotated
 
 from fastapi import Query
 
-from tldr_highlight.accounts import emails, invitations, members, organization, passwords, plan_change, signup
+from tldr_highlight.accounts import (
+    emails,
+    invitations,
+    members,
+    organization,
+    passwords,
+    people,
+    plan_change,
+    signup,
+)
 from tldr_highlight.accounts.schemas import (
+    AccountOut,
     AuditOut,
     AuditQuery,
     EmailChange,
@@ -288,6 +298,18 @@ def suspend_organization(call: Call, organization_id: Id, body: Suspension) -> O
 def activate_organization(call: Call, organization_id: Id) -> OrganizationOut:
     """End an organization's suspension."""
     return OrganizationOut.model_validate(organization.activate(call, organization_id))
+
+
+@admin.post("/users/{user_id}/disable", operator=True, errors=(ConflictError,))
+def disable_user(call: Call, user_id: Id) -> AccountOut:
+    """Disable a person. Their logins end within a second and no new ones begin; keys go on working."""
+    return AccountOut.model_validate(people.disable(call, user_id))
+
+
+@admin.post("/users/{user_id}/enable", operator=True)
+def enable_user(call: Call, user_id: Id) -> AccountOut:
+    """Enable a person. They can log in again."""
+    return AccountOut.model_validate(people.enable(call, user_id))
 
 
 def _member(member: Member, user: User) -> MemberOut:

@@ -47,6 +47,7 @@ def shell(data: Path | None, *, writes: bool = True) -> Generator[Act]:
     with needs("server"):
         from pydantic import ValidationError  # noqa: PLC0415 - loads in 1 s, with SQLAlchemy
 
+        from tldr_highlight.api.problems import words  # noqa: PLC0415
         from tldr_highlight.core.migrate import need_migrated  # noqa: PLC0415
         from tldr_highlight.runtime import Act, Caller, opened  # noqa: PLC0415
         from tldr_highlight.settings import Settings  # noqa: PLC0415
@@ -62,7 +63,7 @@ def shell(data: Path | None, *, writes: bool = True) -> Generator[Act]:
                     yield Act(runtime, session, caller)
                 except ValidationError as error:
                     first = error.errors(include_url=False, include_input=False)[0]
-                    raise UsageError(f"{'.'.join(map(str, first['loc']))}: {first['msg']}") from error
+                    raise UsageError(f"{'.'.join(map(str, first['loc']))}: {words(first)}") from error
 
 
 def _look_for(settings: Any) -> None:

@@ -196,6 +196,7 @@ class Database:
         if self.is_sqlite:
             self._reader = create_engine(parsed, poolclass=NullPool, connect_args=arguments)
             event.listen(self._reader, "connect", _set_up_sqlite)
+            event.listen(self._reader, "connect", _forbid_writing)
             event.listen(self.engine, "connect", _set_up_sqlite)
             event.listen(self.engine, "begin", _begin_immediate)
         else:
@@ -221,7 +222,10 @@ class Database:
 
     @contextlib.contextmanager
     def read(self) -> Generator[Session]:
-        """Plain reads: every statement sees what is committed when it starts, and nothing can be written.
+        """Plain reads: every statement sees what is committed when it starts.
+
+        On SQLite nothing can be written. On PostgreSQL it could: to forbid it there takes a round trip for each
+        read, or as many connections again. All tests run on both, so that SQLite finds it.
 
         Raises:
             DatabaseError: the database does not answer.
@@ -269,6 +273,10 @@ def _set_up_sqlite(connection: Any, record: object) -> None:
     for pragma in (busy, "journal_mode=WAL", "synchronous=FULL", "foreign_keys=ON"):
         cursor.execute(f"PRAGMA {pragma}")
     cursor.close()
+
+
+def _forbid_writing(connection: Any, record: object) -> None:
+    connection.execute("PRAGMA query_only=ON")
 
 
 def _begin_immediate(connection: Any) -> None:

@@ -361,8 +361,6 @@ class S3Store(ObjectStore):
             if parts.touched(upload["Initiated"], tail and tail["LastModified"]) < before:
                 found += Swept(1, parts.size)
                 parts.abort()
-            elif tail:
-                del staged[tail["Key"]]  # it belongs to one that goes on
         for name, entry in staged.items():
             if entry["LastModified"] < before:
                 self.call("sweep", "delete_object", Key=name)

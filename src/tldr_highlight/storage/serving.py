@@ -15,9 +15,6 @@ from http import HTTPStatus
 from tldr_highlight.storage.base import Stored
 from tldr_highlight.storage.names import disposition, is_shown
 
-MOST_RANGES = 100
-"""In one request; more are no player's."""
-
 _RANGE = re.compile(r"(\d*)-(\d*)", re.ASCII)
 _TAG = re.compile(r'(W/)?("[\x21\x23-\x7e\x80-\xff]*")')
 
@@ -110,8 +107,8 @@ def _ranges(stored: Stored, headers: Mapping[str, str]) -> list[tuple[int, int]]
     if "if-range" in headers and headers["if-range"].strip() != etag(stored):
         return None
     asked = [s.strip() for s in specs.split(",") if s.strip()]  # empty elements of lists are nothing (5.6.1)
-    found = [_range(spec, stored.bytes) for spec in asked[: MOST_RANGES + 1]]
-    if not found or len(found) > MOST_RANGES or None in found:
+    found = [_range(spec, stored.bytes) for spec in asked]
+    if not found or None in found:
         return None
     return [r for r in found if r is not None and r[0] < r[1]]
 
@@ -123,7 +120,7 @@ def _range(spec: str, size: int) -> tuple[int, int] | None:
         return None
     first, last = found.groups()
     if not first:
-        return max(0, size - int(last)), size if int(last) else 0
+        return max(0, size - int(last)), size
     if last and int(last) < int(first):
         return None
     return int(first), min(int(last) + 1, size) if last else size

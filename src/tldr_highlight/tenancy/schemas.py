@@ -19,7 +19,10 @@ def _future(moment: datetime) -> datetime:
 
 
 def _network(text: str) -> str:
-    return str(ip_network(text, strict=False))
+    try:
+        return str(ip_network(text, strict=False))
+    except ValueError:  # its words repeat what was sent
+        raise ValueError("is no network: write 192.0.2.0/24, 2001:db8::/32, or one address") from None
 
 
 Future = Annotated[AwareDatetime, AfterValidator(_future)]
