@@ -123,7 +123,7 @@ class Office:
 def acting(runtime: Runtime, organization_id: str | None) -> Generator[Act]:
     with runtime.db.begin() as session:
         shell = Caller(organization_id, ALL, rank=Role.OWNER, is_operator=True, name="shell")
-        yield Act(runtime, session, shell)
+        yield Act(runtime, shell, session=session)
 
 
 @contextlib.contextmanager

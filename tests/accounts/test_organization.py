@@ -72,13 +72,15 @@ def test_the_audit_log_is_read_page_by_page(home: Office) -> None:
     assert [r["details"]["now"] for r in seen if r["action"] == "organization.renamed"] == [
         f"name {i}" for i in (4, 3, 2, 1, 0)
     ]
-    assert len({r["id"] for r in seen}) == len(seen) == 9  # renamed, created, key, confirmed, logged in
+    assert (
+        len({r["id"] for r in seen}) == len(seen) == 10
+    )  # and registered, created, key, confirmed, logged in
     [user] = home.rows(select(User).where(User.email == "ann@example.com"))
     for query, count in (
         ("action=organization.renamed", 5),
-        (f"actor={user.id}", 9),
+        (f"actor={user.id}", 10),
         ("actor=shell", 0),
-        (f"object_id={user.id}", 1),
+        (f"object_id={user.id}", 2),  # registered, confirmed
         ("action=no", 0),
     ):
         page = home.call("GET", f"/organization/audit?{query}", who=who).json()

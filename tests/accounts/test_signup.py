@@ -44,7 +44,8 @@ def test_registering_makes_all_that_a_company_needs(home: Office) -> None:
     assert {(t.month, t.amount) for t in totals} == {(f"{now():%Y-%m}", 0)}
     assert {t.metric for t in totals} == {"processing_ms", "stored_bytes", "delivered_bytes", "api_calls"}
     actions = [r.action for r in home.rows(select(AuditRecord).order_by(AuditRecord.id))]
-    assert Counter(actions) == Counter(["organization.created", "key.created", "webhook.created"])
+    made_here = ["organization.created", "key.created", "webhook.created", "user.registered"]
+    assert Counter(actions) == Counter(made_here)
     assert {r.actor for r in home.rows(select(AuditRecord))} == {made["user"]["id"]}
 
 

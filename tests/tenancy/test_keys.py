@@ -215,13 +215,15 @@ def test_rotating_with_an_overlap(api: House) -> None:
 def test_rotating_and_revoking_makes_no_more_keys_than_the_plan_has(api: House) -> None:
     api.ann(plan="STARTER")  # two keys
     headers = bearer(api.log_in()["access_token"])
-    alive = []
+    alive: list[str] = []
+    made = None
     for _ in range(4):
         made = create(api, headers, scopes=["usage:read"])
         if made.status_code == 201:
             new = rotate(api, headers, made.json()["id"], overlap_seconds=604_800).json()
             assert api.client.delete(f"{KEYS}/{new['id']}", headers=headers).status_code == 204
             alive.append(made.json()["key"])
+    assert made is not None
     assert made.json()["code"] == "plan_limit_reached"
     assert [uses(api, secret) for secret in alive] == [200, 200]  # their overlap goes on
     preview = api.client.get("/api/v1/organization/plan/preview?plan=STARTER", headers=headers).json()

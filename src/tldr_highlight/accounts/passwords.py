@@ -59,7 +59,8 @@ def send_reset(job: Job[Runtime]) -> None:
             return
         link = mailed.link(job.payload["base"], "reset-password", token)
         post(session, ResetPassword(link=link, valid_for=LIFETIME[Purpose.RESET]), user.email)
-        people.record(Act(job.runtime, session, Caller(None)), user, "user.reset_asked")  # by whoever it was
+        nobody = Act(job.runtime, Caller(None), session=session)
+        people.record(nobody, user, "user.reset_asked")
 
 
 RESET_MAIL = Kind("reset_mail", send_reset, limit_seconds=60)

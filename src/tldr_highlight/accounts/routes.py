@@ -62,8 +62,9 @@ from tldr_highlight.errors import (
     WebhookUrlError,
     WrongPasswordError,
 )
+from tldr_highlight.runtime import Look
 from tldr_highlight.tenancy.models import Member, User
-from tldr_highlight.tenancy.plans import PLANS, PlanName
+from tldr_highlight.tenancy.plans import PLANS, PlanName, limits_of
 from tldr_highlight.tenancy.roles import Role, Scope
 from tldr_highlight.tenancy.schemas import KeyCreated, KeyOut, UserOut
 from tldr_highlight.web import Call, Id, Page, PageQuery, Routes
@@ -194,9 +195,17 @@ def accept_invitation(call: Call, body: InvitationAccept) -> Joined:
 
 
 @own.get("", scope=Scope.ORGANIZATIONS_READ, quick=True)
-def get_organization(call: Call) -> OrganizationOut:
+def get_organization(look: Look) -> OrganizationOut:
     """Get your organization."""
-    return OrganizationOut.model_validate(organization.get(call))
+    found = organization.get(look)
+    return OrganizationOut(
+        id=found.id,
+        name=found.name,
+        plan=PlanName(found.plan),
+        status=found.status,
+        limits=LimitsOut.model_validate(limits_of(found.plan, found.overrides)),
+        created_at=found.created_at,
+    )
 
 
 @own.patch("", scope=Scope.ORGANIZATIONS_WRITE)

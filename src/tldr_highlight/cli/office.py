@@ -60,7 +60,7 @@ def shell(data: Path | None, *, writes: bool = True) -> Generator[Act]:
             caller = Caller(None, ALL, rank=Role.OWNER, is_operator=True, name="shell")
             with (runtime.db.begin if writes else runtime.db.read)() as session:
                 try:
-                    yield Act(runtime, session, caller)
+                    yield Act(runtime, caller, session=session)
                 except ValidationError as error:
                     first = error.errors(include_url=False, include_input=False)[0]
                     raise UsageError(f"{'.'.join(map(str, first['loc']))}: {words(first)}") from error

@@ -44,6 +44,9 @@ NOBODY = Caller(None)
 FAILURES = (AuthError, RequestError, KeyAddressError, CrossSiteError)
 """What is raised before somebody is in, so that no key's or login's count has it."""
 
+SHOWING = (b"x-api-key", b"authorization")
+"""Headers that say who is calling."""
+
 NO_CREDENTIALS = "send a key in X-API-Key, or a key or access token in Authorization: Bearer"
 
 
@@ -110,11 +113,12 @@ class TenantGate:
             RequestError: it shows two, of which one may be somebody else's.
             AuthError: it shows none.
         """
-        shown = [*request.headers.getlist("x-api-key"), *request.headers.getlist("authorization")]
+        shown = [header for header in request.scope["headers"] if header[0] in SHOWING]
         if len(shown) > 1:
             raise RequestError("send either X-API-Key or Authorization, and once")
-        if shown:
-            secret = shown[0] if "x-api-key" in request.headers else _bearer(shown[0])
+        for name, value in shown:
+            text = value.decode("latin-1")
+            secret = text if name == b"x-api-key" else _bearer(text)
             return Credential(secret, hash_token(secret))
         secret = cookie_of(request, self.runtime.settings)
         if secret is None:
