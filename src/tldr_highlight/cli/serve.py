@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import shlex
 import sys
 from collections.abc import Generator
 from pathlib import Path
@@ -31,6 +32,12 @@ FIRST_ACCOUNT = """
 Nobody is registered yet. The first account:
   curl {address}/api/v1/auth/register -H 'Content-Type: application/json' \\
     -d '{{"email": "you@example.com", "password": "a long sentence", "company_name": "Yours"}}'
+"""
+
+FIRST_ACCOUNT_IF_CLOSED = """
+Nobody is registered yet, and nobody can (TLDR_REGISTRATION=closed). The first account:
+  tldr-highlight user create you@example.com --data {data}
+  tldr-highlight org create Yours --owner you@example.com --data {data}
 """
 
 WORKERS = """
@@ -102,12 +109,14 @@ def _greet(runtime: Runtime) -> None:
     """Say where everything is, and what to do first."""
     from tldr_highlight import __version__  # noqa: PLC0415
 
-    address = runtime.url
-    words = BANNER.format(version=__version__, address=address, data=runtime.data_dir.absolute())
+    address, data = runtime.url, runtime.data_dir.absolute()
+    words = BANNER.format(version=__version__, address=address, data=data)
     if runtime.settings.broker_url is not None:
         words += WORKERS
     if _nobody_registered(runtime):
-        words += FIRST_ACCOUNT.format(address=address)
+        closed = runtime.settings.registration == "closed"
+        first = FIRST_ACCOUNT_IF_CLOSED if closed else FIRST_ACCOUNT
+        words += first.format(address=address, data=shlex.quote(str(data)))
     sys.stderr.write(words)
     sys.stderr.flush()
 
