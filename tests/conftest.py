@@ -11,10 +11,12 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from argon2 import PasswordHasher
 from hypothesis import settings
 
 from tests.program import Program
 from tests.services import Backend, Postgres, Redis, SQLite
+from tldr_highlight.core import passwords
 
 # no deadline: a machine that is busy for a moment is no finding
 settings.register_profile("house", settings.default, deadline=None, print_blob=True)
@@ -41,6 +43,23 @@ def pytest_collection_finish() -> None:
     """Keep what was loaded out of collections of garbage: a clip asks for two, 0.2 s each of such a heap."""
     gc.collect()
     gc.freeze()
+
+
+@pytest.fixture(scope="session", autouse=True)
+def quick_passwords() -> Iterator[None]:
+    """Passwords are hashed as the product does it, but in no time: 50 ms for each installation and login.
+
+    How hard it is made is tested in `core/test_passwords.py`.
+    """
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(passwords, "PasswordHasher", lambda **_: PasswordHasher(1, 8, 1))
+        yield
+
+
+@pytest.fixture
+def slow_passwords(monkeypatch: pytest.MonkeyPatch) -> None:
+    """What is opened after this hashes as hard as the product does."""
+    monkeypatch.setattr(passwords, "PasswordHasher", PasswordHasher)
 
 
 # --- servers (see `services.py`) -----------------------------------------------------------------------

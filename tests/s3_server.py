@@ -2,8 +2,8 @@
 
     python tests/s3_server.py        prints its address; ends with its terminal
 
-Signatures (headers and links) are computed again, by the rules Amazon published; every body must come with its
-SHA-256 and have it. Bodies that a signature covers must be those that were signed.
+Signatures (headers and links) are computed again, by the rules Amazon published; every body must come with
+its SHA-256 and have it. Bodies that a signature covers must be those that were signed.
 """
 
 from __future__ import annotations

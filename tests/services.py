@@ -281,7 +281,7 @@ class Redis(Process):
 
     @property
     def url(self) -> str:
-        """Its address, as redis-py, Celery and limits take it."""
+        """Its address, as redis-py and Celery take it."""
         return f"redis://127.0.0.1:{self.port}/0"
 
     def start(self) -> None:

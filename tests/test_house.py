@@ -161,6 +161,11 @@ def test_links_lead_somewhere() -> None:
     assert [f"{page.name}: {target}" for page, target in links if not (page.parent / target).exists()] == []
 
 
+def test_pages_are_listed() -> None:
+    pages = {p.name for p in (ROOT / "docs").glob("[!R]*.*")}
+    assert pages <= set(re.findall(r"\]\(([^)]+)\)", text("docs/README.md")))
+
+
 def test_decisions_are_listed() -> None:
     pages = {p.name for p in (ROOT / "docs" / "decisions").glob("0*.md")}
     assert pages == set(re.findall(r"\]\((0[^)]+)\)", text("docs/decisions/README.md")))
@@ -177,13 +182,12 @@ def test_every_module_has_a_place_in_the_architecture() -> None:
 
 
 def test_files_named_in_the_pages_exist() -> None:
+    rooms = [p.parent.name for p in SRC.glob("*/__init__.py")]
     for page in (
         "docs/architecture.md",
         *(f"docs/decisions/{p.name}" for p in ROOT.glob("docs/decisions/0*.md")),
     ):
-        for name in re.findall(
-            r"`((?:media|analysis|highlights|pipeline|clips|cli|core)/[\w./-]*)`", text(page)
-        ):
+        for name in re.findall(rf"`((?:{'|'.join(rooms)})/[\w./-]*)`", text(page)):
             assert (SRC / name).exists(), f"{page}: {name}"
 
 

@@ -202,18 +202,11 @@ def test_the_redis_of_a_run_is_emptied_for_each_test(redis: Redis, request: pyte
 
 
 def test_clients_know_the_redis_address(redis_url: str) -> None:
-    from limits import RateLimitItemPerMinute
-    from limits.storage import storage_from_string
-    from limits.strategies import FixedWindowRateLimiter
     from redis import Redis as Client
 
     with closing(Client.from_url(redis_url)) as client:
         assert client.dbsize() == 0
-        storage = storage_from_string(redis_url)
-        assert [FixedWindowRateLimiter(storage).hit(RateLimitItemPerMinute(1)) for _ in range(2)] == [
-            True,
-            False,
-        ]
+        assert client.set("kept", "1")
         assert client.dbsize() == 1
 
 

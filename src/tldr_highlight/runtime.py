@@ -90,27 +90,12 @@ class Caller:
 
 
 @dataclass
-class Act:
-    """Somebody doing something, in one transaction. What services take, whichever door it came through."""
+class Look:
+    """Somebody reading a row or two, which takes no session: `look.runtime.db.row(Model, id)`."""
 
     runtime: Runtime
-    session: Session
     caller: Caller
     address: str | None = None  # it came from
-
-    @contextlib.contextmanager
-    def writing(self) -> Generator[Self]:
-        """The same, in a write transaction of its own. For what must think before it writes, outside of one.
-
-        A hashed password takes 50 ms: on SQLite nobody else could write meanwhile.
-        """
-        self.session.close()  # gives back the connection it read with
-        with self.runtime.db.begin() as session:
-            yield replace(self, session=session)
-
-    def acting(self, caller: Caller) -> Self:
-        """The same, done by somebody else: who has just signed up."""
-        return replace(self, caller=caller)
 
     @property
     def organization_id(self) -> str:
@@ -125,6 +110,27 @@ class Act:
         if self.caller.user_id is None:
             raise ForbiddenError("this takes a person's login, not a key")
         return self.caller.user_id
+
+
+@dataclass
+class Act(Look):
+    """Somebody doing something, in one transaction. What services take, whichever door it came through."""
+
+    session: Session = field(kw_only=True)
+
+    @contextlib.contextmanager
+    def writing(self) -> Generator[Self]:
+        """The same, in a write transaction of its own. For what must think before it writes, outside of one.
+
+        A hashed password takes 50 ms: on SQLite nobody else could write meanwhile.
+        """
+        self.session.close()  # gives back the connection it read with
+        with self.runtime.db.begin() as session:
+            yield replace(self, session=session)
+
+    def acting(self, caller: Caller) -> Self:
+        """The same, done by somebody else: who has just signed up."""
+        return replace(self, caller=caller)
 
 
 def database_url(settings: Settings) -> str:

@@ -66,7 +66,8 @@ class Settings(BaseSettings):
     """Networks of reverse proxies whose `X-Forwarded-For` is believed, comma-separated."""
 
     public_requests_per_minute: PositiveInt = 60
-    """Calls that need no key or login (logging in, registering, …), per client address."""
+    """Calls that need no key or login (logging in, registering, …), per client address; as many that show one
+    that is not valid, counted apart."""
 
     worker_threads: int = 2
     """Units of work that `serve` does at once in its worker process, or `worker` in as many processes."""

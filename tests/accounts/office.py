@@ -4,28 +4,25 @@ from __future__ import annotations
 
 import contextlib
 import re
-from collections.abc import Generator, Sequence
+from collections.abc import Callable, Generator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from email import message_from_bytes, policy
 from email.message import EmailMessage
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
-from argon2 import PasswordHasher
 from fastapi.testclient import TestClient
 
 from tests.schema import tables
 from tests.services import Backend
 from tldr_highlight.api.app import create_app
+from tldr_highlight.core.passwords import Passwords
 from tldr_highlight.core.work import run_one
 from tldr_highlight.runtime import Act, Caller, Runtime, opened
 from tldr_highlight.settings import Settings
 from tldr_highlight.tenancy.roles import ALL, Role
 from tldr_highlight.worker.kinds import product_kinds
-
-QUICK = PasswordHasher(time_cost=1, memory_cost=8, parallelism=1)
-"""As the product hashes, but in no time; how hard it is made is tested with `core/passwords.py`."""
 
 PASSWORD = "seven wet otters sing"
 BASE = "http://127.0.0.1:8000"
@@ -89,6 +86,33 @@ class Office:
         with ThreadPoolExecutor(len(calls)) as pool:
             return list(pool.map(lambda call: call(), calls))
 
+    @contextlib.contextmanager
+    def meanwhile(self, call: Callable[[], Any]) -> Generator[None]:
+        """`call` is made once in the block, as soon as a password was hashed or found right."""
+        passwords, calls = self.runtime.passwords, [call]
+
+        def then(answer: Any) -> Any:
+            if answer and calls:
+                calls.pop()()
+            return answer
+
+        class Interrupted:
+            def hash(self, password: str) -> str:
+                return then(passwords.hash(password))
+
+            def verify(self, hashed: str | None, password: str) -> bool:
+                return then(passwords.verify(hashed, password))
+
+            def needs_rehash(self, hashed: str) -> bool:
+                return passwords.needs_rehash(hashed)
+
+        self.runtime.passwords = cast(Passwords, Interrupted())
+        try:
+            yield
+        finally:
+            self.runtime.passwords = passwords
+        assert not calls, "no password was hashed"
+
     def rows(self, query: Any) -> list[Any]:
         """What is stored."""
         with self.runtime.db.read() as session:
@@ -99,7 +123,7 @@ class Office:
 def acting(runtime: Runtime, organization_id: str | None) -> Generator[Act]:
     with runtime.db.begin() as session:
         shell = Caller(organization_id, ALL, rank=Role.OWNER, is_operator=True, name="shell")
-        yield Act(runtime, session, shell)
+        yield Act(runtime, shell, session=session)
 
 
 @contextlib.contextmanager
@@ -108,10 +132,11 @@ def office(backend: Backend, folder: Path, **settings: Any) -> Generator[Office]
     many = {"public_requests_per_minute": 10_000, "registrations_per_hour": 1_000}
     where = {"data_dir": folder / "data", "database_url": backend.database(tables)}
     chosen = Settings(_env_file=None, **{**where, **many, **settings})
-    with opened(chosen, product_kinds()) as runtime:
-        runtime.passwords._hasher = QUICK
-        with TestClient(create_app(runtime), base_url=BASE) as client:
-            yield Office(runtime, client)
+    with (
+        opened(chosen, product_kinds()) as runtime,
+        TestClient(create_app(runtime), base_url=BASE) as client,
+    ):
+        yield Office(runtime, client)
 
 
 def token_in(mail: EmailMessage) -> str:

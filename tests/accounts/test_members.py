@@ -70,6 +70,40 @@ def test_somebody_known_comes_with_their_password(home: Office) -> None:
     assert len(home.rows(select(Member))) == 3
 
 
+def test_who_registers_the_invited_address_meanwhile_gets_no_place(home: Office) -> None:
+    """Somebody without the mailbox slips in between the look at the account and the new one's first row."""
+    who = home.confirmed()
+    invite(home, who, "bea@example.org")
+    token = token_in(home.mails()[-1])
+    with home.meanwhile(lambda: home.register("bea@example.org", password="attackers own phrase")):
+        answer = accept(home, token)
+    assert (answer.status_code, answer.json()["code"]) == (409, "email_taken")
+    assert "bea@example.org" not in members(home, who)
+    [attacker] = home.rows(select(User).where(User.email == "bea@example.org"))
+    assert attacker.email_verified_at is None
+    assert accept(home, token).json()["code"] == "password_wrong"  # the link is good still, for who has both
+
+
+@pytest.mark.parametrize(
+    "change", [{"password_hash": "another"}, {"email_key": "x@y.example"}, {"disabled": 1}]
+)
+def test_an_account_that_changes_meanwhile_does_not_join(home: Office, change: dict[str, Any]) -> None:
+    home.register("bea@example.org")
+    who = home.confirmed()
+    home.mails()
+    invite(home, who, "bea@example.org")
+    token = token_in(home.mails()[-1])
+    values = {"disabled_at": now()} if "disabled" in change else change
+
+    def lose() -> None:
+        with home.runtime.db.begin() as session:
+            session.execute(update(User).where(User.email == "bea@example.org").values(values))
+
+    with home.meanwhile(lose):
+        assert accept(home, token).json()["code"] == "password_wrong"
+    assert "bea@example.org" not in members(home, who)
+
+
 def test_inviting_does_not_tell_who_has_an_account(quick: Office) -> None:
     quick.register("bea@example.org")
     who = quick.confirmed()
@@ -155,6 +189,69 @@ def test_nobody_joins_a_suspended_organization(quick: Office) -> None:
     with quick.runtime.db.begin() as session:
         session.execute(update(Organization).values(status="suspended"))
     assert accept(quick, token).json()["code"] == "organization_suspended"
+
+
+def lose(home: Office, owner: dict[str, str], admin: dict[str, str], way: str) -> None:
+    """Bea's place, in one of the ways there are."""
+    place = f"/organization/members/{members(home, owner)['bea@example.org']['id']}"
+    if way == "remove":
+        answer = home.call("DELETE", place, who=owner)
+    elif way == "leave":
+        answer = home.call("POST", "/organization/leave", who=admin)
+    else:
+        answer = home.call("PATCH", place, {"role": way}, who=owner)
+    assert answer.status_code in {200, 204}, answer.text
+
+
+@pytest.mark.parametrize("way", ["remove", "leave", "member"])
+def test_invitations_end_with_their_senders_place(home: Office, way: str) -> None:
+    owner = home.confirmed()
+    roomy(home)
+    admin = home.joined(owner, "bea@example.org", "admin")
+    invite(home, owner, "cid@example.org")
+    good = token_in(home.mails()[-1])
+    invite(home, admin, "sock@example.org", "admin")
+    bad = token_in(home.mails()[-1])
+    lose(home, owner, admin, way)
+    assert accept(home, bad).json()["code"] == "link_invalid"
+    left = home.call("GET", "/organization/invitations", who=owner).json()["data"]
+    assert [i["email"] for i in left] == ["cid@example.org"]
+    assert [
+        r.details["email"] for r in home.rows(select(AuditRecord)) if r.action == "invitation.revoked"
+    ] == ["sock@example.org"]
+    assert accept(home, good).status_code == 200
+
+
+def test_an_owner_who_becomes_admin_offers_no_owners_place(quick: Office) -> None:
+    owner = quick.confirmed()
+    roomy(quick)
+    other = quick.joined(owner, "bea@example.org", "owner")
+    for i, role in enumerate(("owner", "admin")):
+        invite(quick, other, f"p{i}@example.org", role)
+    lose(quick, owner, other, "admin")
+    left = quick.call("GET", "/organization/invitations", who=owner).json()["data"]
+    assert [i["role"] for i in left] == ["admin"]
+
+
+@pytest.mark.parametrize("how", ["removed", "demoted", "disabled"])
+def test_an_invitation_that_outlived_its_senders_place_opens_nothing(home: Office, how: str) -> None:
+    """It was being written when they lost it: nothing took it back."""
+    owner = home.confirmed()
+    roomy(home)
+    admin = home.joined(owner, "bea@example.org", "admin")
+    invite(home, admin, "sock@example.org", "admin")
+    token = token_in(home.mails()[-1])
+    with home.runtime.db.begin() as session:
+        bea = session.scalars(select(User).where(User.email == "bea@example.org")).one()
+        place = session.scalars(select(Member).where(Member.user_id == bea.id)).one()
+        if how == "removed":
+            session.delete(place)
+        elif how == "demoted":
+            place.role = "member"
+        else:
+            bea.disabled_at = now()
+    assert accept(home, token).json()["code"] == "link_invalid"
+    assert len(home.rows(select(User).where(User.email == "sock@example.org"))) == 0
 
 
 # --- roles ---------------------------------------------------------------------------------------------

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Iterator
 from typing import Any
 
@@ -10,6 +11,7 @@ import pytest
 
 from tests.api.world import World
 from tests.core.test_strict_json import HOSTILE
+from tldr_highlight.api.problems import FORMS
 from tldr_highlight.web import BODY_BYTES
 
 JSON = {"Content-Type": "application/json"}
@@ -20,6 +22,59 @@ def test_hostile_json_is_refused(light_world: World, name: str) -> None:
     headers = light_world.caller() | JSON
     answer = light_world.client.post("/api/v1/keys", content=HOSTILE[name], headers=headers)
     assert (answer.status_code, answer.json()["code"]) == (400, "request_invalid")
+
+
+def test_every_pattern_has_words_for_people(light_world: World) -> None:
+    found = set(re.findall(r'"pattern": ("(?:[^"\\]|\\.)*")', json.dumps(light_world.document)))
+    patterns = {json.loads(text) for text in found} - {"^[!-~]+$"}  # Idempotency-Key's, which is 400
+    assert len(patterns) >= 4
+    assert patterns <= FORMS.keys()
+
+
+SAID: dict[str, tuple[str, dict[str, Any], str]] = {
+    "a name": ("/keys", {"name": "a\nSECRETX"}, "body.name: has to be one line, without control characters"),
+    "the past": (
+        "/keys",
+        {"name": "x", "expires_at": "2020-01-01T00:00:00Z"},
+        "body.expires_at: is in the past",
+    ),
+    "a network": (
+        "/keys",
+        {"name": "x", "networks": ["SECRETX"]},
+        "body.networks.0: is no network: write 192.0.2.0/24, 2001:db8::/32, or one address",
+    ),
+    "an id": (
+        "/auth/login",
+        {"email": "a@b.example", "password": "x", "organization_id": "SECRETX"},
+        "body.organization_id: is no id: take those that our answers have, as they are",
+    ),
+    "events": (
+        "/auth/register",
+        {
+            "email": "a@b.example", "password": "x", "company_name": "c",
+            "webhook": {"url": "https://example.com", "events": ["secretx.y"]},
+        },
+        "body.webhook.events: one of them is no type of event that there is, nor a pattern of some",
+    ),
+    "a token": (
+        "/auth/verify-email",
+        {"token": "SECRETX"},
+        "body.token: is no token out of one of our mails: copy it whole",
+    ),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("name", SAID)
+def test_mistakes_are_told_in_sentences(light_world: World, name: str) -> None:
+    path, body, words = SAID[name]
+    answer = light_world.client.post(f"/api/v1{path}", json=body, headers=light_world.caller())
+    assert (answer.status_code, answer.json()["detail"]) == (422, words)
+    assert "secretx" not in answer.text.lower()
+
+
+def test_a_cursor_that_is_none(light_world: World) -> None:
+    answer = light_world.client.get("/api/v1/keys?cursor=%20", headers=light_world.caller())
+    assert answer.json()["detail"].startswith("query.cursor: is no cursor")
 
 
 MISTAKEN = {
@@ -33,6 +88,8 @@ MISTAKEN = {
     "a form": (b"name=x", {"Content-Type": "application/x-www-form-urlencoded"}, 415),
     "a file": (b"--b\r\n", {"Content-Type": "multipart/form-data; boundary=b"}, 415),
     "plain text": (b'{"name": "x"}', {"Content-Type": "text/plain"}, 415),
+    "gzip": (b'{"name": "x"}', JSON | {"Content-Encoding": "gzip"}, 415),
+    "gzip, or nothing": (b'{"name": "x"}', JSON | {"Content-Encoding": "identity, gzip"}, 415),
     "no kind": (b'{"name": "x"}', {}, 415),
     "another charset": (b'{"name": "x"}', {"Content-Type": "application/json; charset=utf-16"}, 415),
     "a kind that is none": (b'{"name": "x"}', {"Content-Type": ";;\xff"}, 415),

@@ -59,7 +59,7 @@ def test_nothing_breaks_and_nothing_surprises(
         about = operation.definition.raw
         if about["operationId"] in UNDOING or (kind == "nobody" and about["security"]):
             continue
-        if kind == "key" and about["security"] == [{"bearer": []}]:
+        if kind == "key" and {"key": []} not in about["security"]:
             continue
         call(operation, callers[kind])
         called += 1

@@ -67,18 +67,32 @@ def test_a_dead_database_is_503_within_two_seconds_and_comes_back(tmp_path: Path
         assert world.client.post("/api/v1/keys", json={"name": "x"}, headers=caller).status_code == 201
 
 
-def test_a_dead_redis_is_named(tmp_path: Path, sqlite: SQLite) -> None:
+@pytest.mark.parametrize("how", ["hang", "kill9"])
+def test_requests_are_served_without_redis_and_that_is_told(tmp_path: Path, sqlite: SQLite, how: str) -> None:
     with (
         Redis() as server,
         sqlite.databases(tmp_path) as new,
         world_on(Backend("sqlite", new), tmp_path, broker_url=server.url) as world,
     ):
         assert world.client.get("/health/ready").json()["checks"]["redis"] == "ok"
-        server.hang()
+        near = TestClient(world.app, client=("127.0.0.1", 5000))
+        caller = world.caller()
+        before = fallbacks(near)
+        getattr(server, how)()
         began = time.monotonic()
         answer = world.client.get("/health/ready")
-        assert (answer.status_code, answer.json()["checks"]["redis"]) == (503, "does not answer")
         assert time.monotonic() - began < 2
+        assert (answer.status_code, answer.json()["status"]) == (200, "degraded")
+        assert answer.json()["checks"]["redis"].startswith("degraded: does not answer")
+        assert [world.client.get("/api/v1/keys", headers=caller).status_code for _ in range(3)] == [200] * 3
+        assert fallbacks(near) == before + 3
+        world.app.state.worker_runs = lambda: False  # and what requests need is down still
+        assert world.client.get("/health/ready").json()["status"] == "down"
+
+
+def fallbacks(near: TestClient) -> float:
+    [line] = [s for s in near.get(METRICS).text.splitlines() if s.startswith("tldr_limiter_fallbacks_total")]
+    return float(line.split()[1])
 
 
 def test_metrics_are_for_callers_nearby(sqlite: SQLite, tmp_path: Path) -> None:

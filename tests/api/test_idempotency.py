@@ -21,7 +21,7 @@ from tests.schema import migrated
 from tests.services import Backend
 from tests.walks.command import environment
 from tldr_highlight.core.db import Database, now
-from tldr_highlight.core.idempotency import KEPT, SWEEP, Reservation
+from tldr_highlight.core.idempotency import KEPT, Reservation
 from tldr_highlight.core.work import enqueue, run_one
 from tldr_highlight.errors import InProgressError
 from tldr_highlight.tenancy.models import ApiKey, Organization
@@ -83,6 +83,22 @@ def test_equal_keys_of_others_are_other_keys(world: World) -> None:
     answers = [create(world, world.caller(), "k") for _ in range(2)]
     assert [answer.status_code for answer in answers] == [201, 201]
     assert answers[0].json()["key"] != answers[1].json()["key"]
+
+
+def test_nobody_gets_the_answer_to_a_colleagues_call(world: World) -> None:
+    """It may hold a key that can do more than theirs."""
+    organization = world.organization()
+    strong, weak = world.key(organization), world.key(organization, "keys:write")
+    person = world.person(organization)
+    scopes = ["organizations:write"]
+    made = create(world, strong, "k", scopes=scopes)
+    refused = create(world, weak, "k", scopes=scopes)
+    theirs = create(world, person, "k", scopes=scopes)
+    assert (made.status_code, theirs.status_code) == (201, 201)
+    assert (refused.status_code, refused.json()["code"]) == (403, "scope_missing")
+    assert made.json()["key"] != theirs.json()["key"]
+    again = create(world, world.key(organization), "k", scopes=scopes)
+    assert "idempotency-replayed" not in again.headers
 
 
 def test_what_failed_can_be_tried_again(world: World) -> None:
@@ -163,8 +179,9 @@ def test_answers_are_forgotten_after_a_day(world: World) -> None:
     again = create(world, caller, "old", name="another")  # not swept yet
     assert (again.status_code, again.headers.get("idempotency-replayed")) == (201, None)
     with world.runtime.db.begin() as session:
-        session.execute(update(Reservation).where(old).values(created_at=now() - KEPT - timedelta(minutes=1)))
-        work = enqueue(session, SWEEP.name, key="periodic")
+        ago = now() - KEPT - timedelta(minutes=1)
+        session.execute(update(Reservation).where(old).values(created_at=ago, held_until=ago))
+        work = enqueue(session, "sweep", key="periodic")
     assert run_one(world.runtime, owner="test", id=work.id)
     with world.runtime.db.read() as session:
         assert session.scalars(select(Reservation.key)).all() == ["new"]

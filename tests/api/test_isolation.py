@@ -62,7 +62,7 @@ FOREIGN: dict[str, Made] = {
 }
 """Id in a path -> makes such an object of an organization."""
 
-OTHERS = {"organization_id"}
+OTHERS = {"organization_id", "user_id"}
 """Ids that only operators use, who see every organization."""
 
 

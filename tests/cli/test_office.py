@@ -128,6 +128,23 @@ def test_accounts_that_cannot_be(one: Shell) -> None:
     assert len(one.rows(select(User))) == 1
 
 
+def test_people_are_listed_disabled_and_enabled(each_one: Shell) -> None:
+    each_one.told("user", "create", "op@example.com", "--operator")
+    done = each_one.told("user", "disable", "ANN@example.com")
+    assert done["disabled_at"] is not None
+    assert each_one.told("user", "disable", "ann@example.com")["disabled_at"] == done["disabled_at"]
+    listed = each_one.told("user", "list")["users"]
+    assert [(u["email"], u["is_operator"], u["disabled_at"] is None) for u in listed] == [
+        ("ann@example.com", False, False), ("op@example.com", True, True),
+    ]  # fmt: skip
+    assert "ann@example.com            disabled" in each_one.run("user", "list").output
+    assert each_one.told("user", "enable", "ann@example.com")["disabled_at"] is None
+    assert each_one.refused("user", "disable", "bea@example.com") == (5, "not_found")
+    [organization] = each_one.rows(select(Organization))
+    theirs = each_one.rows(select(AuditRecord).where(AuditRecord.organization_id == organization.id))
+    assert [r.action for r in theirs][-2:] == ["user.disabled", "user.enabled"]
+
+
 # --- organizations -------------------------------------------------------------------------------------
 
 

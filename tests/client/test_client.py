@@ -200,7 +200,11 @@ def test_every_operation_is_covered_or_listed_as_not(document: dict[str, Any]) -
 # --- the page ------------------------------------------------------------------------------------------
 
 PAGE = (Path(__file__).parents[2] / "docs" / "client.md").read_text("utf-8")
-EXAMPLES = re.findall(r"^```python\n(.*?)^```", PAGE, re.MULTILINE | re.DOTALL)
+README = (Path(__file__).parents[2] / "README.md").read_text("utf-8")
+
+
+def examples(page: str) -> list[str]:
+    return re.findall(r"^```python\n(.*?)^```", page, re.MULTILINE | re.DOTALL)
 
 
 def test_the_pages_examples_run(
@@ -210,13 +214,16 @@ def test_the_pages_examples_run(
     url = serve.says(r"address +(http://\S+)")[1]
     email, password = "ann@example.com", "four words of hers"
     with Client(url) as nobody:
-        nobody.auth.register(email, password, "Nordlicht Sports")
+        first = nobody.auth.register(email, password, "Nordlicht Sports").api_key
         nobody.auth.verify_email(token_in(serve, url))
+    [example] = examples(README)
+    exec(example.replace("http://127.0.0.1:8000", url).replace("tldr_live_…", first.key), {})
+    assert capsys.readouterr().out == "STARTER\n"
     with Client.login(url, email, password) as ann:
         ann.organization.change_plan("PROFESSIONAL")
         monkeypatch.setenv("TLDR_KEY", ann.keys.create("the page's").key)  # with all scopes
     names: dict[str, Any] = {}
-    for example in EXAMPLES:
+    for example in examples(PAGE):
         exec(example.replace("https://highlights.example.com", url), names)
     names["client"].close()
     printed = capsys.readouterr().out

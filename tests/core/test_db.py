@@ -56,6 +56,17 @@ def test_a_kept_connection_sees_what_was_committed_since(db: Database) -> None:
         assert count(session) == 1
 
 
+def test_readers_write_nothing(db: Database) -> None:
+    for statement in ("INSERT INTO t VALUES (1)", "UPDATE t SET n = 2", "DELETE FROM t", "DROP TABLE t"):
+        with pytest.raises(DatabaseError) as caught, db.read() as session:
+            session.execute(text(statement))
+        assert "readonly" in str(caught.value.__cause__)
+    with db.begin() as session:  # a writer's connection is another
+        session.execute(text("INSERT INTO t VALUES (1)"))
+    with db.read() as session:
+        assert count(session) == 1
+
+
 def test_threads_hand_them_on(db: Database) -> None:
     seen: list[int] = []
 

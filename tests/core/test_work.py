@@ -18,9 +18,9 @@ from sqlalchemy.orm import Session
 
 from tests.schema import tables
 from tests.services import Backend
-from tldr_highlight.core import work
+from tldr_highlight.core import sweep, work
 from tldr_highlight.core.db import Database, now
-from tldr_highlight.core.sweep import BATCH, SWEEP
+from tldr_highlight.core.sweep import WORK, sweep_of
 from tldr_highlight.core.telemetry import current_trace, new_trace, trace_id, tracing
 from tldr_highlight.core.work import (
     CancelledError,
@@ -176,7 +176,7 @@ def test_the_same_key_from_many_threads_at_once(open_shop: Open) -> None:
 # --- claiming ------------------------------------------------------------------------------------------
 
 
-JOBS = 800 if os.environ.get("TLDR_LONG_TESTS") else 300
+JOBS = 800 if os.environ.get("TLDR_LONG_TESTS") else 200
 
 
 def test_16_threads_run_each_job_once(open_shop: Open) -> None:
@@ -730,8 +730,9 @@ def test_periodic_work_is_one_row_for_ever(open_shop: Open) -> None:
     assert len(work.due(shop)) == 1
 
 
-def test_rows_that_ended_long_ago_are_swept(open_shop: Open) -> None:
-    shop = open_shop(SWEEP)
+def test_rows_that_ended_long_ago_are_swept(open_shop: Open, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(sweep, "BATCH", batch := 20)
+    shop = open_shop(sweep_of(WORK))
     ended = {"done": 7, "failed": 30, "cancelled": 30}
     kept, gone = [], []
     for state, days in ended.items():
@@ -742,7 +743,7 @@ def test_rows_that_ended_long_ago_are_swept(open_shop: Open) -> None:
     kept.append(add(shop))
     change(shop, kept[-1], created_at=now() - timedelta(days=400), run_at=now() - timedelta(days=400))
     with shop.db.begin() as session:
-        for _ in range(BATCH + 1):
+        for _ in range(batch + 1):
             enqueue(session, "many")
         session.execute(
             update(Work).where(Work.kind == "many").values(state="done", ended_at=now() - timedelta(days=8))

@@ -212,6 +212,36 @@ def test_rotating_with_an_overlap(api: House) -> None:
         assert rotate(api, admin, newest["id"], overlap_seconds=seconds).status_code == 422
 
 
+def test_rotating_and_revoking_makes_no_more_keys_than_the_plan_has(api: House) -> None:
+    api.ann(plan="STARTER")  # two keys
+    headers = bearer(api.log_in()["access_token"])
+    alive: list[str] = []
+    made = None
+    for _ in range(4):
+        made = create(api, headers, scopes=["usage:read"])
+        if made.status_code == 201:
+            new = rotate(api, headers, made.json()["id"], overlap_seconds=604_800).json()
+            assert api.client.delete(f"{KEYS}/{new['id']}", headers=headers).status_code == 204
+            alive.append(made.json()["key"])
+    assert made is not None
+    assert made.json()["code"] == "plan_limit_reached"
+    assert [uses(api, secret) for secret in alive] == [200, 200]  # their overlap goes on
+    preview = api.client.get("/api/v1/organization/plan/preview?plan=STARTER", headers=headers).json()
+    assert next(fit for fit in preview["fits"] if fit["limit"] == "api_keys")["used"] == 2
+
+
+def test_a_key_and_its_successor_count_once_everywhere(api: House) -> None:
+    api.ann(plan="STARTER")
+    headers = bearer(api.log_in()["access_token"])
+    for _ in range(2):
+        key = create(api, headers, scopes=["usage:read"]).json()
+        assert rotate(api, headers, key["id"]).status_code == 201
+    preview = api.client.get("/api/v1/organization/plan/preview?plan=STARTER", headers=headers).json()
+    fit = next(fit for fit in preview["fits"] if fit["limit"] == "api_keys")
+    assert (fit["used"], fit["fits"]) == (2, True)  # four work
+    assert create(api, headers).status_code == 409
+
+
 def test_rotating_does_not_make_it_live_longer(api: House) -> None:
     organization = api.organization()
     _, admin = api.key(organization)

@@ -6,13 +6,16 @@ import threading
 import time
 from collections import Counter
 from concurrent.futures import ThreadPoolExecutor
+from datetime import timedelta
 from pathlib import Path
 
 import pytest
 
 from tests.services import Backend, Redis
-from tests.tenancy.house import House, house
+from tests.tenancy.house import House, bearer, house
 from tldr_highlight.core.counters import FALLBACKS
+from tldr_highlight.core.db import now
+from tldr_highlight.core.jwt import AccessClaims
 from tldr_highlight.tenancy.models import Organization
 
 NAMES = ("Limit", "Remaining", "Reset")
@@ -79,6 +82,52 @@ def test_who_is_not_known_is_limited_by_address(deployment: Backend, tmp_path: P
         assert [a.status_code for a in answers] == [401, 401, 401, 429]
         assert answers[0].headers["RateLimit-Remaining"] == "2"
         assert api.at("198.51.100.8").post("/api/v1/auth/refresh", json=body).status_code == 401
+
+
+BAD = {
+    "none": ({}, 401),
+    "no key": ({"X-API-Key": "tldr_live_x"}, 401),
+    "no token": ({"Authorization": "Bearer eyJx"}, 401),
+    "two": ({"X-API-Key": "x", "Authorization": "Bearer x"}, 400),
+}
+
+
+@pytest.mark.parametrize("bad", BAD)
+def test_calls_that_do_not_come_in_are_counted_by_address(
+    deployment: Backend, tmp_path: Path, bad: str
+) -> None:
+    headers, status = BAD[bad]
+    with house(deployment, tmp_path, public_requests_per_minute=3) as api:
+        _, good = api.key(api.organization("STARTER"))
+        seen = [call(api, headers) for _ in range(5)]
+        assert seen == [(status, 3, 2), (status, 3, 1), (status, 3, 0), (429, 3, 0), (429, 3, 0)]
+        assert call(api, good) == (200, 60, 59)  # from the same address
+        assert api.at("198.51.100.8").get("/api/v1/me", headers=headers).status_code == status
+        assert call(api, {}, "/api/v1/me")[0] == 429
+        public = api.client.post("/api/v1/auth/refresh", json={"refresh_token": "x"})
+        assert public.headers["RateLimit-Remaining"] == "2"
+
+
+def test_a_key_from_elsewhere_uses_up_nothing_of_its_limit(deployment: Backend, tmp_path: Path) -> None:
+    with house(deployment, tmp_path, public_requests_per_minute=2) as api:
+        _, key = api.key(api.organization("STARTER"), networks=["198.51.100.7"])
+        thief = api.at("203.0.113.9")
+        answers = [thief.get("/api/v1/me", headers=key) for _ in range(3)]
+        assert [a.status_code for a in answers] == [403, 403, 429]
+        assert answers[0].headers["RateLimit-Limit"] == "2"
+        assert call(api, key) == (200, 60, 59)
+
+
+def test_who_has_to_refresh_is_told_so_whatever_neighbours_do(deployment: Backend, tmp_path: Path) -> None:
+    with house(deployment, tmp_path, public_requests_per_minute=2) as api:
+        user, organization = api.ann()
+        at = now() - timedelta(minutes=31)
+        claims = AccessClaims(user.id, "ses_1", organization.id, "owner", at, at + timedelta(minutes=30))
+        expired = bearer(api.runtime.tokens.sign(claims, at))
+        assert [call(api, {})[0] for _ in range(3)] == [401, 401, 429]
+        answer = api.client.get("/api/v1/me", headers=expired)
+        assert (answer.status_code, answer.json()["code"]) == (401, "token_expired")
+        assert answer.headers["RateLimit-Remaining"] == "0"
 
 
 def test_proxies_are_seen_through(deployment: Backend, tmp_path: Path) -> None:

@@ -39,6 +39,7 @@ def resend_verification(act: Act) -> None:
         raise ConflictError("this address is confirmed already")
     if not send_verification(act, user):
         raise LimitError("a mail has just gone out: look for it", retry_after=mailed.PAUSE.total_seconds())
+    people.record(act, user, "user.verification_asked")
 
 
 def verify(act: Act, token: str) -> User:
@@ -67,21 +68,20 @@ def ask_change(act: Act, email: str, password: str) -> None:
     user = act.session.get_one(User, act.user_id)
     people.confirm_password(act, user, password)
     with act.writing() as writing:
-        _send_change(writing, writing.session.get_one(User, user.id), email)
+        _send_change(writing, people.unchanged(writing, user), email)
 
 
 def _send_change(act: Act, user: User, email: str) -> None:
-    other = people.by_address(act.session, email)
-    if other is not None and other.id != user.id:
-        return
+    # all that the person can see later is the same whoever has the address: but for the mail itself
+    people.record(act, user, "user.email_change_asked")
     token = mailed.issue(act.session, user, Purpose.CHANGE, email=email)
-    if token is None:
+    other = people.by_address(act.session, email)
+    if token is None or (other is not None and other.id != user.id):
         return
     letter = EmailChangeConfirm(
         link=mailed.link_of(act.runtime, "confirm-email", token), valid_for=LIFETIME[Purpose.CHANGE]
     )
     post(act.session, letter, email)
-    people.record(act, user, "user.email_change_asked")
 
 
 def confirm_change(act: Act, token: str) -> User:
@@ -94,8 +94,7 @@ def confirm_change(act: Act, token: str) -> User:
     old = user.email
     with people.unique_address(act.session):
         user.email, user.email_key, user.email_verified_at = email, address_key(email), now()
-    for purpose in (Purpose.VERIFY, Purpose.RESET):  # they went to the old address
-        mailed.void(act.session, user, purpose)
+    mailed.void(act.session, user, Purpose.VERIFY, Purpose.RESET)  # they went to the old address
     post(act.session, EmailChanged(new_address=email, changed_at=now()), old)
     people.record(act.acting(people.caller_of(user)), user, "user.email_changed")
     return user

@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from datetime import timedelta
+from datetime import datetime, timedelta
 
-from sqlalchemy import Select, delete, func, select
+from sqlalchemy import ColumnElement, Select, delete, func, or_, select
 
 from tldr_highlight.accounts import mailed, members, people
 from tldr_highlight.core.db import now
@@ -14,6 +14,7 @@ from tldr_highlight.core.mails import Invitation as Letter
 from tldr_highlight.core.outbox import Mail, post
 from tldr_highlight.core.passwords import check_password
 from tldr_highlight.core.security import hash_token, new_token
+from tldr_highlight.core.sweep import Rule
 from tldr_highlight.errors import ConflictError, LimitError, SuspendedError, WrongPasswordError
 from tldr_highlight.runtime import Act
 from tldr_highlight.tenancy import audit
@@ -23,6 +24,9 @@ from tldr_highlight.usage import quotas
 from tldr_highlight.web import PageQuery, paginate
 
 LIFETIME = timedelta(days=7)
+
+KEPT = timedelta(days=7)
+"""How long one is kept that was accepted, or is too old to be."""
 
 A_DAY = 100
 """Invitations of one organization in 24 hours: nobody writes to the world in its name through us."""
@@ -74,32 +78,47 @@ def accept(act: Act, token: str, password: str, name: str | None) -> tuple[User,
     Raises:
         LinkError: the token opens nothing. `WrongPasswordError`: there is an account, with another password.
         PasswordError: the new password cannot be taken.
+        EmailTakenError: there was no account, and now there is: whoever made it is not who has the mailbox.
         PlanLimitError, ConflictError, SuspendedError: as things stand, they cannot join.
     """
     email = _by_token(act, token).email
     user = people.by_address(act.session, email)
-    if user is None:
-        check_password(password, personal=(email,))
-        hashed = act.runtime.passwords.hash(password)
-    else:
-        if user.disabled_at is not None:
-            raise WrongPasswordError("this account cannot be used: ask the people who run this installation")
-        people.confirm_password(act, user, password)
-        hashed = user.password_hash
+    who = _new_account(act, email, password, name) if user is None else _account(act, user, password)
     with act.writing() as writing:
-        return _join(writing, token, lambda: people.add(writing.session, email, hashed, name=name))
+        return _join(writing, token, who)
 
 
-def _join(act: Act, token: str, add_user: Callable[[], User]) -> tuple[User, Organization, Member]:
+def _new_account(act: Act, email: str, password: str, name: str | None) -> Callable[[Act], User]:
+    check_password(password, personal=(email,))
+    hashed = act.runtime.passwords.hash(password)
+    return lambda writing: people.add(writing.session, email, hashed, name=name)
+
+
+def _account(act: Act, user: User, password: str) -> Callable[[Act], User]:
+    if user.disabled_at is not None:
+        raise WrongPasswordError("this account cannot be used: ask the people who run this installation")
+    people.confirm_password(act, user, password)
+    return lambda writing: people.unchanged(writing, user)
+
+
+def _join(act: Act, token: str, who: Callable[[Act], User]) -> tuple[User, Organization, Member]:
     organization = Organization.locked(act.session, _by_token(act, token).organization_id)
     invitation = _by_token(act, token)  # nobody else can take it from here on
     if organization.status != "active":
         raise SuspendedError("this organization is suspended")
-    user = people.by_address(act.session, invitation.email) or add_user()
+    user = who(act)  # nobody else who has the address by now
     user.email_verified_at = user.email_verified_at or now()
     invitation.accepted_at = now()
     act = act.acting(people.caller_of(user))
     return user, organization, members.add(act, organization, user, Role.of(invitation.role))
+
+
+def _over(at: datetime) -> ColumnElement[bool]:
+    return or_(Invitation.expires_at < at - KEPT, Invitation.accepted_at < at - KEPT)
+
+
+OVER = Rule(Invitation, _over)
+"""Offers that nobody can take any more; the audit log remembers them."""
 
 
 def _pending(organization_id: str) -> Select[Invitation]:
@@ -115,9 +134,20 @@ def _by_token(act: Act, token: str) -> Invitation:
         Invitation.expires_at > now(),
     )
     invitation = act.session.scalar(query.execution_options(populate_existing=True))
-    if invitation is None:
+    if invitation is None or not _stands(act, invitation):
         raise mailed.refused()
     return invitation
+
+
+def _stands(act: Act, invitation: Invitation) -> bool:
+    """Whether who offered the place could still do so: a call that was on its way when they lost their own
+    place wrote its invitation after theirs were taken back."""
+    if not invitation.invited_by.startswith("usr_"):  # the shell
+        return True
+    inviter = (User.id == invitation.invited_by, User.disabled_at.is_(None))
+    places = Member.of(invitation.organization_id).where(Member.user_id == invitation.invited_by)
+    member = act.session.scalar(places.join(User, User.id == Member.user_id).where(*inviter))
+    return member is not None and members.may_invite(member.rank, Role.of(invitation.role))
 
 
 def _refuse_members(act: Act, email: str) -> None:
@@ -137,6 +167,7 @@ def _replace_older(act: Act, email: str) -> None:
         )
     for invitation in older:
         act.session.execute(delete(Invitation).where(Invitation.id == invitation.id))
+        audit.record(act, "invitation.revoked", invitation.id, email=invitation.email, because="replaced")
 
 
 def _refuse_floods(act: Act) -> None:

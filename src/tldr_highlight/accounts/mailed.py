@@ -1,15 +1,16 @@
-"""Tokens that go out by mail: one of a purpose for a person, used once, soon over, stored as a hash."""
+"""Tokens that go out by mail: for one purpose and person, used once, soon over, stored as a hash."""
 
 from __future__ import annotations
 
-from datetime import timedelta
+from datetime import datetime, timedelta
 from enum import StrEnum
 
-from sqlalchemy import ColumnElement, delete, select, update
+from sqlalchemy import ColumnElement, delete, or_, select, update
 from sqlalchemy.orm import Session
 
 from tldr_highlight.core.db import now
 from tldr_highlight.core.security import hash_token, new_token
+from tldr_highlight.core.sweep import Rule
 from tldr_highlight.errors import LinkError
 from tldr_highlight.runtime import Runtime
 from tldr_highlight.tenancy.models import MailedToken, User
@@ -32,19 +33,29 @@ LIFETIME = {
 PAUSE = timedelta(minutes=1)
 """Between two mails of one purpose: nobody's mailbox is flooded through us."""
 
+AT_ONCE = 5
+"""Links that reset a password and are good at the same time: with `LIFETIME`, as many are sent in an hour."""
+
 
 def issue(session: Session, user: User, purpose: Purpose, *, email: str | None = None) -> str | None:
-    """A new token, for the person's own address unless another is given; older ones open nothing any more.
+    """A new token, for the person's own address unless another is given.
 
-    None: the last mail went out less than `PAUSE` ago.
+    Older ones open nothing any more, but for `RESET`: that anybody may ask for, who would make the link
+    useless that its owner is about to open. There older ones live until one is used.
+
+    None: the last mail went out less than `PAUSE` ago, or enough links are out (`AT_ONCE`).
     """
     one_at_a_time = select(User.id).where(User.id == user.id).with_for_update(key_share=True)
     session.execute(one_at_a_time)
     theirs = (MailedToken.user_id == user.id, MailedToken.purpose == purpose.value)
-    recent = select(MailedToken).where(*theirs, MailedToken.created_at > now() - PAUSE)
-    if session.scalar(recent.where(MailedToken.used_at.is_(None))) is not None:
+    if purpose is Purpose.RESET:
+        session.execute(delete(MailedToken).where(*theirs, MailedToken.expires_at <= now()))
+    out = select(MailedToken.created_at).where(*theirs, MailedToken.used_at.is_(None))
+    sent = session.scalars(out.order_by(MailedToken.created_at.desc())).all()
+    if len(sent) >= AT_ONCE or (sent and sent[0] > now() - PAUSE):
         return None
-    session.execute(delete(MailedToken).where(*theirs))
+    if purpose is not Purpose.RESET:
+        void(session, user, purpose)
     token = new_token()
     session.add(
         MailedToken(
@@ -82,18 +93,20 @@ def redeem(session: Session, token: str, purpose: Purpose) -> tuple[User, str]:
     Raises:
         LinkError: it opens nothing.
     """
+    # the person first, then their tokens, as whoever voids them does: else two could wait for each other
+    found = peek(session, token, purpose)
+    user = session.get(User, found.id, with_for_update={"key_share": True}, populate_existing=True)
     using = update(MailedToken).where(*_open(token, purpose)).values(used_at=now()).returning(MailedToken)
     row = session.scalar(using.execution_options(synchronize_session=False))
-    user = row and session.get_one(User, row.user_id, with_for_update={"key_share": True})
     if row is None or user is None or user.disabled_at is not None:
         raise refused()
     return user, row.email
 
 
-def void(session: Session, user: User, purpose: Purpose) -> None:
-    """Let none of a person's tokens open anything any more."""
+def void(session: Session, user: User, *purposes: Purpose) -> None:
+    """Let none of a person's tokens of these purposes open anything any more."""
     session.execute(
-        delete(MailedToken).where(MailedToken.user_id == user.id, MailedToken.purpose == purpose.value)
+        delete(MailedToken).where(MailedToken.user_id == user.id, MailedToken.purpose.in_(purposes))
     )
 
 
@@ -104,6 +117,14 @@ def _open(token: str, purpose: Purpose) -> tuple[ColumnElement[bool], ...]:
         MailedToken.used_at.is_(None),
         MailedToken.expires_at > now(),
     )
+
+
+def _over(at: datetime) -> ColumnElement[bool]:
+    return or_(MailedToken.expires_at <= at, MailedToken.used_at.is_not(None))
+
+
+OVER = Rule(MailedToken, _over)
+"""What opens nothing any more."""
 
 
 def refused() -> LinkError:

@@ -10,7 +10,7 @@ from tldr_highlight.core.db import after_commit, now
 from tldr_highlight.errors import ConflictError, LastOwnerError, NotFoundError, PlanLimitError, RoleError
 from tldr_highlight.runtime import Act
 from tldr_highlight.tenancy import audit
-from tldr_highlight.tenancy.models import LoginSession, Member, Organization, User
+from tldr_highlight.tenancy.models import Invitation, LoginSession, Member, Organization, User
 from tldr_highlight.tenancy.roles import Role
 from tldr_highlight.web import PageQuery, paginate
 
@@ -22,7 +22,7 @@ def list_members(act: Act, page: PageQuery) -> tuple[list[tuple[Member, User]], 
 
 
 def change_role(act: Act, member_id: str, role: Role) -> tuple[Member, User]:
-    """Give a member another role.
+    """Give a member another role. Invitations that they sent and could not send now are taken back.
 
     Raises:
         RoleError: it takes an owner to make owners, and to change them.
@@ -38,12 +38,14 @@ def change_role(act: Act, member_id: str, role: Role) -> tuple[Member, User]:
             act, "member.role_changed", member.id, user=member.user_id, before=member.role, now=role.word
         )
         member.role = role.word
+        _withdraw_invitations(act, member, role)
         after_commit(act.session, act.runtime.forget_callers)
     return member, act.session.get_one(User, member.user_id)
 
 
 def remove(act: Act, member_id: str) -> None:
-    """Take a member out. Keys that they made belong to the organization and go on working.
+    """Take a member out. Keys that they made belong to the organization and go on working;
+    invitations that they sent are taken back.
 
     Raises:
         RoleError: it takes an owner to remove one.
@@ -98,6 +100,11 @@ def require_rank(act: Act, role: int) -> None:
         raise RoleError(f"this takes the role {Role(role).word}", required_role=Role(role).word)
 
 
+def may_invite(rank: int, role: Role) -> bool:
+    """Whether somebody of this rank may offer a place of this role."""
+    return rank >= max(Role.ADMIN, role)
+
+
 def too_many(organization: Organization) -> PlanLimitError:
     """What says that no more people fit."""
     allowed = organization.limits.members
@@ -111,8 +118,20 @@ def too_many(organization: Organization) -> PlanLimitError:
 def _take_out(act: Act, member: Member, action: str) -> None:
     _leave_an_owner(act, member)
     act.session.delete(member)
+    _withdraw_invitations(act, member, 0)
     _end_logins(act, member)
     audit.record(act, action, member.id, user=member.user_id, role=member.role)
+
+
+def _withdraw_invitations(act: Act, member: Member, rank: int) -> None:
+    """Take back what the member offered and could not offer now."""
+    theirs = Invitation.of(member.organization_id).where(
+        Invitation.invited_by == member.user_id, Invitation.accepted_at.is_(None)
+    )
+    for invitation in act.session.scalars(theirs).all():
+        if not may_invite(rank, Role.of(invitation.role)):
+            act.session.delete(invitation)
+            audit.record(act, "invitation.revoked", invitation.id, email=invitation.email, because="inviter")
 
 
 def _end_logins(act: Act, member: Member) -> None:

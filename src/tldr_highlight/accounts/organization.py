@@ -3,25 +3,26 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import Any
 
-from sqlalchemy import select
+from sqlalchemy import Row, select
 
 from tldr_highlight.accounts import people
 from tldr_highlight.accounts.schemas import AuditQuery
-from tldr_highlight.core.db import after_commit, now, row_of
+from tldr_highlight.core.db import after_commit, now
 from tldr_highlight.core.mails import OrganizationSuspended
 from tldr_highlight.core.outbox import post
 from tldr_highlight.errors import NotFoundError
-from tldr_highlight.runtime import Act
+from tldr_highlight.runtime import Act, Look
 from tldr_highlight.tenancy import audit
 from tldr_highlight.tenancy.models import AuditRecord, Organization
 from tldr_highlight.tenancy.roles import Role
 from tldr_highlight.web import paginate
 
 
-def get(act: Act) -> Organization:
-    """The caller's organization."""
-    return row_of(act.session, Organization, act.organization_id)
+def get(look: Look) -> Row[Any]:
+    """The caller's organization: its columns."""
+    return look.runtime.db.row(Organization, look.organization_id)
 
 
 def rename(act: Act, name: str) -> Organization:

@@ -1,4 +1,4 @@
-"""People: found by address, added once, written to, and written down what they did."""
+"""People: found by address, added once, disabled, written to, and written down what they did."""
 
 from __future__ import annotations
 
@@ -11,9 +11,15 @@ from sqlalchemy.orm import Session
 
 from tldr_highlight.core.db import now
 from tldr_highlight.core.mailboxes import address_key
-from tldr_highlight.errors import EmailTakenError, UnverifiedError, WrongPasswordError
+from tldr_highlight.errors import (
+    ConflictError,
+    EmailTakenError,
+    NotFoundError,
+    UnverifiedError,
+    WrongPasswordError,
+)
 from tldr_highlight.runtime import Act, Caller
-from tldr_highlight.tenancy import audit
+from tldr_highlight.tenancy import audit, logins
 from tldr_highlight.tenancy.models import Member, User
 from tldr_highlight.tenancy.roles import Role
 from tldr_highlight.tenancy.throttle import Throttle
@@ -86,8 +92,47 @@ def with_roles(session: Session, organization_id: str, *roles: Role) -> Sequence
     return session.scalars(select(User).where(theirs, User.disabled_at.is_(None)).order_by(User.id)).all()
 
 
+def disable(act: Act, user_id: str) -> User:
+    """Let a person in nowhere any more, until somebody enables them; disabling again changes nothing.
+
+    All their logins end. Keys that they made belong to organizations and go on working.
+
+    Raises:
+        NotFoundError: there is no such person. ConflictError: it is who asks.
+    """
+    user = _locked(act, user_id)
+    if user.id == act.caller.user_id:
+        raise ConflictError("nobody disables themselves: let another operator do it, or the shell")
+    if user.disabled_at is None:
+        user.disabled_at = now()
+        logins.end_all(act, user.id, "disabled")
+        record(act, user, "user.disabled")
+    return user
+
+
+def enable(act: Act, user_id: str) -> User:
+    """Let a person log in again. Their former logins stay ended.
+
+    Raises:
+        NotFoundError: there is no such person.
+    """
+    user = _locked(act, user_id)
+    if user.disabled_at is not None:
+        user.disabled_at = None
+        record(act, user, "user.enabled")
+    return user
+
+
+def _locked(act: Act, user_id: str) -> User:
+    """Locked: a login that is about to begin waits, and finds out."""
+    user = act.session.get(User, user_id, with_for_update=True, populate_existing=True)
+    if user is None:
+        raise NotFoundError("there is no such person")
+    return user
+
+
 def record(act: Act, user: User, action: str, **details: object) -> None:
-    """An audit record of a person's own doing, in each of their organizations."""
+    """An audit record about a person, in each of their organizations."""
     places = act.session.scalars(select(Member.organization_id).where(Member.user_id == user.id)).all()
     for organization_id in places or [None]:
         audit.record(act, action, user.id, organization_id=organization_id, **details)
@@ -111,3 +156,21 @@ def confirm_password(act: Act, user: User, password: str) -> None:
     if not act.runtime.passwords.verify(user.password_hash, password):
         raise WrongPasswordError("this is not the account's password")
     throttle.succeeded(user.email_key, act.address)
+
+
+def unchanged(act: Act, seen: User) -> User:
+    """The person of this row, locked, in the transaction that writes; what was checked before still holds.
+
+    While a password is hashed, somebody else may set another one, or take the account over.
+
+    Raises:
+        WrongPasswordError: it has another password or address by now, is disabled, or gone.
+    """
+    user = act.session.get(User, seen.id, with_for_update={"key_share": True}, populate_existing=True)
+    if user is None or _credentials(user) != _credentials(seen):
+        raise WrongPasswordError("this account was just changed: try again")
+    return user
+
+
+def _credentials(user: User) -> tuple[object, ...]:
+    return user.password_hash, user.email_key, user.disabled_at

@@ -6,8 +6,18 @@ from typing import Annotated
 
 from fastapi import Query
 
-from tldr_highlight.accounts import emails, invitations, members, organization, passwords, plan_change, signup
+from tldr_highlight.accounts import (
+    emails,
+    invitations,
+    members,
+    organization,
+    passwords,
+    people,
+    plan_change,
+    signup,
+)
 from tldr_highlight.accounts.schemas import (
+    AccountOut,
     AuditOut,
     AuditQuery,
     EmailChange,
@@ -43,6 +53,7 @@ from tldr_highlight.errors import (
     LastOwnerError,
     LimitError,
     LinkError,
+    NotFoundError,
     PasswordError,
     PlanFitError,
     PlanLimitError,
@@ -51,8 +62,9 @@ from tldr_highlight.errors import (
     WebhookUrlError,
     WrongPasswordError,
 )
+from tldr_highlight.runtime import Look
 from tldr_highlight.tenancy.models import Member, User
-from tldr_highlight.tenancy.plans import PLANS, PlanName
+from tldr_highlight.tenancy.plans import PLANS, PlanName, limits_of
 from tldr_highlight.tenancy.roles import Role, Scope
 from tldr_highlight.tenancy.schemas import KeyCreated, KeyOut, UserOut
 from tldr_highlight.web import Call, Id, Page, PageQuery, Routes
@@ -119,8 +131,8 @@ def forgot_password(call: Call, body: EmailIn) -> Said:
 def reset_password(call: Call, body: PasswordReset) -> UserOut:
     """Set a new password with the token of the mail. All logins end.
 
-    Where the address had never been confirmed, the keys that its account made end, too: somebody else may
-    have registered it.
+    Where the address had never been confirmed, somebody else may have registered it: all keys, webhooks and
+    invitations of organizations that nobody else owns end, too.
     """
     return UserOut.model_validate(passwords.reset(call, body.token, body.password.get_secret_value()))
 
@@ -159,6 +171,7 @@ def confirm_email(call: Call, body: TokenIn) -> UserOut:
     hashes=True,
     errors=(
         ConflictError,
+        EmailTakenError,
         LimitError,
         LinkError,
         PasswordError,
@@ -182,9 +195,17 @@ def accept_invitation(call: Call, body: InvitationAccept) -> Joined:
 
 
 @own.get("", scope=Scope.ORGANIZATIONS_READ, quick=True)
-def get_organization(call: Call) -> OrganizationOut:
+def get_organization(look: Look) -> OrganizationOut:
     """Get your organization."""
-    return OrganizationOut.model_validate(organization.get(call))
+    found = organization.get(look)
+    return OrganizationOut(
+        id=found.id,
+        name=found.name,
+        plan=PlanName(found.plan),
+        status=found.status,
+        limits=LimitsOut.model_validate(limits_of(found.plan, found.overrides)),
+        created_at=found.created_at,
+    )
 
 
 @own.patch("", scope=Scope.ORGANIZATIONS_WRITE)
@@ -212,7 +233,7 @@ def remove_member(call: Call, member_id: Id) -> None:
     members.remove(call, member_id)
 
 
-@own.post("/leave", login=True, status=204, errors=(LastOwnerError,))
+@own.post("/leave", login=True, status=204, errors=(NotFoundError, LastOwnerError))
 def leave_organization(call: Call) -> None:
     """Leave the organization. Its only owner cannot."""
     members.leave(call)
@@ -286,6 +307,18 @@ def suspend_organization(call: Call, organization_id: Id, body: Suspension) -> O
 def activate_organization(call: Call, organization_id: Id) -> OrganizationOut:
     """End an organization's suspension."""
     return OrganizationOut.model_validate(organization.activate(call, organization_id))
+
+
+@admin.post("/users/{user_id}/disable", operator=True, errors=(ConflictError,))
+def disable_user(call: Call, user_id: Id) -> AccountOut:
+    """Disable a person. Their logins end within a second and no new ones begin; keys go on working."""
+    return AccountOut.model_validate(people.disable(call, user_id))
+
+
+@admin.post("/users/{user_id}/enable", operator=True)
+def enable_user(call: Call, user_id: Id) -> AccountOut:
+    """Enable a person. They can log in again."""
+    return AccountOut.model_validate(people.enable(call, user_id))
 
 
 def _member(member: Member, user: User) -> MemberOut:

@@ -19,9 +19,11 @@ Email = Annotated[str, Field(min_length=3, max_length=254, examples=["ann@exampl
 Password = Annotated[SecretStr, Field(min_length=1, max_length=512, examples=["four words of your own"])]
 """Bounded for the wire; which ones are taken is said by `core/passwords.py`."""
 
+MAILED_PATTERN = r"^[A-Za-z0-9_-]{20,100}$"
+
 Token = Annotated[
     str,
-    StringConstraints(pattern=r"^[A-Za-z0-9_-]{20,100}$"),
+    StringConstraints(pattern=MAILED_PATTERN),
     Field(description="Out of the mail.", examples=["6Zk2u8yNRw3m0bqf1hJcT9sVdLxA4eGi7oPnYrUKtQE"]),
 ]
 
@@ -46,7 +48,7 @@ class WebhookWanted(Schema):
     def _known(cls, patterns: list[str]) -> list[str]:
         for pattern in patterns:
             if not any(wanted([pattern], type) for type in EventType):
-                raise ValueError(f"there are no events of the type {pattern}")
+                raise ValueError("one of them is no type of event that there is, nor a pattern of some")
         return patterns
 
 
@@ -54,6 +56,12 @@ class Person(Schema):
     """What a person is called."""
 
     name: Annotated[Name, Field(description="The person's own.", examples=["Ann Berg"])] | None = None
+
+
+class AccountOut(UserOut):
+    """A person, as operators see them."""
+
+    disabled_at: datetime | None = Field(description="null: they may log in.", examples=[None])
 
 
 class Registration(Person):

@@ -63,6 +63,7 @@ def _set_up(act: Act, user: User, wanted: Registration) -> Registered:
     key, secret = keys.create_key(act, KeyCreate(name="First key", scopes=None))
     webhook = wanted.webhook and add_webhook(act, wanted.webhook.url, wanted.webhook.events)
     emails.send_verification(act, user)
+    people.record(act, user, "user.registered")
     return Registered(user, organization, key, secret, webhook)
 
 

@@ -40,7 +40,7 @@ from tldr_highlight.errors import (
 from tldr_highlight.runtime import Runtime
 from tldr_highlight.tenancy import routes as tenancy
 from tldr_highlight.tenancy.auth import TenantGate
-from tldr_highlight.web import THREADS, password_lane
+from tldr_highlight.web import THREADS, GatedRoute, password_lane
 
 log = logger(__name__)
 
@@ -74,6 +74,12 @@ class Application(FastAPI):
             openapi_url=None,  # `api/docs.py` serves the document and the pages
             redirect_slashes=False,
             lifespan=_lifespan,
+            telemetry={
+                "tracing": False,
+                "metrics": False,
+                "logs": False,
+                "auto_configure": False,
+            },  # `Edge` does
         )
         self.state.runtime = runtime
         self.state.gate = TenantGate(runtime)
@@ -100,9 +106,7 @@ class Application(FastAPI):
         """What a request passes: the edge first, errors last, none of Starlette's own in between."""
         settings = cast(Runtime, self.state.runtime).settings
         origins = [o.strip() for o in (settings.cors_origins or "").split(",") if o.strip()]
-        app: ASGIApp = ExceptionMiddleware(
-            AsyncExitStackMiddleware(Directory(self.router)), handlers=HANDLERS
-        )
+        app: ASGIApp = ExceptionMiddleware(Directory(self.router), handlers=HANDLERS)
         if origins:
             app = CORSMiddleware(
                 app,
@@ -132,8 +136,9 @@ class Directory:
 
     def __init__(self, router: APIRouter) -> None:
         self._router = router
-        self._known: dict[tuple[str | None, str], APIRoute] = {
-            (method, route.path): route
+        self._by_pattern = AsyncExitStackMiddleware(router)
+        self._known: dict[tuple[str | None, str], tuple[APIRoute, ASGIApp]] = {
+            (method, route.path): (route, _application(route))
             for route in reversed(router.routes)  # the first that is declared wins
             if isinstance(route, APIRoute) and not route.param_convertors
             for method in route.methods or ()
@@ -141,12 +146,19 @@ class Directory:
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Serve one request."""
-        route = self._known.get((scope.get("method"), scope["path"])) if scope["type"] == "http" else None
-        if route is None:
-            await self._router(scope, receive, send)
+        found = self._known.get((scope.get("method"), scope["path"])) if scope["type"] == "http" else None
+        if found is None:
+            await self._by_pattern(scope, receive, send)
             return
+        route, application = found
         scope.update(router=self._router, route=route, endpoint=route.endpoint, path_params={})
-        await route.handle(scope, receive, send)
+        await application(scope, receive, send)
+
+
+def _application(route: APIRoute) -> ASGIApp:
+    """A route with what FastAPI wants to have around it, where it is used."""
+    is_bare = isinstance(route, GatedRoute) and route.is_bare
+    return route.handle if is_bare else AsyncExitStackMiddleware(route.handle)
 
 
 @contextlib.asynccontextmanager

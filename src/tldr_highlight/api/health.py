@@ -8,6 +8,7 @@ import shutil
 from collections.abc import Callable
 
 from fastapi import APIRouter, Request, Response
+from pydantic import Field
 
 from tldr_highlight.core.migrate import HEAD, revision
 from tldr_highlight.errors import DatabaseError, ForbiddenError, UsageError
@@ -23,10 +24,15 @@ REDIS_SECONDS = 0.5
 """For Redis to answer a ping; on a network of one's own it takes a millisecond."""
 
 
+DEGRADED = "degraded"
+"""What is said of a part, and of the whole, that answers are given without. Were Redis' end a 503, a balancer
+would take every server away at once, for what none of their callers notices."""
+
+
 class Health(Schema):
     """How the server is."""
 
-    status: str
+    status: str = Field(description="`ok`, `degraded` or `down`.", examples=["ok"])
 
 
 class Readiness(Health):
@@ -49,12 +55,15 @@ async def live(request: Request) -> Health:
     responses={503: {"model": Readiness, "description": "Something is down; `checks` says what."}},
 )
 async def ready(request: Request, response: Response) -> Readiness:
-    """Answers 200 when all is up, else 503. `checks` names each part: `ok`, or what is wrong with it."""
+    """Answers 200 while requests are served, else 503. `checks` names each part: `ok`, or what is wrong.
+
+    `degraded` is what requests do without: take no server away from its callers for that.
+    """
     request.state.operation = "health_ready"
     checks = await in_thread(request, readiness, request.app.state.runtime, request.app.state.worker_runs)
-    well = all(said == "ok" for said in checks.values())
-    response.status_code = 200 if well else 503
-    return Readiness(status="ok" if well else "down", checks=checks)
+    status = _overall(checks)
+    response.status_code = 503 if status == "down" else 200
+    return Readiness(status=status, checks=checks)
 
 
 @router.get("/metrics", include_in_schema=False)
@@ -91,13 +100,24 @@ def networks(listed: str) -> list[ipaddress.IPv4Network | ipaddress.IPv6Network]
 
 
 def readiness(runtime: Runtime, worker_runs: Callable[[], bool] | None) -> dict[str, str]:
-    """Part -> `ok`, or what is wrong with it. Parts that this installation does not have are left out."""
+    """Part -> `ok`, or what is wrong with it; `degraded: …` where requests go on without it.
+
+    Parts that this installation does not have are left out.
+    """
     checks = {"database": _database(runtime), "disk": _disk(runtime)}
     if worker_runs is not None:
         checks["worker"] = "ok" if worker_runs() else "not running"
     if runtime.settings.broker_url is not None:
         checks["redis"] = _redis(runtime.settings.broker_url.get_secret_value())
     return checks
+
+
+def _overall(checks: dict[str, str]) -> str:
+    """`down` where a part is that requests need; `degraded` where another is; else `ok`."""
+    wrong = [said for said in checks.values() if said != "ok"]
+    if not wrong:
+        return "ok"
+    return "degraded" if all(said.startswith(DEGRADED) for said in wrong) else "down"
 
 
 def _database(runtime: Runtime) -> str:
@@ -126,5 +146,5 @@ def _redis(url: str) -> str:
         try:
             client.ping()  # pyright: ignore[reportUnknownMemberType]
         except (redis.RedisError, OSError):
-            return "does not answer"
+            return f"{DEGRADED}: does not answer; limits are counted in each process, workers are not rung"
     return "ok"

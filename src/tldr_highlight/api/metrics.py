@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Iterator
 from datetime import datetime
 
@@ -10,6 +11,7 @@ from prometheus_client.core import GaugeMetricFamily, Metric
 from prometheus_client.registry import Collector
 from sqlalchemy import func, select
 
+from tldr_highlight.core.counters import FALLBACKS
 from tldr_highlight.core.db import Database
 from tldr_highlight.core.work import Work, clock
 
@@ -32,12 +34,18 @@ class Metrics:
             buckets=BUCKETS,
             registry=self.registry,
         )
+        self.registry.register(FALLBACKS)
+        self._of = functools.cache(self._find)  # operations and statuses are few; finding them takes 2 µs
         self.registry.register(_WorkCollector(db))
 
     def observe(self, operation: str, status: int, seconds: float) -> None:
         """Count one request."""
-        self._requests.labels(operation, status).inc()
-        self._seconds.labels(operation).observe(seconds)
+        count, time = self._of(operation, status)
+        count.inc()
+        time.observe(seconds)
+
+    def _find(self, operation: str, status: int) -> tuple[Counter, Histogram]:
+        return self._requests.labels(operation, status), self._seconds.labels(operation)
 
     def text(self) -> bytes:
         """All of it.

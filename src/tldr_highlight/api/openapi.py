@@ -16,10 +16,12 @@ from tldr_highlight.errors import (
     BodyLimitError,
     BodySlowError,
     BodyTypeError,
+    CrossSiteError,
     DatabaseError,
     InProgressError,
     InternalError,
     InvalidError,
+    KeyAddressError,
     NotFoundError,
     RateError,
     RequestError,
@@ -32,6 +34,7 @@ from tldr_highlight.errors import (
     TokenError,
     TokenExpiredError,
 )
+from tldr_highlight.tenancy.cookies import PLAIN, SAFE, SECURE
 from tldr_highlight.tenancy.roles import Role
 
 Document = dict[str, Any]
@@ -40,7 +43,8 @@ DESCRIPTION = """\
 Finds the moments worth watching in livestreams and videos, cuts them into exact clips, and delivers them.
 
 **Who you are.** Send a key in `X-API-Key` or `Authorization: Bearer`. People log in and send the access
-token in `Authorization: Bearer`. Each operation names the scope that a key needs, or the role of a person.
+token in `Authorization: Bearer`; pages of this server have a cookie. Each operation names the scope that a
+key needs, or the role of a person.
 
 **Errors** are problem documents (RFC 9457) with a stable `code`, and the `trace_id` that our log has, too.
 
@@ -76,6 +80,12 @@ COMPONENTS: Document = {
             "type": "http",
             "scheme": "bearer",
             "description": "A key, or the access token of a login.",
+        },
+        "cookie": {
+            "type": "apiKey",
+            "in": "cookie",
+            "name": SECURE,
+            "description": f"Of `auth/session`, for this server's own pages; over plain http `{PLAIN}`.",
         },
     },
     "headers": {
@@ -139,18 +149,18 @@ def finished(document: Document) -> Document:
     document["info"]["description"] = DESCRIPTION
     document["servers"] = [{"url": "/"}]
     used: set[str] = set()
-    for operation in operations(document):
+    for method, operation in operations(document):
         used.update(operation["tags"])
-        _complete(operation, schemas)
+        _complete(operation, schemas, changes=method.upper() not in SAFE)
     document["tags"] = [{"name": tag, "description": TAGS.get(tag, "")} for tag in TAGS if tag in used]
     document["tags"] += [{"name": tag} for tag in sorted(used - TAGS.keys())]
     return document
 
 
-def operations(document: Document) -> Iterator[Document]:
-    """Each operation of a document."""
+def operations(document: Document) -> Iterator[tuple[str, Document]]:
+    """Each operation of a document, with its method."""
     for item in document["paths"].values():
-        yield from item.values()
+        yield from item.items()
 
 
 def codes() -> dict[str, type[TldrError]]:
@@ -163,7 +173,7 @@ def codes() -> dict[str, type[TldrError]]:
     return found
 
 
-def _complete(operation: Document, schemas: Document) -> None:
+def _complete(operation: Document, schemas: Document, *, changes: bool) -> None:
     described: Document | None = operation.pop("x-operation", None)
     responses: Document = operation["responses"]
     _drop_own_validation(responses)
@@ -179,7 +189,7 @@ def _complete(operation: Document, schemas: Document) -> None:
             operation.setdefault("parameters", []).append({"$ref": "#/components/parameters/IdempotencyKey"})
             for response in responses.values():
                 response["headers"] |= REPLAYED
-        responses |= _problems(_raised(operation, described))
+        responses |= _problems(_raised(operation, described, changes=changes))
     else:
         operation["security"] = []
         responses |= _problems([InternalError, SlowError, DatabaseError], leaving=responses.keys())
@@ -197,8 +207,8 @@ def _say_who(operation: Document, described: Document) -> None:
     if described["public"]:
         operation["security"] = []
         return
-    person = described["login"] or described["operator"]
-    operation["security"] = [{"bearer": []}] if person else [{"key": []}, {"bearer": []}]
+    keys: list[Document] = [] if _takes_person(described) else [{"key": []}]
+    operation["security"] = [*keys, {"bearer": []}, {"cookie": []}]
     if described["scope"]:
         operation["x-scope"] = described["scope"]
     if described["rank"]:
@@ -207,13 +217,18 @@ def _say_who(operation: Document, described: Document) -> None:
         operation["x-operator"] = True
 
 
-def _raised(operation: Document, described: Document) -> list[type[TldrError]]:
+def _takes_person(described: Document) -> bool:
+    return described["login"] or described["operator"]
+
+
+def _raised(operation: Document, described: Document, *, changes: bool) -> list[type[TldrError]]:
     """Everything that an operation may answer instead of what was asked for."""
     found: list[type[TldrError]] = [InternalError, DatabaseError, SlowError, RateError, RequestError]
     if not described["public"]:
         found += [AuthError, TokenError, TokenExpiredError, SuspendedError]
         found += [ScopeError] if described["scope"] else []
-        found += [RoleError] if described["login"] or described["operator"] else []
+        found += [RoleError] if _takes_person(described) else [KeyAddressError]
+        found += [CrossSiteError] if changes else []
     parameters = [p for p in operation.get("parameters", []) if "in" in p]
     if any(p["in"] == "path" for p in parameters):
         found.append(NotFoundError)

@@ -10,8 +10,11 @@ from typing import Any
 
 from fastapi import Request, Response
 
+from tldr_highlight.accounts.schemas import MAILED_PATTERN
 from tldr_highlight.core.telemetry import current_trace, trace_id
 from tldr_highlight.errors import InvalidError, TldrError
+from tldr_highlight.web import CURSOR_PATTERN, ID_PATTERN, NAME_PATTERN
+from tldr_highlight.webhooks.events import PATTERN as EVENT_PATTERN
 
 MEDIA_TYPE = "application/problem+json"
 
@@ -64,10 +67,27 @@ def problem(request: Request, error: TldrError) -> Response:
     return Response(encoded(error), error.status, headers(error), media_type=MEDIA_TYPE)
 
 
+FORMS: Mapping[str, str] = {
+    ID_PATTERN: "is no id: take those that our answers have, as they are",
+    NAME_PATTERN: "has to be one line, without control characters",
+    CURSOR_PATTERN: "is no cursor: take the `next_cursor` of the page before",
+    MAILED_PATTERN: "is no token out of one of our mails: copy it whole",
+    EVENT_PATTERN: "is no type of event and no pattern: write stream.completed, stream.* or *",
+}
+"""Pattern of a field -> what to say where it does not match, for people who do not read patterns."""
+
+
+def words(error: Mapping[str, Any]) -> str:
+    """What one of Pydantic's errors means, to follow the name of its field."""
+    if error["type"] == "string_pattern_mismatch":
+        return FORMS[error["ctx"]["pattern"]]
+    return error["msg"].removeprefix("Value error, ")  # what we raise, introduced by Pydantic
+
+
 def invalid(errors: Sequence[Mapping[str, Any]]) -> InvalidError:
     """What Pydantic found, without the input it found it in: that may be a password."""
     listed = [
-        {"loc": [_name(part) for part in error["loc"]], "code": error["type"], "message": error["msg"]}
+        {"loc": [_name(part) for part in error["loc"]], "code": error["type"], "message": words(error)}
         for error in errors[:MOST_ERRORS]
     ]
     where = ".".join(str(part) for part in listed[0]["loc"])

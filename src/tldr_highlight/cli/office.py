@@ -47,6 +47,7 @@ def shell(data: Path | None, *, writes: bool = True) -> Generator[Act]:
     with needs("server"):
         from pydantic import ValidationError  # noqa: PLC0415 - loads in 1 s, with SQLAlchemy
 
+        from tldr_highlight.api.problems import words  # noqa: PLC0415
         from tldr_highlight.core.migrate import need_migrated  # noqa: PLC0415
         from tldr_highlight.runtime import Act, Caller, opened  # noqa: PLC0415
         from tldr_highlight.settings import Settings  # noqa: PLC0415
@@ -59,10 +60,10 @@ def shell(data: Path | None, *, writes: bool = True) -> Generator[Act]:
             caller = Caller(None, ALL, rank=Role.OWNER, is_operator=True, name="shell")
             with (runtime.db.begin if writes else runtime.db.read)() as session:
                 try:
-                    yield Act(runtime, session, caller)
+                    yield Act(runtime, caller, session=session)
                 except ValidationError as error:
                     first = error.errors(include_url=False, include_input=False)[0]
-                    raise UsageError(f"{'.'.join(map(str, first['loc']))}: {first['msg']}") from error
+                    raise UsageError(f"{'.'.join(map(str, first['loc']))}: {words(first)}") from error
 
 
 def _look_for(settings: Any) -> None:

@@ -44,12 +44,10 @@ class Clients:
             peer: Who opened the connection.
             forwarded_for: `X-Forwarded-For`, several joined in their order.
         """
+        if not (forwarded_for and self._proxies):
+            return _normal(peer)
         client = parsed(peer)
-        if client is None:
-            return None
-        if forwarded_for and self._proxies:
-            client = self._behind(client, forwarded_for)
-        return str(client)
+        return None if client is None else str(self._behind(client, forwarded_for))
 
     def _behind(self, client: Address, forwarded_for: str) -> Address:
         for hop in reversed(forwarded_for.split(",")[-HOPS:]):
@@ -84,6 +82,12 @@ def parsed(text: str | None) -> Address | None:
     except ValueError:
         return None
     return (address.ipv4_mapped if isinstance(address, IPv6Address) else None) or address
+
+
+@lru_cache(4096)
+def _normal(text: str | None) -> str | None:
+    client = parsed(text)
+    return None if client is None else str(client)
 
 
 def neighbourhood(address: str | None) -> str:

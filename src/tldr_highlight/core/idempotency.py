@@ -19,12 +19,12 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Any
 
-from sqlalchemy import LargeBinary, String, UniqueConstraint, delete, select, update
+from sqlalchemy import ColumnElement, LargeBinary, String, UniqueConstraint, and_, delete, select, update
 from sqlalchemy.dialects import postgresql, sqlite
 from sqlalchemy.orm import Mapped, Session, mapped_column
 
 from tldr_highlight.core.db import Base, Database, new_id, now
-from tldr_highlight.core.work import Job, Kind
+from tldr_highlight.core.sweep import Rule
 from tldr_highlight.errors import InProgressError, ReusedKeyError
 
 HOLD = timedelta(seconds=30)
@@ -32,9 +32,6 @@ HOLD = timedelta(seconds=30)
 
 KEPT = timedelta(hours=24)
 """How long an answer is repeated."""
-
-BATCH = 1000
-"""Reservations swept in one transaction: 10 ms."""
 
 
 class Reservation(Base):
@@ -44,7 +41,7 @@ class Reservation(Base):
     __table_args__ = (UniqueConstraint("owner", "operation", "key"),)
 
     id: Mapped[str] = mapped_column(primary_key=True, default=lambda: new_id("idm"))
-    owner: Mapped[str]  # the organization
+    owner: Mapped[str]  # the caller: a key, or a person in an organization
     operation: Mapped[str]
     key: Mapped[str] = mapped_column(String(255))
     fingerprint: Mapped[str]  # of the request
@@ -160,18 +157,9 @@ def _in_progress() -> InProgressError:
     return InProgressError("the call with this Idempotency-Key has not been answered yet", retry_after=1)
 
 
-def sweep(job: Job[Any]) -> None:
-    """Delete what is older than `KEPT`, in small transactions."""
-    old = select(Reservation.id).where(Reservation.created_at < now() - KEPT).limit(BATCH)
-    while True:
-        job.ask()
-        with job.step() as session:
-            gone = session.scalars(
-                delete(Reservation).where(Reservation.id.in_(old)).returning(Reservation.id)
-            ).all()
-        if len(gone) < BATCH:
-            return
+def _over(at: datetime) -> ColumnElement[bool]:
+    return and_(Reservation.created_at < at - KEPT, Reservation.held_until < at)
 
 
-SWEEP = Kind("reservations.sweep", sweep, every_seconds=3600)
-"""Hourly; an answer lives an hour longer at most."""
+OVER = Rule(Reservation, _over)
+"""Swept hourly; an answer lives an hour longer at most."""

@@ -2,22 +2,26 @@
 
 from __future__ import annotations
 
-from datetime import datetime
+from datetime import datetime, timedelta
 from typing import Any, Protocol, cast
 
-from sqlalchemy import String
+from sqlalchemy import ColumnElement, String, and_, exists, or_
 from sqlalchemy.orm import Mapped, Session, mapped_column
 
 from tldr_highlight.core.db import Base, new_id, now
 from tldr_highlight.core.mail import Mailer
 from tldr_highlight.core.mails import Letter, compose, letter_of, stored
 from tldr_highlight.core.security import Vault
-from tldr_highlight.core.work import Job, Kind, Workshop, clock, enqueue
+from tldr_highlight.core.sweep import Rule
+from tldr_highlight.core.work import Job, Kind, Work, Workshop, clock, enqueue
 from tldr_highlight.errors import NotFoundError
+
+KEPT = timedelta(days=30)
+"""How long the row of a mail is kept after it was sent: to whom it went, and when."""
 
 
 class Mail(Base):
-    """One mail to one person. What it says is made when it is sent; secrets in it are sealed."""
+    """One mail to one person. What it says is made when it is sent, then forgotten; secrets are sealed."""
 
     __tablename__ = "mails"
 
@@ -65,7 +69,7 @@ def post(session: Session, letter: Letter, to: str, *, organization_id: str | No
 
 
 def send_mail(job: Job[PostOffice]) -> None:
-    """Send one mail, and forget its secret.
+    """Send one mail, and forget what it said.
 
     At least once: a process that dies between the server's "250 OK" and our commit sends the mail again.
     Nobody can exclude that; the second one has the same Message-ID, made of the row's id, by which mailboxes
@@ -84,8 +88,19 @@ def send_mail(job: Job[PostOffice]) -> None:
     with job.step() as session:
         mail = session.get_one(Mail, job.object_id)
         mail.sent_at = clock(session)
-        mail.sealed = None
+        mail.context, mail.sealed = {}, None
 
 
 MAIL = Kind("mail", send_mail, tries=8, backoff_seconds=10, limit_seconds=300)
 """Eight tries take an hour: 10 s, 40 s, 160 s, 11 min, and 15 min between the last."""
+
+
+def _over(at: datetime) -> ColumnElement[bool]:
+    """Sent long ago; or given up as long ago, so that its work is gone, too."""
+    work = exists().where(Work.kind == MAIL.name, Work.key == Mail.id)
+    old = Mail.created_at < at - KEPT
+    return or_(Mail.sent_at < at - KEPT, and_(Mail.sent_at.is_(None), old, ~work))
+
+
+OVER = Rule(Mail, _over)
+"""Mail that was sent, or cannot be any more."""

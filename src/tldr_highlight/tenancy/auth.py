@@ -14,12 +14,16 @@ from tldr_highlight.core.clients import Clients, neighbourhood, parsed, within
 from tldr_highlight.core.security import hash_token
 from tldr_highlight.errors import (
     AuthError,
+    CrossSiteError,
     ForbiddenError,
     KeyAddressError,
+    RateError,
     RequestError,
     RoleError,
     ScopeError,
     SuspendedError,
+    TldrError,
+    TokenExpiredError,
 )
 from tldr_highlight.runtime import Caller, Runtime
 from tldr_highlight.tenancy.callers import (
@@ -36,6 +40,12 @@ from tldr_highlight.tenancy.roles import Role
 from tldr_highlight.web import Demand
 
 NOBODY = Caller(None)
+
+FAILURES = (AuthError, RequestError, KeyAddressError, CrossSiteError)
+"""What is raised before somebody is in, so that no key's or login's count has it."""
+
+SHOWING = (b"x-api-key", b"authorization")
+"""Headers that say who is calling."""
 
 NO_CREDENTIALS = "send a key in X-API-Key, or a key or access token in Authorization: Bearer"
 
@@ -71,19 +81,26 @@ class TenantGate:
             return None
         if demand.public:
             return self._anybody(request)
-        credential = self._credential(request)
-        known = self._recent.get(credential.digest)
-        return None if known is None else self._let_in(request, demand, known)
+        try:
+            known = self._recent.get(self._credential(request).digest)
+            return None if known is None else self._let_in(request, demand, known)
+        except FAILURES as error:
+            self._failed(request, error)
+            raise
 
     def admit(self, request: Request, demand: Demand) -> Caller:
         """Who is calling."""
         if demand.public:
             return self._anybody(request)
-        credential = self._credential(request)
-        known = self._recent.get(credential.digest)
-        if known is None:
-            known = self._recent.learn(credential.digest, lambda: self._look_up(credential))
-        return self._let_in(request, demand, known)
+        try:
+            credential = self._credential(request)
+            known = self._recent.get(credential.digest)
+            if known is None:
+                known = self._recent.learn(credential.digest, lambda: self._look_up(credential))
+            return self._let_in(request, demand, known)
+        except FAILURES as error:
+            self._failed(request, error)
+            raise
 
     def close(self) -> None:
         """Store what is not stored yet."""
@@ -96,11 +113,12 @@ class TenantGate:
             RequestError: it shows two, of which one may be somebody else's.
             AuthError: it shows none.
         """
-        shown = [*request.headers.getlist("x-api-key"), *request.headers.getlist("authorization")]
+        shown = [header for header in request.scope["headers"] if header[0] in SHOWING]
         if len(shown) > 1:
             raise RequestError("send either X-API-Key or Authorization, and once")
-        if shown:
-            secret = shown[0] if "x-api-key" in request.headers else _bearer(shown[0])
+        for name, value in shown:
+            text = value.decode("latin-1")
+            secret = text if name == b"x-api-key" else _bearer(text)
             return Credential(secret, hash_token(secret))
         secret = cookie_of(request, self.runtime.settings)
         if secret is None:
@@ -117,9 +135,28 @@ class TenantGate:
             return holder_of_key(session, credential.secret, credential.digest)
 
     def _anybody(self, request: Request) -> Caller:
-        home = neighbourhood(request.state.address)
-        self._limits.count(home, self.runtime.settings.public_requests_per_minute, request.state.headers)
+        self._count_address(request, "")
         return NOBODY
+
+    def _failed(self, request: Request, error: TldrError) -> None:
+        """Count a call that did not come in: apart, so that whoever guesses locks out no neighbour who does.
+
+        An access token that has expired was one: it is told so whatever neighbours do, as its client
+        refreshes for that answer.
+
+        Raises:
+            RateError: there were too many from that address.
+        """
+        try:
+            self._count_address(request, "failed:")
+        except RateError:
+            if not isinstance(error, TokenExpiredError):
+                raise
+
+    def _count_address(self, request: Request, what: str) -> None:
+        home = neighbourhood(request.state.address)
+        most = self.runtime.settings.public_requests_per_minute
+        self._limits.count(what + home, most, request.state.headers)
 
     def _let_in(self, request: Request, demand: Demand, known: Known) -> Caller:
         if known.ends <= time.time():

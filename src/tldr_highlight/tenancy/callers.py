@@ -118,6 +118,8 @@ def requests_per_minute(key: ApiKey, organization: Organization) -> int:
 def holder_of_token(session: Session, tokens: Tokens, token: str) -> Known:
     """Whose access token it is. The token says which login; what that may do now, the database.
 
+    It is good for one organization: a program that has not heard of a switch must not act in another.
+
     Raises:
         AuthError: not ours, over, or of a login that has ended.
     """
@@ -125,6 +127,8 @@ def holder_of_token(session: Session, tokens: Tokens, token: str) -> Known:
     found = _login(session, LoginSession.id == claims.session_id)
     if found is None or found.LoginSession.user_id != claims.user_id:
         raise TokenError("this login has ended: log in again")
+    if found.LoginSession.organization_id != claims.organization_id:
+        raise TokenError("this login acts in another organization by now: use its new access token")
     return _person(found, min(claims.expires_at, found.LoginSession.expires_at))
 
 

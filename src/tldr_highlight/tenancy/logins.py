@@ -1,8 +1,8 @@
 """Logins: how a person comes in, stays in, and is put out. All of it is in the database.
 
 A program gets an access token for 30 minutes and a refresh token that is good once: exchanging it gives the
-next one. A page gets a cookie. A refresh token that comes a second time was stolen, from us or by whoever
-sends it, and nobody can tell which: the login ends, for both.
+next one. A page gets a cookie. A refresh token that comes a second time, and not just because two calls met,
+was stolen, from us or by whoever sends it, and nobody can tell which: the login ends, for both.
 """
 
 from __future__ import annotations
@@ -11,13 +11,14 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 
-from sqlalchemy import Select, select, update
+from sqlalchemy import ColumnElement, or_, select, update
 
 from tldr_highlight.core.db import after_commit, now
 from tldr_highlight.core.jwt import AccessClaims
 from tldr_highlight.core.mailboxes import address_key
 from tldr_highlight.core.security import hash_token, new_token
-from tldr_highlight.errors import LoginError, NotFoundError, SuspendedError, TokenError
+from tldr_highlight.core.sweep import Rule
+from tldr_highlight.errors import AuthError, LoginError, NotFoundError, SuspendedError, TokenError
 from tldr_highlight.runtime import Act, Caller
 from tldr_highlight.tenancy import audit
 from tldr_highlight.tenancy.callers import COOKIE_PREFIX
@@ -31,6 +32,15 @@ REFRESH = timedelta(days=7)
 
 LONGEST = timedelta(days=90)
 """However often it is refreshed, a login ends then."""
+
+GRACE = timedelta(seconds=10)
+"""How long after its exchange a refresh token may come again without ending the login: two threads or pages
+that refresh together, on a slow network. It gets nothing. Who stole one and uses it less than this before
+the owner does is not found out by that; the owner has to log in, and sees a login too many in the list."""
+
+
+KEPT = timedelta(days=7)
+"""How long a login's row is kept after its end; the audit log remembers it longer."""
 
 
 @dataclass(frozen=True)
@@ -143,43 +153,40 @@ def access_token(act: Act, login: Login) -> str:
 # --- going on ------------------------------------------------------------------------------------------
 
 
-def refresh(act: Act, token: str, arrived: datetime) -> Login:
+def refresh(act: Act, token: str, arrived: datetime, organization_id: str | None = None) -> Login:
     """Exchange a refresh token. `act` reads; it writes in a transaction of its own.
 
-    Of calls with one token that overlap exactly one wins; the others are refused, and the login goes on. They
-    overlap when they arrived before the token was spent, or found it unspent. In doubt the login ends: that
-    costs an honest client a login, and a thief the account.
+    With `organization_id` the login acts there from now on; access tokens from before are good no more.
+
+    Of calls with one token exactly one wins. The others are refused; the login ends if they arrived later
+    than `GRACE` after that, and goes on if they did not.
 
     Raises:
         TokenError: not a refresh token that is good now.
-        SuspendedError: the organization is suspended.
+        NotFoundError: the person is not in that organization; the token stays good.
+        SuspendedError: the organization is suspended; the same.
     """
     digest = hash_token(token)
-    unspent = act.session.scalar(_by_token(digest)) is not None
     with act.writing() as writing:
-        login = _exchange(writing, digest)
-        if login is None and not unspent:
+        login = _exchange(writing, digest, organization_id)
+        if login is None:
             _end_if_spent(writing, digest, arrived)
     if login is None:  # raised here: what ended must stay so
         raise TokenError("this refresh token is not valid: log in again")
     return login
 
 
-def _by_token(digest: str) -> Select[LoginSession]:
-    return select(LoginSession).where(LoginSession.token_hash == digest, LoginSession.kind == "token")
-
-
-def _exchange(act: Act, digest: str) -> Login | None:
+def _exchange(act: Act, digest: str, organization_id: str | None) -> Login | None:
     # Locked: who waited for somebody else's exchange finds another hash here, and no row.
-    session = act.session.scalar(_by_token(digest).with_for_update())
+    mine = select(LoginSession).where(LoginSession.token_hash == digest, LoginSession.kind == "token")
+    session = act.session.scalar(mine.with_for_update())
     if session is None or session.ended_at is not None or session.expires_at <= now():
         return None
     user = act.session.get_one(User, session.user_id)
     if user.disabled_at is not None:
         return None
-    place = next((p for p in places(act, user.id) if p.organization.id == session.organization_id), None)
-    if place is not None and place.organization.status != "active":
-        raise _suspended()
+    place = _place_of(act, session, organization_id)
+    _move(act, session, place)
     secret = _new_secret("token")
     session.token_hash = hash_token(secret)
     session.used_at = now()
@@ -188,9 +195,32 @@ def _exchange(act: Act, digest: str) -> Login | None:
     return Login(session, user, place, secret)
 
 
+def _place_of(act: Act, session: LoginSession, organization_id: str | None) -> Place | None:
+    """Where a login goes on: where it was, if its person is in there still, or where they ask for."""
+    there = places(act, session.user_id)
+    if organization_id is not None:
+        return _chosen(there, organization_id)
+    place = next((p for p in there if p.organization.id == session.organization_id), None)
+    if place is not None and place.organization.status != "active":
+        raise _suspended()
+    return place
+
+
+def _move(act: Act, session: LoginSession, place: Place | None) -> None:
+    """Have a login act in another organization."""
+    there = place.organization.id if place else None
+    if session.organization_id == there:
+        return
+    session.organization_id = there
+    after_commit(act.session, act.runtime.forget_callers)
+    if there is not None:  # where it was before is not for these people to read
+        themselves = act.acting(Caller(there, user_id=session.user_id))
+        audit.record(themselves, "login.switched", session.id)
+
+
 def _end_if_spent(act: Act, digest: str, arrived: datetime) -> None:
     spent = act.session.get(SpentToken, digest)
-    if spent is None or arrived <= spent.spent_at:
+    if spent is None or arrived <= spent.spent_at + GRACE:
         return
     session = act.session.get_one(LoginSession, spent.session_id, with_for_update=True)
     if session.ended_at is None:
@@ -249,6 +279,20 @@ def _end(act: Act, session: LoginSession, because: str) -> None:
     after_commit(act.session, act.runtime.forget_callers)
 
 
+def _spent_over(at: datetime) -> ColumnElement[bool]:
+    return SpentToken.session_id.in_(select(LoginSession.id).where(_ended_before(at)))
+
+
+def _ended_before(at: datetime) -> ColumnElement[bool]:
+    return or_(LoginSession.ended_at <= at, LoginSession.expires_at <= at)
+
+
+SPENT_OVER = Rule(SpentToken, _spent_over)
+"""A spent token that comes again ends its login: it is needed for as long as that goes on."""
+
+OVER = Rule(LoginSession, lambda at: _ended_before(at - KEPT))
+
+
 # --- who and where -------------------------------------------------------------------------------------
 
 
@@ -275,6 +319,20 @@ def calling_key(act: Act) -> ApiKey | None:
     if act.caller.key_id is None:
         return None
     return ApiKey.get_for(act.session, act.organization_id, act.caller.key_id)
+
+
+def require_lasting(act: Act) -> None:
+    """Refuse a key or login that has ended since it was let in; for what outlives the caller.
+
+    Callers are remembered for a second, and calls take a while.
+
+    Raises:
+        AuthError: it has.
+    """
+    login = act.caller.session_id and act.session.get(LoginSession, act.caller.session_id)
+    key = calling_key(act)
+    if (login and login.ended_at is not None) or (key and key.status != "active"):
+        raise AuthError("this key or login has just ended")
 
 
 def _chosen(found: list[Place], organization_id: str | None) -> Place | None:

@@ -8,8 +8,11 @@ from fastapi import Query, Response
 
 from tldr_highlight.errors import (
     ConflictError,
+    CrossSiteError,
+    ForbiddenError,
     LimitError,
     LoginError,
+    NotFoundError,
     PlanLimitError,
     SuspendedError,
     TokenError,
@@ -39,6 +42,8 @@ from tldr_highlight.web import Call, Id, Page, PageQuery, Routes
 keys = Routes("/api/v1/keys", tag="keys")
 auth = Routes("/api/v1/auth", tag="auth")
 me = Routes("/api/v1/me", tag="auth")
+
+LOGIN_ERRORS = (LoginError, SuspendedError, NotFoundError, LimitError)
 
 
 # --- keys ----------------------------------------------------------------------------------------------
@@ -90,19 +95,24 @@ def revoke_key(call: Call, key_id: Id) -> None:
 # --- logins --------------------------------------------------------------------------------------------
 
 
-@auth.post("/login", public=True, hashes=True, errors=[LoginError, SuspendedError, LimitError])
+@auth.post("/login", public=True, hashes=True, errors=LOGIN_ERRORS)
 def log_in(call: Call, body: LoginCreate) -> TokensOut:
     """Log in. The access token is good for 30 minutes; exchange the refresh token for the next."""
     return _tokens(call, _log_in(call, body, "token"))
 
 
-@auth.post("/refresh", public=True, writes=False, errors=[TokenError, SuspendedError])
+@auth.post("/refresh", public=True, writes=False, errors=[TokenError, NotFoundError, SuspendedError])
 def refresh_login(call: Call, body: RefreshToken) -> TokensOut:
-    """Exchange a refresh token. Each is good once: one that comes again ends the login.
+    """Exchange a refresh token. Each is good once: one that comes again later ends the login.
 
-    Of calls that overlap one wins and the others get 401. Send it once, and keep what the answer has.
+    Of calls at the same time one wins and the others get 401; the login goes on. Later is 10 s after the
+    exchange. Send it once, and keep what the answer has.
+
+    With `organization_id` the login acts in another of your organizations from now on: access tokens from
+    before are refused.
     """
-    return _tokens(call, logins.refresh(call, body.refresh_token, call.request.state.arrived))
+    arrived = call.request.state.arrived
+    return _tokens(call, logins.refresh(call, body.refresh_token, arrived, body.organization_id))
 
 
 @auth.post("/logout", login=True, status=204)
@@ -131,7 +141,7 @@ def end_session(call: Call, session_id: Id) -> None:
     logins.end(call, session_id)
 
 
-@auth.post("/session", public=True, hashes=True, errors=[LoginError, SuspendedError, LimitError])
+@auth.post("/session", public=True, hashes=True, errors=[*LOGIN_ERRORS, ForbiddenError, CrossSiteError])
 def begin_cookie_session(call: Call, body: LoginCreate) -> LoginOut:
     """Log in with a cookie. For pages of this server; programs use `auth/login`."""
     refuse_cross_site(call.request, call.runtime.settings)

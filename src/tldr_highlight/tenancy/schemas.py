@@ -19,7 +19,10 @@ def _future(moment: datetime) -> datetime:
 
 
 def _network(text: str) -> str:
-    return str(ip_network(text, strict=False))
+    try:
+        return str(ip_network(text, strict=False))
+    except ValueError:  # its words repeat what was sent
+        raise ValueError("is no network: write 192.0.2.0/24, 2001:db8::/32, or one address") from None
 
 
 Future = Annotated[AwareDatetime, AfterValidator(_future)]
@@ -109,6 +112,7 @@ class RefreshToken(Schema):
     """A refresh token."""
 
     refresh_token: Annotated[str, StringConstraints(min_length=1, max_length=200)]
+    organization_id: Id | None = Field(default=None, description="Where to act from now on; else as before.")
 
 
 class UserOut(Schema):

@@ -10,7 +10,8 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 
-from sqlalchemy import Select, func, or_, select
+from sqlalchemy import ColumnElement, Select, exists, func, or_, select
+from sqlalchemy.orm import Session, aliased
 
 from tldr_highlight.core.clients import networks
 from tldr_highlight.core.db import after_commit, now
@@ -18,7 +19,7 @@ from tldr_highlight.core.security import hash_token, last4, new_api_key
 from tldr_highlight.errors import ConflictError, ForbiddenError, InvalidError, PlanLimitError, ScopeError
 from tldr_highlight.runtime import Act
 from tldr_highlight.tenancy import audit
-from tldr_highlight.tenancy.logins import calling_key
+from tldr_highlight.tenancy.logins import calling_key, require_lasting
 from tldr_highlight.tenancy.models import ApiKey, Organization
 from tldr_highlight.tenancy.plans import PLANS, PlanName
 from tldr_highlight.tenancy.schemas import KeyCreate, KeyPatch
@@ -45,7 +46,7 @@ def create_key(act: Act, wanted: KeyCreate) -> tuple[ApiKey, str]:
     """
     organization = _locked_organization(act)
     allowed = organization.limits.api_keys
-    if count_keys(act) >= allowed:
+    if count_keys(act.session, organization.id) >= allowed:
         words = f"the plan allows {allowed} keys: revoke one, or take a larger plan"
         raise PlanLimitError(words, limit="api_keys", allowed=allowed)
     bounds = _bounds(act)
@@ -130,21 +131,34 @@ def revoke_key(act: Act, key_id: str) -> None:
         after_commit(act.session, act.runtime.forget_callers)
 
 
-def count_keys(act: Act) -> int:
-    """Keys that count against the plan: active, and without a successor."""
-    mine = _active(act.organization_id).where(ApiKey.replaced_by.is_(None)).subquery()
-    return act.session.scalar(select(func.count()).select_from(mine)) or 0
+def count_keys(session: Session, organization_id: str) -> int:
+    """Keys that count against the plan: the active ones, of which a key and its active successor are one.
+
+    Revoking the successor leaves the predecessor its overlap, as programs may have nothing else yet; then it
+    is the one that counts. However often somebody rotates and revokes, two at most work for each that counts.
+    """
+    successor = aliased(ApiKey)
+    replaced = exists().where(successor.id == ApiKey.replaced_by, *_is_active(successor))
+    mine = _active(organization_id).where(~replaced).subquery()
+    return session.scalar(select(func.count()).select_from(mine)) or 0
 
 
 def _active(organization_id: str) -> Select[ApiKey]:
-    return ApiKey.of(organization_id).where(
-        ApiKey.revoked_at.is_(None), or_(ApiKey.expires_at.is_(None), ApiKey.expires_at > now())
-    )
+    return ApiKey.of(organization_id).where(*_is_active(ApiKey))
+
+
+def _is_active(key: type[ApiKey]) -> tuple[ColumnElement[bool], ColumnElement[bool]]:
+    return key.revoked_at.is_(None), or_(key.expires_at.is_(None), key.expires_at > now())
 
 
 def _locked_organization(act: Act) -> Organization:
-    """Whoever makes keys waits here for each other: else two would both be the last that is allowed."""
-    return act.session.get_one(Organization, act.organization_id, with_for_update=True)
+    """Whoever makes keys waits here for each other: else two would both be the last that is allowed.
+
+    Whoever ends all keys and logins waits, or is waited for, too: none is made by one that has ended.
+    """
+    organization = act.session.get_one(Organization, act.organization_id, with_for_update=True)
+    require_lasting(act)
+    return organization
 
 
 def _new_key(organization: Organization, *, scopes: Iterable[str], **about: object) -> tuple[ApiKey, str]:

@@ -7,12 +7,13 @@ from datetime import datetime
 from enum import StrEnum
 from typing import Any
 
-from sqlalchemy import Select, func, or_, select
+from sqlalchemy import Select, func, select
 from sqlalchemy.orm import Session
 
 from tldr_highlight.core.db import now
-from tldr_highlight.tenancy.models import ApiKey, Invitation, Member
+from tldr_highlight.tenancy.models import Invitation, Member
 from tldr_highlight.tenancy.plans import Limits
+from tldr_highlight.tenancy.service import count_keys
 from tldr_highlight.usage.models import UsageTotal
 from tldr_highlight.webhooks.models import Webhook
 
@@ -65,7 +66,7 @@ def usage_of(session: Session, organization_id: str) -> dict[str, float]:
     return {
         "members": _count(session, Member.of(organization_id))
         + pending_invitations(session, organization_id),
-        "api_keys": active_keys(session, organization_id),
+        "api_keys": count_keys(session, organization_id),
         "webhook_endpoints": _count(session, Webhook.of(organization_id)),
         **_amounts(session, organization_id),
     }
@@ -81,12 +82,6 @@ def pending_invitations(session: Session, organization_id: str) -> int:
     """Places that are offered: not taken, not over."""
     query = Invitation.of(organization_id)
     return _count(session, query.where(Invitation.accepted_at.is_(None), Invitation.expires_at > now()))
-
-
-def active_keys(session: Session, organization_id: str) -> int:
-    """Keys that work."""
-    lasting = or_(ApiKey.expires_at.is_(None), ApiKey.expires_at > now())
-    return _count(session, ApiKey.of(organization_id).where(ApiKey.revoked_at.is_(None), lasting))
 
 
 def _amounts(session: Session, organization_id: str) -> dict[str, float]:

@@ -2,13 +2,26 @@
 
 from __future__ import annotations
 
+from tldr_highlight.accounts import invitations, mailed
 from tldr_highlight.accounts.passwords import RESET_MAIL
-from tldr_highlight.core import idempotency
+from tldr_highlight.core import idempotency, outbox, sweep
 from tldr_highlight.core.outbox import MAIL
-from tldr_highlight.core.sweep import SWEEP
+from tldr_highlight.core.sweep import sweep_of
 from tldr_highlight.core.work import Kinds, kinds_of
+from tldr_highlight.tenancy import logins
+
+SWEEP = sweep_of(
+    sweep.WORK,
+    idempotency.OVER,
+    outbox.OVER,  # after work: it looks whether that is gone
+    logins.SPENT_OVER,
+    logins.OVER,
+    mailed.OVER,
+    invitations.OVER,
+)
+"""Everything that is deleted because of its age."""
 
 
 def product_kinds() -> Kinds:
     """Every kind of this product."""
-    return kinds_of(MAIL, RESET_MAIL, SWEEP, idempotency.SWEEP)
+    return kinds_of(MAIL, RESET_MAIL, SWEEP)
