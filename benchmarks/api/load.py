@@ -100,17 +100,17 @@ class Load:
         for caller in callers:
             await loop.create_connection(lambda c=caller: c, host, port)
         self.counting = not self.order.warm_up
-        began = loop.time()
+        began = time.perf_counter()
         for caller in callers:
             caller.begin()
         if not self.order.seconds:
             await asyncio.gather(*(caller.done for caller in callers))
-            return self._result(loop.time() - began)
+            return self._result(time.perf_counter() - began)
         await asyncio.sleep(self.order.warm_up)
-        self.counting, began = True, loop.time()
+        self.counting, began = True, time.perf_counter()
         await asyncio.sleep(self.order.seconds)
         self.counting = False
-        result = self._result(loop.time() - began)
+        result = self._result(time.perf_counter() - began)
         self.over.set()
         return result
 
