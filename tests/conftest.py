@@ -16,7 +16,7 @@ from hypothesis import settings
 
 from tests.program import Program
 from tests.services import Backend, Postgres, Redis, SQLite
-from tldr_highlight.core import passwords
+from tldr_highlight.core import db, passwords
 
 # no deadline: a machine that is busy for a moment is no finding
 settings.register_profile("house", settings.default, deadline=None, print_blob=True)
@@ -60,6 +60,31 @@ def quick_passwords() -> Iterator[None]:
 def slow_passwords(monkeypatch: pytest.MonkeyPatch) -> None:
     """What is opened after this hashes as hard as the product does."""
     monkeypatch.setattr(passwords, "PasswordHasher", PasswordHasher)
+
+
+set_up_sqlite = db._set_up_sqlite
+
+
+@pytest.fixture(scope="session", autouse=True)
+def quick_commits() -> Iterator[None]:
+    """SQLite does not wait for the disk, nor does the run's PostgreSQL: that takes 6 ms for each commit.
+
+    No power fails in tests, and what was committed outlives a process that is killed. Our own command waits.
+    """
+
+    def set_up(connection: Any, record: object) -> None:
+        set_up_sqlite(connection, record)
+        connection.execute("PRAGMA synchronous=OFF")
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(db, "_set_up_sqlite", set_up)
+        yield
+
+
+@pytest.fixture
+def safe_commits(monkeypatch: pytest.MonkeyPatch) -> None:
+    """What is opened after this commits as the product does."""
+    monkeypatch.setattr(db, "_set_up_sqlite", set_up_sqlite)
 
 
 # --- servers (see `services.py`) -----------------------------------------------------------------------

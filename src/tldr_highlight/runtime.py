@@ -13,6 +13,7 @@ from sqlalchemy.orm import Session
 from tldr_highlight.core.counters import Counters
 from tldr_highlight.core.db import Database
 from tldr_highlight.core.egress import Policy
+from tldr_highlight.core.files import keep_private
 from tldr_highlight.core.jwt import Tokens
 from tldr_highlight.core.leases import Leases
 from tldr_highlight.core.mail import Mailer, mailer_of
@@ -155,6 +156,8 @@ def opened(settings: Settings, kinds: Kinds | None = None) -> Generator[Runtime]
     """
     settings.data_dir.mkdir(mode=0o700, parents=True, exist_ok=True)
     secrets = Secrets.load_or_make(settings.data_dir)
+    if settings.database_url is None:
+        keep_private(settings.data_dir / "tldr.db")
     with contextlib.ExitStack() as stack:
         db = Database(database_url(settings))
         stack.callback(db.close)

@@ -7,15 +7,21 @@ from __future__ import annotations
 
 from pathlib import Path
 from typing import Literal
+from urllib.parse import urlsplit
 
-from pydantic import PositiveInt, SecretStr
+from pydantic import PositiveInt, SecretStr, field_validator
 from pydantic_settings import BaseSettings, SettingsConfigDict
+
+DATABASES = ("sqlite", "postgresql", "postgres", "postgresql+psycopg")
+"""What the address of a database may begin with."""
 
 
 class Settings(BaseSettings):
     """The settings that exist so far; each feature adds its own here."""
 
-    model_config = SettingsConfigDict(env_prefix="TLDR_", env_file=".env", extra="ignore")
+    model_config = SettingsConfigDict(
+        env_prefix="TLDR_", env_file=".env", extra="ignore", hide_input_in_errors=True
+    )
 
     analyzer: str = "auto"
     """`auto` or `signals`: who judges when the command does not say; auto takes the best there is."""
@@ -83,3 +89,44 @@ class Settings(BaseSettings):
 
     worker_memory_mb: int = 2048
     """Memory that ends a worker process; another is started. Media is opened in processes of their own."""
+
+    @field_validator("database_url")
+    @classmethod
+    def _known_database(cls, url: SecretStr | None) -> SecretStr | None:
+        if url is not None and _split(url.get_secret_value())[0] not in DATABASES:
+            raise ValueError("write postgresql://user:password@host/name, or leave it out for SQLite")
+        return url
+
+    @field_validator("public_url")
+    @classmethod
+    def _web_address(cls, url: str | None) -> str | None:
+        if url is not None:
+            scheme, host, _, more = _split(url)
+            if scheme not in {"http", "https"} or not host or more:
+                raise ValueError("write the address that people see, as https://highlights.example.com")
+        return url
+
+    @field_validator("cors_origins")
+    @classmethod
+    def _origins(cls, listed: str | None) -> str | None:
+        for origin in filter(None, map(str.strip, (listed or "").split(","))):
+            scheme, host, path, more = _split(origin)
+            if scheme not in {"http", "https"} or not host or "*" in host or path or more:
+                raise ValueError(
+                    "write https://app.example.com,http://localhost:3000, each without a path or `*`"
+                )
+        return listed
+
+
+def _split(url: str) -> tuple[str, str, str, str]:
+    """Scheme, host, path, and what comes after it.
+
+    Raises:
+        ValueError: it is no address; a port that is none, for example.
+    """
+    try:
+        parts = urlsplit(url)
+        _ = parts.port  # looked at only now
+    except ValueError:  # its words repeat a part of it: of a password, where that has a slash
+        raise ValueError("this is no address: write / and @ in a password as %2F and %40") from None
+    return parts.scheme, parts.hostname or "", parts.path, parts.query + parts.fragment

@@ -21,6 +21,7 @@ import functools
 import hashlib
 import inspect
 import re
+import unicodedata
 from collections.abc import Callable, Coroutine, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import asdict, dataclass, field
@@ -28,7 +29,8 @@ from typing import Annotated, Any, Generic, ParamSpec, Protocol, TypeAlias, Type
 
 from fastapi import APIRouter, Query, Request, Response
 from fastapi.routing import APIRoute
-from pydantic import BaseModel, ConfigDict, StringConstraints
+from pydantic import AfterValidator, BaseModel, ConfigDict, StringConstraints
+from pydantic_core import PydanticCustomError
 from sqlalchemy import Select
 from sqlalchemy.orm import InstrumentedAttribute, Session
 from starlette.types import Receive, Scope, Send
@@ -84,10 +86,31 @@ CURSOR_PATTERN = r"^[A-Za-z0-9_=-]+$"
 Id = Annotated[str, StringConstraints(pattern=ID_PATTERN)]
 """`prefix_` and a sortable unique id."""
 
+HIDDEN = {"Cc", "Cf", "Cs", "Zl", "Zp"}
+"""Unicode's categories of what is not seen but changes how the rest is: U+202E turns a line around."""
+
+JOINERS = "\u200c\u200d"
+"""Of that kind, but spelling: Persian and the scripts of India need them, and families among the emoji."""
+
+BLANK = "\u115f\u1160\u2800\u3164\uffa0"
+"""Letters and symbols, says Unicode, that show nothing."""
+
+
+def _legible(name: str) -> str:
+    if any(unicodedata.category(letter) in HIDDEN and letter not in JOINERS for letter in name):
+        raise PydanticCustomError("name_hidden", "A name has no characters that cannot be seen")
+    # marks (M) and joiners (C) need a letter to stand on
+    if not any(unicodedata.category(letter)[0] not in "CMZ" and letter not in BLANK for letter in name):
+        raise PydanticCustomError("name_blank", "A name has something to be seen")
+    return name
+
+
 Name = Annotated[
-    str, StringConstraints(strip_whitespace=True, min_length=1, max_length=100, pattern=NAME_PATTERN)
+    str,
+    StringConstraints(strip_whitespace=True, min_length=1, max_length=100, pattern=NAME_PATTERN),
+    AfterValidator(_legible),
 ]
-"""What people call a thing; one line."""
+"""What people call a thing; one line that can be seen as it is."""
 
 Cursor = Annotated[str, StringConstraints(max_length=200, pattern=CURSOR_PATTERN)]
 

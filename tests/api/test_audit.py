@@ -209,6 +209,13 @@ def suspend(house: House, status: str = "active") -> Scene:
     return Scene(operator.user, house.id, body, operator.owner, {"organization_id": house.id})
 
 
+def disable(house: House, *, before: bool) -> Scene:
+    operator = House(house.world)
+    operator.set(User, operator.user, is_operator=True)
+    house.set(User, house.user, disabled_at=now() if before else None)
+    return Scene(operator.user, house.user, None, operator.owner, {"user_id": house.user})
+
+
 SCENES: dict[str, Callable[[House], Scene]] = {
     "create_key": by_key,
     "change_key": by_owner(House.key, {"name": "other"}, of="key_id"),
@@ -239,6 +246,8 @@ SCENES: dict[str, Callable[[House], Scene]] = {
     "change_plan": by_owner(lambda house: house.id, {"plan": "PROFESSIONAL"}),
     "suspend_organization": suspend,
     "activate_organization": lambda house: suspend(house, "suspended"),
+    "disable_user": lambda house: disable(house, before=False),
+    "enable_user": lambda house: disable(house, before=True),
 }
 """Operation -> a call of it that goes well."""
 

@@ -117,6 +117,38 @@ def test_the_largest_body_is_exact(light_world: World, chunked: bool, size: int,
     assert answer.status_code == status, answer.text
 
 
+@pytest.mark.parametrize(
+    "name",
+    [
+        "\u202eevil",
+        "a\u2066b",
+        "\u200b",
+        "a\u200bb",
+        "a\u0085b",
+        "\ufeffa",
+        "a\u00adb",
+        "\U000e0041",
+        "\u200d",
+        "\u0301",
+        "\u3164",
+        "\u2800 \u2800",
+        "\u3000",
+    ],
+)
+def test_names_can_be_seen_as_they_are(light_world: World, name: str) -> None:
+    answer = light_world.client.post("/api/v1/keys", json={"name": name}, headers=light_world.caller())
+    assert (answer.status_code, answer.json()["code"]) == (422, "validation_failed")
+    assert "Value error" not in answer.text
+
+
+@pytest.mark.parametrize(
+    "name", ["A", "7", "!", "Ж", "名前", "👨\u200d👩\u200d👧", "می\u200cخواهم", "e\u0301", "a b"]
+)
+def test_names_of_all_scripts_are_taken(light_world: World, name: str) -> None:
+    answer = light_world.client.post("/api/v1/keys", json={"name": name}, headers=light_world.caller())
+    assert (answer.status_code, answer.json()["name"]) == (201, name)
+
+
 def test_who_may_not_come_in_is_not_listened_to(light_world: World) -> None:
     def never() -> Iterator[bytes]:
         yield b"{"

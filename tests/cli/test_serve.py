@@ -39,6 +39,21 @@ def test_it_makes_what_is_missing_and_says_where_it_is(program: Start, tmp_path:
     assert "Traceback" not in server.output
 
 
+def test_in_an_open_folder_files_are_private(program: Start, tmp_path: Path) -> None:
+    data = tmp_path / "data"
+    data.mkdir()
+    data.chmod(0o755)
+    older = data / "tldr.db"
+    older.touch(0o644)  # as an earlier release made it
+    server = program("serve", "--port", "0", "--data", data)
+    address = server.says(ADDRESS).group(1)
+    server.until(lambda: server.answers(f"{address}/health/ready") == 200, "was ready")
+    names = ("tldr.db", "tldr.db-wal", "tldr.db-shm", "serve.lock", "secrets.json")
+    modes = {name: stat.S_IMODE((data / name).stat().st_mode) for name in names}
+    assert modes == dict.fromkeys(names, 0o600)
+    assert server.terminate() == 0
+
+
 def test_loopback_unless_told_otherwise(program: Start, tmp_path: Path) -> None:
     server = program("serve", "--port", "0", "--data", tmp_path / "data")
     port = int(server.says(ADDRESS).group(1).rpartition(":")[2])

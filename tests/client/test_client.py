@@ -31,6 +31,8 @@ NOT_COVERED = {
     "health_ready": "for whoever runs the server",
     "suspend_organization": "for whoever runs the server",
     "activate_organization": "for whoever runs the server",
+    "disable_user": "for whoever runs the server",
+    "enable_user": "for whoever runs the server",
 }
 """Operations that the client has no call for, and why. A new operation is covered or listed."""
 

@@ -138,3 +138,12 @@ def test_one_lost_connection_tells_of_the_others(postgres: Postgres) -> None:
         assert db._idle == []
         with db.read() as session:
             session.execute(text("SELECT 1"))
+
+
+@pytest.mark.usefixtures("safe_commits")
+def test_a_commit_is_on_the_disk_and_in_the_way_of_no_reader(tmp_path: Path) -> None:
+    database = Database(f"sqlite:///{tmp_path / 'x.db'}")
+    with database.begin() as session:
+        assert session.execute(text("PRAGMA synchronous")).scalar_one() == 2  # FULL
+        assert session.execute(text("PRAGMA journal_mode")).scalar_one() == "wal"
+    database.close()

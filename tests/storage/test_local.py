@@ -229,6 +229,14 @@ def test_a_damaged_record(text: str, store: LocalStore, root: Path) -> None:
     assert files(root) == []
 
 
+def test_a_record_of_another_object(store: LocalStore, root: Path) -> None:
+    put(store)
+    record = next(root.rglob("*@.json"))
+    record.with_name("other.mp4@.json").write_bytes(record.read_bytes())
+    with pytest.raises(ObjectDamagedError, match="another"):
+        store.open("org_1/other.mp4")
+
+
 def test_a_record_that_names_another_folder(store: LocalStore, root: Path, tmp_path: Path) -> None:
     """Whoever can write records could point them elsewhere; names with slashes are none."""
     put(store)

@@ -533,7 +533,7 @@ def test_memory_stays_flat(fresh: Fresh, tmp_path: Path, request: pytest.Fixture
     if local:
         place, size = str(tmp_path / "files"), 100 * MIB
     else:
-        place, size = f"{request.getfixturevalue('s3_server')} {fresh()._bucket}", 60 * MIB  # type: ignore[attr-defined]
+        place, size = f"{request.getfixturevalue('s3_server')} {fresh()._bucket}", 40 * MIB  # type: ignore[attr-defined]
     with pytest.MonkeyPatch.context() as patch:
         set_credentials(patch)
         done = subprocess.run(

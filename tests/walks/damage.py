@@ -36,7 +36,7 @@ def main(film: Path, folder: Path, seeds: range) -> None:
         source.write_bytes(damaged(data, seed))
         began = time.monotonic()
         line = {"seed": seed, "outcome": outcome(source, out), "seconds": time.monotonic() - began}
-        print(json.dumps(line), flush=True)  # noqa: T201
+        print(json.dumps(line), flush=True)
         shutil.rmtree(out, ignore_errors=True)
 
 

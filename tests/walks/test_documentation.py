@@ -18,6 +18,10 @@ from typer.testing import CliRunner
 from tests.api.world import World, world_on
 from tests.services import Backend, SQLite
 from tldr_highlight.cli.main import app
+from tldr_highlight.cli.serve import _greet
+from tldr_highlight.core.migrate import migrate
+from tldr_highlight.runtime import opened
+from tldr_highlight.settings import Settings
 
 DOCS = Path(__file__).parents[2] / "docs"
 
@@ -75,6 +79,20 @@ def test_the_first_account(world: World, monkeypatch: pytest.MonkeyPatch) -> Non
         done = CliRunner().invoke(app, words)
         assert done.exit_code == 0, (words, done.output)
     assert "is on PROFESSIONAL" in CliRunner().invoke(app, ["org", "plan", "Nordlicht Sports"]).output
+
+
+def test_a_closed_server_says_what_works(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    with opened(
+        Settings(_env_file=None, data_dir=tmp_path / "with a space", registration="closed")
+    ) as runtime:
+        migrate(runtime.db)
+        _greet(runtime)
+        lines = capsys.readouterr().err.splitlines()
+        typed = [shlex.split(line) for line in lines if line.startswith("  tldr-highlight ")]
+        assert len(typed) == 2
+        for _, *words in typed:
+            done = CliRunner().invoke(app, words)
+            assert done.exit_code == 0, (words, done.output)
 
 
 def test_signing_up_and_asking(world: World) -> None:

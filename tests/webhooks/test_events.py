@@ -35,7 +35,7 @@ class Undone(Exception):  # noqa: N818
 def test_sequences_have_no_gaps_though_transactions_fail(runtime: Runtime) -> None:
     """8 writers, 25 events each on 2 streams, a third of them rolled back."""
     seed = random.randrange(1 << 32)
-    print("seed", seed)  # noqa: T201
+    print("seed", seed)
 
     def write(number: int) -> None:
         chance = random.Random(seed + number)

@@ -229,7 +229,7 @@ def change_role(call: Call, member_id: Id, body: RoleChange) -> MemberOut:
 
 @own.delete("/members/{member_id}", rank=Role.ADMIN, status=204, errors=(LastOwnerError,))
 def remove_member(call: Call, member_id: Id) -> None:
-    """Remove a member. Keys that they made go on working."""
+    """Remove a member. Keys that they made go on working; invitations that they sent end."""
     members.remove(call, member_id)
 
 

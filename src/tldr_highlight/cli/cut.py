@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from tldr_highlight.cli.configured import read_settings
 from tldr_highlight.cli.find import say
 from tldr_highlight.cli.progress import bars
 from tldr_highlight.errors import NotFoundError, RangeError, UsageError
@@ -135,7 +136,6 @@ def cut(
     from tldr_highlight.core.egress import Policy  # noqa: PLC0415
     from tldr_highlight.highlights.document import dumps  # noqa: PLC0415
     from tldr_highlight.media.types import CutOptions  # noqa: PLC0415
-    from tldr_highlight.settings import Settings  # noqa: PLC0415
 
     if instant and (encode or watermark):
         raise UsageError(f"--instant makes copies first: --{'encode' if encode else 'watermark'} cannot hold")
@@ -161,7 +161,7 @@ def cut(
         reel=reel,
         crossfade=crossfade,
         limit=timeout,
-        policy=Policy.of(Settings()),
+        policy=Policy.of(read_settings()),
         keep=[Path(name) for name in (listed, watermark) if name],
     )
     document = plan_order(order) if dry_run else _cut(order)

@@ -14,6 +14,8 @@ from typing import Annotated, Literal, NamedTuple
 
 import typer
 
+from tldr_highlight.cli.configured import read_settings
+
 State = Literal["ok", "missing", "problem"]
 
 
@@ -102,11 +104,10 @@ def _media() -> list[Check]:
 
 
 def _optional() -> list[Check]:
-    from tldr_highlight.settings import Settings  # noqa: PLC0415
 
     program = shutil.which("ffmpeg")
     otio = importlib.util.find_spec("opentimelineio") is not None
-    key = Settings().gemini_api_key is not None
+    key = read_settings().gemini_api_key is not None
     exports = "OTIO and FCP7 XML exports"
     judge = "TLDR_GEMINI_API_KEY is set" if key else "not set; signals judge, offline and free"
     return [

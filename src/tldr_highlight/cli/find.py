@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from tldr_highlight.cli.configured import read_settings
 from tldr_highlight.cli.progress import bars
 from tldr_highlight.errors import NotFoundError, TldrError, UsageError
 
@@ -183,9 +184,8 @@ def _options(
     from tldr_highlight.analysis.moments import MomentOptions  # noqa: PLC0415
     from tldr_highlight.media.read import Sampling  # noqa: PLC0415
     from tldr_highlight.pipeline.find import FindOptions  # noqa: PLC0415
-    from tldr_highlight.settings import Settings  # noqa: PLC0415
 
-    AnalyzerName(analyzer or Settings().analyzer)
+    AnalyzerName(analyzer or read_settings().analyzer)
     sampling = {Motion.AUTO: None, Motion.KEYS: Sampling.KEYS, Motion.EXACT: Sampling.ALL}[motion]
     return FindOptions(
         dimension_set=sets.load(dimensions) if dimensions else sets.preset(preset.value),

@@ -8,6 +8,7 @@ from typing import Annotated
 
 import typer
 
+from tldr_highlight.cli.configured import read_settings
 from tldr_highlight.cli.extras import needs
 
 
@@ -18,8 +19,7 @@ def migrate(
     with needs("server"):
         from tldr_highlight.core import migrate as steps  # noqa: PLC0415 - loads SQLAlchemy
         from tldr_highlight.runtime import opened  # noqa: PLC0415
-        from tldr_highlight.settings import Settings  # noqa: PLC0415
 
-        with opened(Settings() if data is None else Settings(data_dir=data)) as runtime:
+        with opened(read_settings() if data is None else read_settings(data_dir=data)) as runtime:
             done = steps.migrate(runtime.db)
     sys.stderr.write(f"the database is at revision {steps.HEAD}" + (", new\n" if done else " already\n"))

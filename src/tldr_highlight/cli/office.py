@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Annotated, Any, TypeAlias
 
 import typer
 
+from tldr_highlight.cli.configured import read_settings
 from tldr_highlight.cli.extras import needs
 from tldr_highlight.cli.failures import JsonCommand
 from tldr_highlight.errors import NotFoundError, UsageError
@@ -50,10 +51,9 @@ def shell(data: Path | None, *, writes: bool = True) -> Generator[Act]:
         from tldr_highlight.api.problems import words  # noqa: PLC0415
         from tldr_highlight.core.migrate import need_migrated  # noqa: PLC0415
         from tldr_highlight.runtime import Act, Caller, opened  # noqa: PLC0415
-        from tldr_highlight.settings import Settings  # noqa: PLC0415
         from tldr_highlight.tenancy.roles import ALL, Role  # noqa: PLC0415
 
-        settings = Settings() if data is None else Settings(data_dir=data)
+        settings = read_settings() if data is None else read_settings(data_dir=data)
         _look_for(settings)
         with opened(settings) as runtime:
             need_migrated(runtime.db)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import shlex
 import sys
 from collections.abc import Callable, Generator
 from pathlib import Path
@@ -10,6 +11,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from tldr_highlight.cli.configured import read_settings
 from tldr_highlight.cli.extras import needs
 
 if TYPE_CHECKING:
@@ -32,6 +34,12 @@ Nobody is registered yet. The first account:
     -d '{{"email": "you@example.com", "password": "a long sentence", "company_name": "Yours"}}'
 """
 
+FIRST_ACCOUNT_IF_CLOSED = """
+Nobody is registered yet, and nobody can (TLDR_REGISTRATION=closed). The first account:
+  tldr-highlight user create you@example.com --data {data}
+  tldr-highlight org create Yours --owner you@example.com --data {data}
+"""
+
 WORKERS = """
 Work is done by workers of their own, because TLDR_BROKER_URL is set: start `tldr-highlight worker`.
 """
@@ -46,9 +54,8 @@ def serve(
     with needs("server"), contextlib.suppress(KeyboardInterrupt):
         from tldr_highlight.api.server import address_of, listen  # noqa: PLC0415 - loads in 1 s
         from tldr_highlight.core.telemetry import set_up_logs  # noqa: PLC0415
-        from tldr_highlight.settings import Settings  # noqa: PLC0415
 
-        settings = Settings() if data is None else Settings(data_dir=data)
+        settings = read_settings() if data is None else read_settings(data_dir=data)
         with listen(host, port) as listening:
             set_up_logs()
             with _opened(settings) as runtime:
@@ -109,12 +116,14 @@ def _greet(runtime: Runtime) -> None:
     """Say where everything is, and what to do first."""
     from tldr_highlight import __version__  # noqa: PLC0415
 
-    address = runtime.url
-    words = BANNER.format(version=__version__, address=address, data=runtime.data_dir.absolute())
+    address, data = runtime.url, runtime.data_dir.absolute()
+    words = BANNER.format(version=__version__, address=address, data=data)
     if runtime.settings.broker_url is not None:
         words += WORKERS
     if _nobody_registered(runtime):
-        words += FIRST_ACCOUNT.format(address=address)
+        closed = runtime.settings.registration == "closed"
+        first = FIRST_ACCOUNT_IF_CLOSED if closed else FIRST_ACCOUNT
+        words += first.format(address=address, data=shlex.quote(str(data)))
     sys.stderr.write(words)
     sys.stderr.flush()
 

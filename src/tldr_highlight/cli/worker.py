@@ -9,6 +9,7 @@ from typing import Annotated
 
 import typer
 
+from tldr_highlight.cli.configured import read_settings
 from tldr_highlight.cli.extras import needs
 
 
@@ -33,10 +34,9 @@ def worker(
     """Do the work of servers elsewhere: for PostgreSQL and a broker (TLDR_DATABASE_URL, TLDR_BROKER_URL)."""
     with needs("server"):
         from tldr_highlight.core.telemetry import set_up_logs  # noqa: PLC0415
-        from tldr_highlight.settings import Settings  # noqa: PLC0415
         from tldr_highlight.worker import scaled  # noqa: PLC0415
 
-    settings = Settings()
+    settings = read_settings()
     scaled.check(settings)
     set_up_logs()
     stopping = threading.Event()

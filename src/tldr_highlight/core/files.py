@@ -77,6 +77,20 @@ def create_private(path: Path, text: str) -> None:
         _sync_folder(path.parent)
 
 
+def keep_private(path: Path) -> None:
+    """Let its owner alone read and write a database of SQLite; it is made, empty, when missing.
+
+    Also in a folder that others may enter. SQLite gives the files that it makes beside it the same rights;
+    those of an older release are taken along. None is opened: closing it would give up SQLite's locks.
+    """
+    with output_errors(path):
+        with contextlib.suppress(FileExistsError):
+            os.close(os.open(path, os.O_CREAT | os.O_EXCL, 0o600))
+        for each in (path, *(path.with_name(path.name + end) for end in ("-wal", "-shm"))):
+            with contextlib.suppress(FileNotFoundError, PermissionError):  # of another owner: theirs to say
+                each.chmod(0o600)
+
+
 def _sync_folder(folder: Path) -> None:
     """Names are the folder's content: without this a power cut can lose a file that was written whole."""
     handle = os.open(folder, os.O_RDONLY)

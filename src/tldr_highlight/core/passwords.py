@@ -54,8 +54,7 @@ def check_password(password: str, *, personal: Iterable[str] = ()) -> None:
         known = _normal(name.partition("@")[0]).casefold().strip()
         if len(known) >= _TELLING and known in folded:
             raise PasswordError(
-                "the password has the name of your mailbox or company in it, which others know: "
-                "leave that out"
+                "the password has your mailbox's or company's name in it, which others know: leave that out"
             )
 
 

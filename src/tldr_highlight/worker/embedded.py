@@ -79,6 +79,7 @@ def hold_data_dir(data_dir: Path) -> Generator[None]:
                 f"another server (process {holder}) works in {data_dir}: end it, or choose another folder "
                 "with --data or TLDR_DATA_DIR"
             )
+        os.fchmod(file.fileno(), 0o600)
         file.truncate(0)
         file.write(f"{os.getpid()}\n".encode())
         file.flush()
