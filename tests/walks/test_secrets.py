@@ -132,6 +132,7 @@ def live(who: Visitor) -> dict[str, str]:
     change = {"current_password": first, "password": who.keep("second password", new_password("second"))}
     who.made("/auth/change-password", change, headers=login)
     who.smtp.received(5)
+    login = who.log_in("ann once more", "ann@example.com", change["password"])
     address = {"email": "ann@example.org", "password": change["password"]}
     who.made("/auth/change-email", address, headers=login)
     who.made("/auth/confirm-email", {"token": who.mailed("confirmation", 6)})

@@ -24,7 +24,7 @@ from tldr_highlight.webhooks.models import Webhook
 
 
 def change(act: Act, current: str, password: str) -> None:
-    """Give the caller another password; all their other logins end.
+    """Give the caller another password; all their logins end, this one included.
 
     Raises:
         WrongPasswordError: `current` is not theirs. `PasswordError`: the new one cannot be taken.
@@ -34,7 +34,7 @@ def change(act: Act, current: str, password: str) -> None:
     check_password(password, personal=(user.email,))
     hashed = act.runtime.passwords.hash(password)
     with act.writing() as writing:
-        _replace(writing, people.unchanged(writing, user), hashed, but=act.caller.session_id)
+        _replace(writing, people.unchanged(writing, user), hashed)
 
 
 def forgot(act: Act, email: str) -> None:
@@ -92,9 +92,9 @@ def _take_over(act: Act, user: User, hashed: str) -> None:
     _replace(act, user, hashed)
 
 
-def _replace(act: Act, user: User, hashed: str, *, but: str | None = None) -> None:
+def _replace(act: Act, user: User, hashed: str) -> None:
     user.password_hash = hashed
-    logins.end_all(act, user.id, "password", but=but)
+    logins.end_all(act, user.id, "password")
     mailed.void(act.session, user, Purpose.RESET, Purpose.CHANGE)  # whoever knew the old one may have asked
     letter = PasswordChanged(changed_at=now(), link=f"{act.runtime.url}/forgot-password")
     post(act.session, letter, user.email)

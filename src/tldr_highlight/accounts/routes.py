@@ -145,7 +145,7 @@ def reset_password(call: Call, body: PasswordReset) -> UserOut:
     errors=(LimitError, PasswordError, WrongPasswordError),
 )
 def change_password(call: Call, body: PasswordChange) -> None:
-    """Change your password. All your other logins end."""
+    """Change your password. All your logins end, this one too: log in again."""
     current, wanted = body.current_password.get_secret_value(), body.password.get_secret_value()
     passwords.change(call, current, wanted)
 

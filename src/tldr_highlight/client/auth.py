@@ -85,7 +85,7 @@ class Auth:
         return self._calls.one(User, "POST", "/auth/reset-password", {"token": token, "password": password})
 
     def change_password(self, current_password: str, password: str) -> None:
-        """Change the password. All other logins end."""
+        """Change the password. All logins end, this one too."""
         body = {"current_password": current_password, "password": password}
         self._calls.do("POST", "/auth/change-password", body)
 

@@ -246,18 +246,15 @@ def end(act: Act, session_id: str) -> None:
         audit.record(act, "login.ended", session.id, organization_id=session.organization_id)
 
 
-def end_all(act: Act, user_id: str, because: str, *, but: str | None = None) -> int:
-    """End all logins of a person, but one if it is named: how many.
+def end_all(act: Act, user_id: str, because: str) -> int:
+    """End all logins of a person: how many.
 
     Args:
         act: Who does it, in a transaction.
         user_id: Whose.
         because: `logout`, `password`, `disabled`.
-        but: The login that stays.
     """
-    query = update(LoginSession).where(
-        LoginSession.user_id == user_id, LoginSession.ended_at.is_(None), LoginSession.id != (but or "")
-    )
+    query = update(LoginSession).where(LoginSession.user_id == user_id, LoginSession.ended_at.is_(None))
     ended = act.session.scalars(
         query.values(ended_at=now(), ended_because=because).returning(LoginSession.id)
     ).all()
