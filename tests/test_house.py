@@ -142,6 +142,13 @@ def test_errors_are_documented_with_exit_code_and_fate() -> None:
         assert documented[code][1:3] == [str(cls.exit_code), cls.fate.value], code
 
 
+def test_the_tree_of_errors_has_each_class_once_with_what_it_says() -> None:
+    assert errors.__doc__ is not None
+    drawn = re.findall(r"[├└]── (\w+) +(\w+) +(\d+) +(\w+)", errors.__doc__)
+    true = [(c.__name__, c.code, str(c.exit_code), c.fate.value) for c in error_classes()]
+    assert sorted(drawn) == sorted(true)
+
+
 def test_exit_codes_are_documented() -> None:
     listed = set(re.findall(r"^\| (\d+) \|", text("docs/errors.md"), re.MULTILINE))
     assert {str(c.exit_code) for c in error_classes()} | {"0", "130"} <= listed

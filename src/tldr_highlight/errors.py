@@ -1,96 +1,93 @@
 """The tree of errors. A class carries what every door needs to know about it.
 
-    TldrError                    code                  exit  fate
-    ├── UsageError               usage                    2  permanent   asked for wrongly
-    │   ├── DimensionSetError    dimension_set_invalid    2  permanent   with the line it is on
-    │   └── WatermarkError       watermark_invalid        2  permanent   no picture, no such letters
-    ├── NotFoundError            not_found                5  permanent
-    ├── MediaError               media_unreadable         4  permanent   damaged or not media
-    │   ├── NotMediaError        not_media                4  permanent   text, a picture, an empty file
-    │   ├── NoStreamsError       no_usable_streams        4  permanent   neither picture nor sound
-    │   ├── MediaLimitError      media_over_limit         4  permanent   a bomb, or too large to judge
-    │   ├── MediaTimeoutError    media_timeout          124  transient   the process reading it was ended
-    │   ├── MediaCrashError      media_crashed            4  permanent   the process reading it died
-    │   └── MediaMemoryError     media_over_memory        4  permanent   the process reading it was ended
-    ├── SourceError              source_unavailable       8  transient   no answer, or a failing server
-    │   ├── AddressError         source_url_not_allowed   2  permanent   one message, whatever the reason
-    │   ├── SourceNotFoundError  source_not_found         5  permanent
-    │   ├── SourceDeniedError    source_denied            3  permanent   401, 403 and the like
-    │   ├── SourceChangedError   source_changed           8  transient   another file than when it was opened
-    │   ├── SourceSlowError      source_too_slow        124  transient   silent, dripping, or out of time
-    │   ├── SourceLargeError     source_too_large         6  permanent   more bytes than one transfer may have
-    │   ├── IncompleteError      source_incomplete        8  transient   fewer bytes than the server promised
-    │   ├── RedirectError        source_redirect          8  permanent   too many, from https to http, nowhere
-    │   ├── TlsError             source_tls_failed        8  permanent   a certificate that does not hold
-    │   └── AnswerError          source_answer_unusable   8  permanent   not HTTP, or not the file
-    ├── CutError                 cut_failed               1  permanent   one range; the others go on
-    │   ├── RangeError           range_invalid            2  permanent
-    │   ├── CutTimeoutError      cut_timeout            124  transient   its process was ended
-    │   ├── CutCrashError        cut_crashed              1  permanent   its process died
-    │   ├── CutMemoryError       cut_over_memory          1  permanent   its process was ended
-    │   └── CutSourceError       cut_source_failed        8  transient   its part of the source was not had
-    ├── OutputError              output_unwritable        1  resource    folder missing rights
-    │   ├── DiskFullError        disk_full                1  resource
-    │   └── OutputBusyError      output_busy              1  transient   another run holds the folder
-    │       └── DataBusyError    data_busy                1  transient   another server holds the data folder
-    ├── StorageError             storage_unavailable      8  transient   where files are kept: no answer (503)
-    │   ├── StorageFullError     storage_full             1  resource    no room, or no quota left (507)
-    │   ├── StorageSetupError    storage_setup            8  resource    waits for the operator (503)
-    │   ├── StorageRefusedError  storage_refused          1  permanent   it will not do what we ask
-    │   ├── ObjectNotFoundError  object_not_found         5  permanent   (404)
-    │   │   └── ObjectKeyError   object_key_invalid       2  permanent   a name that no file can have (404)
-    │   ├── ObjectDamagedError   object_damaged           1  permanent   not the bytes that were stored
-    │   └── ObjectMismatchError  object_mismatch          1  permanent   other bytes than announced (422)
-    ├── MissingExtraError        extra_missing            2  permanent   names the extra to install
-    ├── RequestError             request_invalid          2  permanent   a request that is none (400)
-    │   ├── InvalidError         validation_failed        2  permanent   says which fields and why (422)
-    │   ├── PasswordError        password_refused         2  permanent   says why and what to do (422)
-    │   ├── EmailError           email_invalid            2  permanent   no e-mail address (422)
-    │   ├── LinkError            link_invalid             2  permanent   out of a mail: used, or too old (400)
-    │   ├── WebhookUrlError      webhook_url_not_allowed  2  permanent   not https, or not public (422)
-    │   ├── BodyLimitError       body_too_large           6  permanent   (413)
-    │   ├── BodyTypeError        body_type_unsupported    2  permanent   (415)
-    │   ├── BodySlowError        body_too_slow          124  transient   (408)
-    │   ├── MethodError          method_not_allowed       2  permanent   names what is (405)
-    │   └── ReusedKeyError       idempotency_mismatch     2  permanent   its key was for another request (422)
-    ├── AuthError                unauthorized             3  permanent   who are you? (401)
-    │   ├── LoginError           login_failed             3  permanent   address or password is wrong
-    │   └── TokenError           token_invalid            3  permanent   an access token that is none of ours
-    │       └── TokenExpiredError  token_expired          3  permanent   it was one
-    ├── ForbiddenError           forbidden                3  permanent   known, and not allowed (403)
-    │   ├── ScopeError           scope_missing            3  permanent   names the scope
-    │   ├── RoleError            role_missing             3  permanent   names the role
-    │   ├── SuspendedError       organization_suspended   3  permanent
-    │   ├── UnverifiedError      email_unverified         3  permanent   your address is not confirmed yet
-    │   ├── ClosedError          registration_closed      3  permanent   the operator makes accounts here
-    │   └── WrongPasswordError   password_wrong           3  permanent   asked again, and not the right one
-    ├── ConflictError            conflict                 1  permanent   not as things stand (409)
-    │   └── InProgressError      idempotency_in_progress  1  transient   the same call is running
-    │   ├── EmailTakenError      email_taken              1  permanent   has an account already
-    │   ├── LastOwnerError       last_owner               1  permanent   somebody has to be it
-    │   ├── PlanFitError         plan_does_not_fit        1  permanent   lists what is too much for it
-    │   └── PlanLimitError       plan_limit_reached       1  permanent   as many as the plan has
-    │   ├── KeyAddressError      key_address_not_allowed  3  permanent   a key that is bound to networks
-    │   ├── CrossSiteError       cross_site               3  permanent   another site's page, with our cookie
-    │   └── SuspendedError       organization_suspended   3  permanent
-    ├── ConflictError            conflict                 1  permanent   not as things stand (409)
-    │   └── PlanLimitError       plan_limit_reached       1  permanent   as many members, keys … as it has
-    ├── LimitError               limited                  6  transient   too often (429), says when again
-    │   └── RateError            rate_limited             6  transient   the key's requests per minute
-    ├── QuotaError               quota_exceeded           6  resource    the plan's amount is used up (402)
-    ├── UnavailableError         unavailable              8  transient   a service of ours is away (503)
-    │   ├── DatabaseError        database_unavailable     8  transient
-    │   ├── BusyError            busy                     8  transient   too many wait already
-    │   └── SlowError            too_slow                 8  transient   no answer in time
-    ├── SchemaError              database_schema          1  permanent   made by another release
-    ├── PortError                port_taken               1  permanent   nobody can listen at this address
-    ├── SecretsError             secrets_unusable         1  permanent   the file of keys; says what to do
-    ├── SecretError              secret_unreadable        1  permanent   stored, and no key of ours fits
-    ├── InternalError            internal                 1  transient   a mistake of ours; the log has more
-    ├── PoisonError              poison                   1  permanent   took its process along three times
-    └── MailError                mail_unsent              8  transient   no answer, or "not now"
-        ├── MailRefusedError     mail_refused             8  permanent   for this recipient or text
-        └── MailSetupError       mail_setup               8  resource    waits for the operator
+    TldrError                    code                    exit  fate
+    ├── UsageError               usage                     2  permanent  asked for wrongly
+    │   ├── DimensionSetError    dimension_set_invalid     2  permanent  with the line it is on
+    │   └── WatermarkError       watermark_invalid         2  permanent  no picture, no such letters
+    ├── NotFoundError            not_found                 5  permanent
+    ├── MediaError               media_unreadable          4  permanent  damaged or not media
+    │   ├── NotMediaError        not_media                 4  permanent  text, a picture, an empty file
+    │   ├── NoStreamsError       no_usable_streams         4  permanent  neither picture nor sound
+    │   ├── MediaLimitError      media_over_limit          4  permanent  a bomb, or too large to judge
+    │   ├── MediaTimeoutError    media_timeout           124  transient  the process reading it was ended
+    │   ├── MediaCrashError      media_crashed             4  permanent  the process reading it died
+    │   └── MediaMemoryError     media_over_memory         4  permanent  the process reading it was ended
+    ├── SourceError              source_unavailable        8  transient  no answer, or a failing server
+    │   ├── AddressError         source_url_not_allowed    2  permanent  one message, whatever the reason
+    │   ├── SourceNotFoundError  source_not_found          5  permanent
+    │   ├── SourceDeniedError    source_denied             3  permanent  401, 403 and the like
+    │   ├── SourceChangedError   source_changed            8  transient  another file than when it was opened
+    │   ├── SourceSlowError      source_too_slow         124  transient  silent, dripping, or out of time
+    │   ├── SourceLargeError     source_too_large          6  permanent  more bytes than one transfer may have
+    │   ├── IncompleteError      source_incomplete         8  transient  fewer bytes than the server promised
+    │   ├── RedirectError        source_redirect           8  permanent  too many, from https to http, nowhere
+    │   ├── TlsError             source_tls_failed         8  permanent  a certificate that does not hold
+    │   └── AnswerError          source_answer_unusable    8  permanent  not HTTP, or not the file
+    ├── CutError                 cut_failed                1  permanent  one range; the others go on
+    │   ├── RangeError           range_invalid             2  permanent
+    │   ├── CutTimeoutError      cut_timeout             124  transient  its process was ended
+    │   ├── CutCrashError        cut_crashed               1  permanent  its process died
+    │   ├── CutMemoryError       cut_over_memory           1  permanent  its process was ended
+    │   └── CutSourceError       cut_source_failed         8  transient  its part of the source was not had
+    ├── OutputError              output_unwritable         1  resource   folder missing rights
+    │   ├── DiskFullError        disk_full                 1  resource
+    │   └── OutputBusyError      output_busy               1  transient  another run holds the folder
+    │       └── DataBusyError    data_busy                 1  transient  another server holds the data folder
+    ├── StorageError             storage_unavailable       8  transient  where files are kept: no answer (503)
+    │   ├── StorageFullError     storage_full              1  resource   no room, or no quota left (507)
+    │   ├── StorageSetupError    storage_setup             8  resource   waits for the operator (503)
+    │   ├── StorageRefusedError  storage_refused           1  permanent  it will not do what we ask
+    │   ├── ObjectNotFoundError  object_not_found          5  permanent  (404)
+    │   │   └── ObjectKeyError   object_key_invalid        2  permanent  a name that no file can have (404)
+    │   ├── ObjectDamagedError   object_damaged            1  permanent  not the bytes that were stored
+    │   └── ObjectMismatchError  object_mismatch           1  permanent  other bytes than announced (422)
+    ├── MissingExtraError        extra_missing             2  permanent  names the extra to install
+    ├── RequestError             request_invalid           2  permanent  a request that is none (400)
+    │   ├── InvalidError         validation_failed         2  permanent  says which fields and why (422)
+    │   ├── PasswordError        password_refused          2  permanent  says why and what to do (422)
+    │   ├── EmailError           email_invalid             2  permanent  no e-mail address (422)
+    │   ├── LinkError            link_invalid              2  permanent  out of a mail: used, or too old (400)
+    │   ├── WebhookUrlError      webhook_url_not_allowed   2  permanent  not https, or not public (422)
+    │   ├── BodyLimitError       body_too_large            6  permanent  (413)
+    │   ├── BodyTypeError        body_type_unsupported     2  permanent  (415)
+    │   ├── BodySlowError        body_too_slow           124  transient  (408)
+    │   ├── MethodError          method_not_allowed        2  permanent  names what is (405)
+    │   └── ReusedKeyError       idempotency_mismatch      2  permanent  its key was for another request (422)
+    ├── AuthError                unauthorized              3  permanent  who are you? (401)
+    │   ├── LoginError           login_failed              3  permanent  address or password is wrong
+    │   └── TokenError           token_invalid             3  permanent  an access token that is none of ours
+    │       └── TokenExpiredError token_expired             3  permanent  it was one
+    ├── ForbiddenError           forbidden                 3  permanent  known, and not allowed (403)
+    │   ├── ScopeError           scope_missing             3  permanent  names the scope
+    │   ├── RoleError            role_missing              3  permanent  names the role
+    │   ├── KeyAddressError      key_address_not_allowed   3  permanent  a key that is bound to networks
+    │   ├── CrossSiteError       cross_site                3  permanent  another site's page, with our cookie
+    │   ├── SuspendedError       organization_suspended    3  permanent
+    │   ├── UnverifiedError      email_unverified          3  permanent  your address is not confirmed yet
+    │   ├── ClosedError          registration_closed       3  permanent  the operator makes accounts here
+    │   └── WrongPasswordError   password_wrong            3  permanent  asked again, and not the right one
+    ├── ConflictError            conflict                  1  permanent  not as things stand (409)
+    │   ├── InProgressError      idempotency_in_progress   1  transient  the same call is running
+    │   ├── EmailTakenError      email_taken               1  permanent  has an account already
+    │   ├── LastOwnerError       last_owner                1  permanent  somebody has to be it
+    │   ├── PlanFitError         plan_does_not_fit         1  permanent  lists what is too much for it
+    │   └── PlanLimitError       plan_limit_reached        1  permanent  as many as the plan has
+    ├── LimitError               limited                   6  transient  too often (429), says when again
+    │   └── RateError            rate_limited              6  transient  the key's requests per minute
+    ├── QuotaError               quota_exceeded            6  resource   the plan's amount is used up (402)
+    ├── UnavailableError         unavailable               8  transient  a service of ours is away (503)
+    │   ├── DatabaseError        database_unavailable      8  transient
+    │   ├── BusyError            busy                      8  transient  too many wait already
+    │   └── SlowError            too_slow                  8  transient  no answer in time
+    ├── InternalError            internal                  1  transient  a mistake of ours; the log has more
+    ├── PoisonError              poison                    1  permanent  took its process along three times
+    ├── SchemaError              database_schema           1  permanent  made by another release
+    ├── PortError                port_taken                1  permanent  nobody can listen at this address
+    ├── SecretsError             secrets_unusable          1  permanent  the file of keys; says what to do
+    ├── SecretError              secret_unreadable         1  permanent  stored, and no key of ours fits
+    └── MailError                mail_unsent               8  transient  no answer, or "not now"
+        ├── MailRefusedError     mail_refused              8  permanent  for this recipient or text
+        └── MailSetupError       mail_setup                8  resource   waits for the operator
 
 `status` is what the API answers with, 500 where nothing else is said. Exit codes are the contract's:
 0 ok, 1 something failed, 2 usage, 3 auth, 4 media, 5 not found, 6 limited, 8 upstream, 124 timeout,
