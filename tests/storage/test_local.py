@@ -386,18 +386,16 @@ def opened_by(store: LocalStore, url: str, now: datetime) -> bool:
     return store.opens(parts.path.removeprefix("/files/"), dict(parse_qsl(parts.query)), now)
 
 
-NOW = datetime.now(UTC)
-
-
 @pytest.mark.parametrize("name", [None, "a.mp4", "Tor & mehr?.mp4", "日本.mp4", "x\ud800y", ""])
 def test_a_link_opens_its_file_until_then(name: str | None, store: LocalStore) -> None:
+    now = datetime.now(UTC)
     url = store.url(KEY, expires=HOUR, download_name=name)
     if name == "":  # parse_qsl drops it, and so may others: then it is another link
-        assert not opened_by(store, url, NOW)
+        assert not opened_by(store, url, now)
         return
-    assert opened_by(store, url, NOW)
-    assert opened_by(store, url, NOW + timedelta(minutes=59))
-    assert not opened_by(store, url, NOW + timedelta(minutes=61))
+    assert opened_by(store, url, now)
+    assert opened_by(store, url, now + timedelta(minutes=59))
+    assert not opened_by(store, url, now + timedelta(minutes=61))
 
 
 def changes() -> Iterator[tuple[str, str]]:
@@ -413,12 +411,12 @@ def changes() -> Iterator[tuple[str, str]]:
 def test_a_link_that_was_changed(change: tuple[str, str], store: LocalStore) -> None:
     url = store.url(KEY, expires=HOUR, download_name="a.mp4")
     assert change[0] in url
-    assert not opened_by(store, url.replace(*change), NOW)
+    assert not opened_by(store, url.replace(*change), datetime.now(UTC))
 
 
 def test_a_link_of_another_installation(store: LocalStore, root: Path) -> None:
     other = LocalStore(root, Links([new_key()]))
-    assert not opened_by(store, other.url(KEY, expires=HOUR), NOW)
+    assert not opened_by(store, other.url(KEY, expires=HOUR), datetime.now(UTC))
 
 
 def test_where_links_lead(root: Path, links: Links) -> None:
