@@ -42,7 +42,7 @@ def celery_app(broker_url: str, *, consumes: bool = False) -> Any:
     app = cast(Any, celery).Celery("tldr_highlight", broker=broker_url, set_as_current=consumes)
     # Not acknowledged at all where that is up to us. An acknowledgement that failed, as Redis died, stayed on
     # the list of open ones for ever; with as many as there are processes Celery never asked for a message
-    # again (5.7.0: 2 of 3 runs in which Redis died three times).
+    # again (5.7.0: most runs in which Redis died three times).
     free = broker_url.startswith(("redis", "sentinel"))
     app.conf.update(
         task_queues=[
