@@ -58,9 +58,8 @@ class Beside(Process):
         )
 
     def places(self) -> list[psutil.Process]:
-        """The processes that do the work: children of the pool's parent."""
-        (pool,) = psutil.Process(self.pid).children()
-        return pool.children()
+        """The processes that do the heavy work: children of that pool's parent, which was started first."""
+        return min(psutil.Process(self.pid).children(), key=lambda pool: pool.create_time()).children()
 
 
 class Site:

@@ -45,7 +45,7 @@ def forgot(act: Act, email: str) -> None:
     """
     key = f"{hash_token(address_key(email))}:{now():%Y-%m-%dT%H:%M}"
     payload = {"email": email, "base": act.runtime.url}
-    enqueue(act.session, RESET_MAIL.name, key=key, payload=payload, priority="high")
+    enqueue(act.session, RESET_MAIL.name, key=key, payload=payload, priority="soon")
 
 
 def send_reset(job: Job[Runtime]) -> None:

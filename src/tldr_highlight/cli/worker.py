@@ -14,17 +14,20 @@ from tldr_highlight.cli.extras import needs
 
 
 class Queue(StrEnum):
-    """Priorities that plans give."""
+    """Priorities that plans give to streams and clip jobs; what is light and due at once, as mails are."""
 
     LOW = "low"
     NORMAL = "normal"
     HIGH = "high"
+    SOON = "soon"
 
 
 def worker(
     concurrency: Annotated[
         int | None,
-        typer.Option(min=1, max=256, help="Processes, one job each; else TLDR_WORKER_THREADS."),
+        typer.Option(
+            min=1, max=256, help="Processes for streams and clip jobs, one each; else TLDR_WORKER_THREADS."
+        ),
     ] = None,
     queues: Annotated[
         list[Queue] | None, typer.Option(help="Only work of this priority; repeat it for more.")

@@ -63,7 +63,7 @@ def post(session: Session, letter: Letter, to: str, *, organization_id: str | No
     session.add(mail)
     session.flush()
     enqueue(
-        session, MAIL.name, organization_id=organization_id, object_id=mail.id, key=mail.id, priority="high"
+        session, MAIL.name, organization_id=organization_id, object_id=mail.id, key=mail.id, priority="soon"
     )
     return mail
 

@@ -20,11 +20,12 @@ What it raises decides what becomes of the row: see `verdict`.
 from __future__ import annotations
 
 import contextlib
+import math
 import secrets
 import time
 from collections.abc import Callable, Generator, Iterable, Iterator, Mapping
 from dataclasses import dataclass
-from datetime import datetime, timedelta
+from datetime import UTC, datetime, timedelta
 from typing import Any, Generic, Protocol, TypeAlias, TypeVar, cast
 
 from sqlalchemy import ColumnElement, Index, Row, UniqueConstraint, and_, case, func, select, tuple_, update
@@ -46,8 +47,17 @@ from tldr_highlight.errors import (
 
 log = logger(__name__)
 
-BONUS = {"low": timedelta(0), "normal": timedelta(minutes=2), "high": timedelta(minutes=10)}
+BONUS = {
+    "low": timedelta(0), "normal": timedelta(minutes=2), "high": timedelta(minutes=10), "soon": timedelta(0),
+}  # fmt: skip
 """Head start of a priority: low work waits behind what comes within 10 minutes after it, and never longer."""
+
+HEAVY, LIGHT = ("high", "normal", "low"), ("soon",)
+"""Two lanes, with workers of their own: what keeps a core busy for minutes, and what mostly waits for others
+(mails, deliveries) and must not wait for the former."""
+
+NEVER = datetime(9999, 1, 1, tzinfo=UTC)
+"""When held work runs: once somebody releases it."""
 
 POISON = 3
 """Processes that a row may take along without getting further."""
@@ -90,12 +100,13 @@ class Work(Base):
     key: Mapped[str | None]  # of one kind and key there is one row
     payload: Mapped[dict[str, Any]] = mapped_column(default=dict)
     state: Mapped[str] = mapped_column(default="waiting")
-    priority: Mapped[str] = mapped_column(default="normal")  # low | normal | high: which queue rings
+    priority: Mapped[str] = mapped_column(default="normal")  # low | normal | high | soon: which queue rings
     run_at: Mapped[datetime] = mapped_column(default=now)
     sort_at: Mapped[datetime] = mapped_column(default=now)
     attempts: Mapped[int] = mapped_column(default=0)  # that ended in an error which counts
     waits: Mapped[int] = mapped_column(default=0)  # for a resource
     crashes: Mapped[int] = mapped_column(default=0)  # that took their process along
+    poked: Mapped[bool] = mapped_column(default=False)  # since it was claimed
     owner: Mapped[str | None]
     fence: Mapped[int] = mapped_column(default=0)
     lease_until: Mapped[datetime | None]
@@ -162,6 +173,14 @@ class StoppingError(Interruption):
     """It is to go on later, from its checkpoint, in another process."""
 
 
+class LaterError(Interruption):
+    """Nothing failed, and there is more to do: in `seconds`, or once somebody pokes it; at once if it was."""
+
+    def __init__(self, seconds: float) -> None:
+        super().__init__()
+        self.seconds = seconds
+
+
 class LeaseLostError(Interruption):
     """It is somebody else's by now, or over. Nothing can be written any more."""
 
@@ -180,6 +199,7 @@ def enqueue(
     session: Session,
     kind: str,
     *,
+    id: str | None = None,
     organization_id: str | None = None,
     object_id: str | None = None,
     key: str | None = None,
@@ -190,7 +210,7 @@ def enqueue(
     """Hand in work as part of the caller's transaction; a worker is rung once that is committed.
 
     Of one kind and `key` there is one row: where there is one already, in whatever state, it is returned as
-    it is. `run_at` is now unless given. The row remembers the current trace.
+    it is. `run_at` is now unless given; `NEVER` holds it until `release`. The row remembers its trace.
     """
     dialect = sqlite if session.get_bind().dialect.name == "sqlite" else postgresql
     at = clock(session)
@@ -198,7 +218,7 @@ def enqueue(
     adding = (
         dialect.insert(Work)
         .values(
-            kind=kind, organization_id=organization_id, object_id=object_id, key=key, payload=payload or {},
+            id=id or new_id("job"), kind=kind, organization_id=organization_id, object_id=object_id, key=key, payload=payload or {},
             run_at=run_at, sort_at=run_at - BONUS[priority], priority=priority,
             traceparent=current_trace() or new_trace(),
         )
@@ -256,6 +276,31 @@ def retry(session: Session, id: str) -> Work:
     return work
 
 
+def release(session: Session, id: str) -> None:
+    """Let held work begin, in the place that it has by when it was handed in. Others are left as they are."""
+    held = and_(Work.id == id, Work.state == "waiting", Work.run_at == NEVER)
+    work = session.scalar(select(Work).where(held).with_for_update())
+    if work is not None:
+        work.run_at = clock(session)
+        work.sort_at = work.created_at - BONUS[work.priority]
+        _ring_after(session, work)
+
+
+def poke(session: Session, kind: str, key: str) -> None:
+    """Let work that ends with `LaterError` look again, now or right after it ends.
+
+    The row stays locked until the caller's transaction ends: so a run that is about to end waits for what the
+    caller stores, or sees that it was poked.
+    """
+    work = session.scalar(select(Work).where(Work.kind == kind, Work.key == key).with_for_update())
+    if work is not None and work.state == "running":
+        work.poked = True
+    elif work is not None and work.state == "waiting":
+        work.run_at = clock(session)
+        work.sort_at = work.run_at - BONUS[work.priority]
+        _ring_after(session, work)
+
+
 def _ring_after(session: Session, work: Work) -> None:
     runtime = cast(Workshop | None, session.info.get("runtime"))
     if runtime is not None:
@@ -268,7 +313,7 @@ def start_periodic(runtime: Workshop) -> None:
     with runtime.db.begin() as session:
         for kind in runtime.kinds.values():
             if kind.every_seconds is not None:
-                enqueue(session, kind.name, key="periodic", priority="low")
+                enqueue(session, kind.name, key="periodic", priority="soon")
 
 
 # --- leases --------------------------------------------------------------------------------------------
@@ -379,6 +424,7 @@ def _claim(
                 .where(Work.id == first.scalar_subquery())
                 .values(
                     state="running",
+                    poked=False,
                     owner=owner,
                     fence=Work.fence + 1,
                     lease_until=at + timedelta(seconds=runtime.leases.seconds),
@@ -583,6 +629,7 @@ class Ending:
     delay: float = 0.0
     attempts: int = 0  # to be added
     waits: int = 0
+    later: bool = False  # by its own wish
 
 
 def verdict(kind: Kind, attempts: int, waits: int, raised: BaseException | None) -> Ending:
@@ -593,9 +640,12 @@ def verdict(kind: Kind, attempts: int, waits: int, raised: BaseException | None)
     - permanent: failed
     - what nobody foresaw: a mistake of ours, transient
     - the database was away: again at once, which costs no try
+    - `LaterError`: again when it says, with all its tries
     """
     if raised is None:
         ending = Ending("done")
+    elif isinstance(raised, LaterError):
+        ending = Ending("waiting", delay=raised.seconds, attempts=-attempts, waits=-waits, later=True)
     elif isinstance(raised, CancelledError):
         ending = Ending("cancelled")
     elif isinstance(raised, Interruption):
@@ -640,7 +690,12 @@ def _store(session: Session, runtime: Workshop, work: Work, on_end: OnEnd, endin
     work.error_code = ending.error.code if ending.error else None
     work.error_message = str(hidden(str(ending.error)))[:LONGEST_MESSAGE] if ending.error else None
     if ending.state == "waiting":
-        work.run_at = at + timedelta(seconds=ending.delay)
+        work.run_at = NEVER if ending.delay == math.inf else at + timedelta(seconds=ending.delay)
+        if ending.later:
+            work.run_at = at if work.poked else work.run_at
+            work.sort_at = work.run_at - BONUS[work.priority]  # or claims would walk past all who wait
+        if work.run_at <= at:
+            _ring_after(session, work)
         return
     work.ended_at = at
     session.flush()

@@ -1,9 +1,9 @@
-"""The process that works for `serve`: N threads around `run_one`, rung by bytes on a pipe.
+"""The process that works for `serve`: threads around `run_one` in lanes, rung by bytes on a pipe.
 
     python -m tldr_highlight.worker.child < pipe
 
-The first line on the pipe is its order. Each byte after it rings; its end means that whoever started us is
-gone, and then we go, too. Bells may be lost: each second the main thread looks for what is due.
+The first line on the pipe is its order. Each byte after it rings one of its lanes; its end means that whoever
+started us is gone, and then we go, too. Bells may be lost: each second the main thread looks for what is due.
 """
 
 from __future__ import annotations
@@ -18,11 +18,11 @@ import signal
 import sys
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any
 
 from tldr_highlight.core.telemetry import logger, set_up_logs
-from tldr_highlight.core.work import Kinds, due, run_one, start_periodic
+from tldr_highlight.core.work import LIGHT, Kinds, due, run_one, start_periodic
 from tldr_highlight.errors import DatabaseError
 from tldr_highlight.runtime import Runtime, opened
 from tldr_highlight.settings import Settings
@@ -52,7 +52,7 @@ class Order:
     settings: dict[str, Any]
     kinds: str  # module:function
     owner: str  # what its leases' owners begin with
-    threads: int
+    lanes: list[tuple[list[str], int]]  # priorities, and how many threads take work of those
     suspects: bool  # it takes only what may have killed a process, and ends when there is no more
     lock: int | None  # a file to keep open while it lives
 
@@ -79,26 +79,55 @@ class Bell:
             self._rung -= 1
 
 
+@dataclasses.dataclass(frozen=True)
+class Lane:
+    """Threads that take work of some priorities, so that it need not wait for other work."""
+
+    priorities: list[str]
+    threads: int
+    bell: Bell
+
+    @property
+    def letter(self) -> bytes:
+        """What rings it on the pipe."""
+        return letter_of(self.priorities[0])
+
+
+def letter_of(priority: str) -> bytes:
+    """The byte that rings for work of a priority."""
+    return b"s" if priority in LIGHT else b"!"
+
+
 def work(order: Order, pipe: int) -> None:
     """Work until told to stop; what does not stop in time is given back, and ends with the process."""
     with opened(Settings(**order.settings), kinds_named(order.kinds)) as runtime:
         runtime.leases.memory = runtime.settings.worker_memory_mb * 1_000_000
-        bell = Bell(order.threads)
-        runtime.ring = lambda id, priority: bell.ring()
+        lanes = [Lane(priorities, count, Bell(count)) for priorities, count in order.lanes]
+
+        def ring(id: str, priority: str) -> None:
+            for lane in lanes:
+                if priority in lane.priorities:
+                    lane.bell.ring()
+
+        runtime.ring = ring
         signal.signal(signal.SIGTERM, lambda number, frame: runtime.leases.stopping.set())
         woken = _woken_by_signals()
         threads = [
             threading.Thread(
-                target=_take_turns, args=(runtime, order, f"{order.owner}/{n}", bell), daemon=True
+                target=_take_turns,
+                args=(runtime, order, f"{order.owner}/{lane.priorities[0]}{n}", lane),
+                daemon=True,
             )
-            for n in range(order.threads)
+            for lane in lanes
+            for n in range(lane.threads)
         ]
         for thread in threads:
             thread.start()
-        patience = _listen(runtime, order, pipe, woken, bell)
+        patience = _listen(runtime, order, pipe, woken, lanes)
         signal.signal(signal.SIGTERM, signal.SIG_IGN)  # its handler must not come between the next line's
         runtime.leases.stopping.set()
-        bell.ring(order.threads)
+        for lane in lanes:
+            lane.bell.ring(lane.threads)
         end = time.monotonic() + patience
         for thread in threads:
             thread.join(max(0.0, end - time.monotonic()))
@@ -108,12 +137,12 @@ def work(order: Order, pipe: int) -> None:
             os._exit(0)
 
 
-def _take_turns(runtime: Runtime, order: Order, owner: str, bell: Bell) -> None:
+def _take_turns(runtime: Runtime, order: Order, owner: str, lane: Lane) -> None:
     stopping = runtime.leases.stopping
     while not stopping.is_set():
         try:
-            if not run_one(runtime, owner=owner, suspects=order.suspects):
-                bell.wait()
+            if not run_one(runtime, owner=owner, suspects=order.suspects, priorities=lane.priorities):
+                lane.bell.wait()
         except DatabaseError as error:
             log.warning("nothing can be claimed", reason=str(error))
             stopping.wait(LOOK_SECONDS)
@@ -127,7 +156,7 @@ def _woken_by_signals() -> int:
     return woken
 
 
-def _listen(runtime: Runtime, order: Order, pipe: int, woken: int, bell: Bell) -> float:
+def _listen(runtime: Runtime, order: Order, pipe: int, woken: int, lanes: Sequence[Lane]) -> float:
     """Ring when rung, and for what is due, until it is time to stop; say how many seconds that may take."""
     poll = select.poll()
     poll.register(pipe, select.POLLIN)
@@ -142,9 +171,12 @@ def _listen(runtime: Runtime, order: Order, pipe: int, woken: int, bell: Bell) -
                 if not periodic and not order.suspects:
                     start_periodic(runtime)
                     periodic = True
-                waiting = len(due(runtime, suspects=order.suspects, limit=order.threads))
-                bell.ring(waiting)
-                busy = now if waiting or runtime.leases.busy else busy
+                for lane in lanes:
+                    found = due(
+                        runtime, suspects=order.suspects, limit=lane.threads, priorities=lane.priorities
+                    )
+                    lane.bell.ring(len(found))
+                    busy = now if found or runtime.leases.busy else busy
         if order.suspects and now > max(busy, 0.0) + LINGER_SECONDS:
             return STOP_SECONDS
         rest = max(0.0, looked + LOOK_SECONDS - time.monotonic())
@@ -152,7 +184,8 @@ def _listen(runtime: Runtime, order: Order, pipe: int, woken: int, bell: Bell) -
             rings = os.read(pipe, 4096)
             if not rings:
                 return ORPHAN_SECONDS
-            bell.ring(len(rings))
+            for lane in lanes:
+                lane.bell.ring(rings.count(lane.letter))
     return STOP_SECONDS
 
 

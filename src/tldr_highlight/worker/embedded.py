@@ -32,15 +32,18 @@ from pydantic import SecretStr
 from tldr_highlight.core.files import output_errors
 from tldr_highlight.core.leases import OVERTIME, OVERWEIGHT
 from tldr_highlight.core.telemetry import logger
-from tldr_highlight.core.work import due, void_leases
+from tldr_highlight.core.work import HEAVY, LIGHT, due, void_leases
 from tldr_highlight.errors import DatabaseError, DataBusyError
 from tldr_highlight.runtime import Runtime
 from tldr_highlight.settings import Settings
-from tldr_highlight.worker.child import BROKEN, STOP_SECONDS, Order
+from tldr_highlight.worker.child import BROKEN, STOP_SECONDS, Order, letter_of
 
 log = logger(__name__)
 
 PRODUCT = "tldr_highlight.worker.kinds:product_kinds"
+
+LIGHT_THREADS = 4
+"""For mails, deliveries and the like, which mostly wait for other people's servers."""
 
 LOOK_SECONDS = 1.0
 """Seconds between two looks for suspects; a child's death is noticed at once."""
@@ -109,8 +112,12 @@ class EmbeddedWorker:
         self._changed = threading.Event()
         self._thread = threading.Thread(target=self._supervise, name="embedded-worker", daemon=True)
         self._posts = (
-            _Post("worker", runtime.settings.worker_threads, suspects=False),
-            _Post("suspects", 1, suspects=True),
+            _Post(
+                "worker",
+                [([*HEAVY], runtime.settings.worker_threads), ([*LIGHT], LIGHT_THREADS)],
+                suspects=False,
+            ),
+            _Post("suspects", [([*HEAVY, *LIGHT], 1)], suspects=True),
         )
 
     def start(self) -> None:
@@ -120,7 +127,7 @@ class EmbeddedWorker:
 
     def ring(self, id: str, priority: str) -> None:
         """Wake a thread that does ordinary work. A full pipe has woken all of them already."""
-        self._posts[0].ring()
+        self._posts[0].ring(letter_of(priority))
 
     def pids(self) -> dict[str, int]:
         """Name -> process id of the children that live."""
@@ -161,7 +168,7 @@ class EmbeddedWorker:
             settings=revealed(self._runtime.settings),
             kinds=self._kinds,
             owner=f"{installation}/{post.name}-{secrets.token_hex(4)}",
-            threads=post.threads,
+            lanes=post.lanes,
             suspects=post.suspects,
             lock=lock,
         )
@@ -188,9 +195,9 @@ class EmbeddedWorker:
 class _Post:
     """A place for one child at a time."""
 
-    def __init__(self, name: str, threads: int, *, suspects: bool) -> None:
+    def __init__(self, name: str, lanes: list[tuple[list[str], int]], *, suspects: bool) -> None:
         self.name = name
-        self.threads = threads
+        self.lanes = lanes
         self.suspects = suspects
         self.child: subprocess.Popen[bytes] | None = None
         self.owner = ""
@@ -218,12 +225,12 @@ class _Post:
 
         threading.Thread(target=watch, name=f"{self.name}-watch", daemon=True).start()
 
-    def ring(self) -> None:
+    def ring(self, letter: bytes) -> None:
         """A byte on its pipe; never waits."""
         child = self.child
         if child is not None and child.stdin is not None:
             with contextlib.suppress(BlockingIOError, BrokenPipeError, ValueError):
-                child.stdin.write(b"!")
+                child.stdin.write(letter)
 
     def death(self) -> int | None:
         """Exit code of a child that has ended and is not buried."""

@@ -6,7 +6,7 @@ Not Celery's own beat, which would ask through the broker that may be away, and 
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass
 
 from tldr_highlight.core.telemetry import logger
@@ -24,14 +24,13 @@ class Rounds:
 
     Args:
         runtime: Of the process that looks; its `ring` is used.
-        priorities: That this worker does.
-        places: How many rows it could begin at once: more bells would wake nobody.
+        lanes: Priorities of the work that this worker does -> how many rows of those it could begin at once:
+            more bells would wake nobody.
         rings: Whether it rings; if not, it looks for the dead alone.
     """
 
     runtime: Runtime
-    priorities: Sequence[str]
-    places: int
+    lanes: Mapping[tuple[str, ...], int]
     rings: bool
     _begun: bool = False
 
@@ -41,8 +40,9 @@ class Rounds:
             self._bury()
             if self.rings:
                 self._begin()
-                for id, priority in due(self.runtime, limit=self.places, priorities=self.priorities):
-                    self.runtime.ring(id, priority)
+                for priorities, places in self.lanes.items():
+                    for id, priority in due(self.runtime, limit=places, priorities=priorities):
+                        self.runtime.ring(id, priority)
         except DatabaseError as error:
             self.runtime.leases.missed()
             log.warning("nobody looks for work", reason=str(error))

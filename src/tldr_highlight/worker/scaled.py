@@ -2,8 +2,9 @@
 
     work(settings, concurrency=4, priorities=PRIORITIES, rings=True, stopping=event)
 
-Two processes above the pool, as neither can do the other's part: the pool's parent forks, so it must not have
-threads or connections to the database; whoever looks at the database has both.
+A pool for each lane, so that a mail need not wait for an hour of video. Two processes are above each pool,
+as neither can do the other's part: the pool's parent forks, so it must not have threads or connections to
+the database; whoever looks at the database has both.
 """
 
 from __future__ import annotations
@@ -14,10 +15,12 @@ import json
 import subprocess
 import sys
 import threading
+import time
 from collections.abc import Generator, Sequence
 
 from tldr_highlight.core.migrate import migrate
 from tldr_highlight.core.telemetry import logger
+from tldr_highlight.core.work import HEAVY, LIGHT
 from tldr_highlight.errors import InternalError, UsageError
 from tldr_highlight.runtime import Runtime, database_url, opened
 from tldr_highlight.settings import Settings
@@ -28,6 +31,9 @@ from tldr_highlight.worker.periodic import Rounds
 from tldr_highlight.worker.pool import PoolOrder
 
 log = logger(__name__)
+
+LIGHT_PROCESSES = 2
+"""For mails, deliveries and the like: each runs several deliveries at once by itself."""
 
 LOOK_SECONDS = 1.0
 """Seconds between two looks for the dead and for what nobody rang for."""
@@ -49,7 +55,7 @@ def work(
 
     Args:
         settings: With the addresses of broker and database.
-        concurrency: Processes, each with one job at a time.
+        concurrency: Processes for heavy work, each with one job at a time.
         priorities: Of the work to do.
         rings: Ring for work that is due and nobody rang for.
         stopping: Tells when to end; takes at most `END_SECONDS`.
@@ -63,22 +69,26 @@ def work(
         InternalError: the pool died.
     """
     check(settings)
-    order = PoolOrder(revealed(settings), kinds, concurrency, list(priorities))
+    heavy, light = (tuple(p for p in lane if p in priorities) for lane in (HEAVY, LIGHT))
+    lanes = {lane: n for lane, n in ((heavy, concurrency), (light, LIGHT_PROCESSES)) if lane}
+    orders = [PoolOrder(revealed(settings), kinds, n, lane) for lane, n in lanes.items()]
     with opened(settings, kinds_named(kinds)) as runtime, bell(runtime):
         migrate(runtime.db)  # workers may be there before the first server
-        _supervise(runtime, order, rings, stopping)
+        _supervise(runtime, orders, Rounds(runtime, lanes, rings), stopping)
 
 
-def _supervise(runtime: Runtime, order: PoolOrder, rings: bool, stopping: threading.Event) -> None:
-    rounds = Rounds(runtime, order.priorities, order.concurrency, rings)
-    with _pool(order) as pool:
+def _supervise(
+    runtime: Runtime, orders: Sequence[PoolOrder], rounds: Rounds, stopping: threading.Event
+) -> None:
+    with contextlib.ExitStack() as stack:
+        pools = [stack.enter_context(_pool(order)) for order in orders]
         try:
             while not stopping.wait(LOOK_SECONDS):
-                if (code := pool.poll()) is not None:
-                    raise InternalError(f"the pool of processes died (exit code {code})")
+                if codes := [pool.returncode for pool in pools if pool.poll() is not None]:
+                    raise InternalError(f"the pool of processes died (exit code {codes[0]})")
                 rounds.look()
         finally:
-            _end(pool)
+            _end(pools)
             rounds.rings = False
             rounds.look()  # for what had to be killed
 
@@ -113,12 +123,15 @@ def _pool(order: PoolOrder) -> Generator[subprocess.Popen[bytes]]:
         yield pool
 
 
-def _end(pool: subprocess.Popen[bytes]) -> None:
-    """Ask the pool to stop; kill it when it does not, and its processes with it."""
-    pool.terminate()
-    try:
-        pool.wait(END_SECONDS)
-    except subprocess.TimeoutExpired:
-        log.warning("the pool did not end in time: it is killed")
-        pool.kill()
-        pool.wait()
+def _end(pools: Sequence[subprocess.Popen[bytes]]) -> None:
+    """Ask the pools to stop; kill one that does not, and its processes with it."""
+    for pool in pools:
+        pool.terminate()
+    end = time.monotonic() + END_SECONDS
+    for pool in pools:
+        try:
+            pool.wait(max(0.0, end - time.monotonic()))
+        except subprocess.TimeoutExpired:
+            log.warning("the pool did not end in time: it is killed")
+            pool.kill()
+            pool.wait()
