@@ -16,8 +16,11 @@ from tldr_highlight.core.telemetry import new_trace, trace_id, tracing
 from tldr_highlight.runtime import Runtime, opened
 from tldr_highlight.settings import Settings
 from tldr_highlight.tenancy.models import Organization
-from tldr_highlight.webhooks.events import EventType, emit, wanted
+from tldr_highlight.webhooks.catalogue import PlanChanged, StreamCancelled
+from tldr_highlight.webhooks.events import emit, wanted
 from tldr_highlight.webhooks.models import Event
+
+CHANGED = PlanChanged(old_plan="STARTER", new_plan="ENTERPRISE", limits={"members": 100})
 
 
 @pytest.fixture
@@ -43,7 +46,7 @@ def test_sequences_have_no_gaps_though_transactions_fail(runtime: Runtime) -> No
             try:
                 with runtime.db.begin() as session:
                     stream = chance.choice(["str_a", "str_b"])
-                    emit(session, "org_1", EventType.STREAM_PROGRESS, {}, stream_id=stream)
+                    emit(session, "org_1", StreamCancelled(stream_id=stream, highlights=0), stream_id=stream)
                     if chance.random() < 0.33:
                         raise Undone
             except Undone:
@@ -61,17 +64,17 @@ def test_sequences_have_no_gaps_though_transactions_fail(runtime: Runtime) -> No
 def test_an_event_of_no_stream_has_no_number(runtime: Runtime) -> None:
     trace = new_trace()
     with tracing(trace), runtime.db.begin() as session:
-        event = emit(session, "org_1", EventType.PLAN_CHANGED, {"new_plan": "STARTER"})
+        event = emit(session, "org_1", CHANGED)
     with runtime.db.read() as session:
         stored = session.get_one(Event, event.id)
-    assert (stored.type, stored.sequence, stored.data) == ("plan.changed", None, {"new_plan": "STARTER"})
+    assert (stored.type, stored.sequence, stored.data) == ("plan.changed", None, CHANGED.model_dump())
     assert stored.trace_id == trace_id(trace)
 
 
 def test_an_event_ends_with_its_transaction(runtime: Runtime) -> None:
     def fail() -> None:
         with runtime.db.begin() as session:
-            emit(session, "org_1", EventType.PLAN_CHANGED, {})
+            emit(session, "org_1", CHANGED)
             raise Undone
 
     with pytest.raises(Undone):

@@ -18,7 +18,8 @@ from tldr_highlight.tenancy.plans import PLANS, Limits, PlanName, limits_of
 from tldr_highlight.tenancy.roles import Role
 from tldr_highlight.usage import quotas
 from tldr_highlight.usage.quotas import Fit
-from tldr_highlight.webhooks.events import EventType, emit
+from tldr_highlight.webhooks import catalogue
+from tldr_highlight.webhooks.events import emit
 
 
 @dataclass(frozen=True)
@@ -114,8 +115,8 @@ def _tell(act: Act, organization: Organization, before: str, limits: Limits) -> 
     )
     for user in people.with_roles(act.session, organization.id, Role.OWNER, Role.ADMIN):
         post(act.session, letter, user.email, organization_id=organization.id)
-    data = {"old_plan": before, "new_plan": organization.plan, "limits": new}
-    emit(act.session, organization.id, EventType.PLAN_CHANGED, data)
+    changed = catalogue.PlanChanged(old_plan=before, new_plan=organization.plan, limits=new)
+    emit(act.session, organization.id, changed)
 
 
 def _name(limit: str) -> Limit:

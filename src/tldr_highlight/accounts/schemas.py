@@ -12,7 +12,8 @@ from tldr_highlight.tenancy.plans import PlanName, Priority
 from tldr_highlight.tenancy.roles import RoleWord
 from tldr_highlight.tenancy.schemas import KeyCreated, UserOut
 from tldr_highlight.web import Name, PageQuery, Schema
-from tldr_highlight.webhooks.events import PATTERN, EventType, wanted
+from tldr_highlight.webhooks.catalogue import EventType
+from tldr_highlight.webhooks.events import PATTERN, wanted
 
 Email = Annotated[str, Field(min_length=3, max_length=254, examples=["ann@example.com"])]
 

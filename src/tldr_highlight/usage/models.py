@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from datetime import datetime
 
-from sqlalchemy import BigInteger, String, UniqueConstraint
+from sqlalchemy import BigInteger, Index, String, UniqueConstraint
 from sqlalchemy.orm import Mapped, mapped_column
 
-from tldr_highlight.core.db import Base, OrgOwned, new_id
+from tldr_highlight.core.db import Base, OrgOwned, new_id, now
 
 
 class UsageTotal(OrgOwned, Base):
@@ -22,3 +22,23 @@ class UsageTotal(OrgOwned, Base):
     amount: Mapped[int] = mapped_column(BigInteger, default=0)
     warned_at: Mapped[datetime | None]  # at 80 %, once a month
     exceeded_at: Mapped[datetime | None]
+
+
+class UsageRecord(OrgOwned, Base):
+    """One thing that was consumed, written in the transaction that made it so; never changed, never deleted.
+
+    What is deleted gives back what it stored: a record with a negative amount.
+    """
+
+    __tablename__ = "usage_records"
+    __table_args__ = (
+        UniqueConstraint("organization_id", "key"),
+        Index("ix_usage_records_organization_id_id", "organization_id", "id"),
+    )
+
+    id: Mapped[str] = mapped_column(primary_key=True, default=lambda: new_id("urec"))
+    key: Mapped[str]  # follows from what was consumed: writing it again changes nothing
+    metric: Mapped[str]
+    amount: Mapped[int] = mapped_column(BigInteger)
+    object_id: Mapped[str | None] = mapped_column(index=True)  # the stream, clip job, upload
+    created_at: Mapped[datetime] = mapped_column(default=now)

@@ -1,40 +1,16 @@
-"""What can happen, and where it is written down: an event commits with what made it true, or not at all."""
+"""Where what happened is written down: an event commits with what made it true, or not at all."""
 
 from __future__ import annotations
 
 from collections.abc import Iterable
-from enum import StrEnum
 from fnmatch import fnmatchcase
-from typing import Any
 
 from sqlalchemy.dialects import postgresql, sqlite
 from sqlalchemy.orm import Session
 
 from tldr_highlight.core.telemetry import current_trace, trace_id
+from tldr_highlight.webhooks.catalogue import Payload
 from tldr_highlight.webhooks.models import Event, EventSequence
-
-
-class EventType(StrEnum):
-    """Everything that customers are told of."""
-
-    STREAM_STARTED = "stream.started"
-    STREAM_PROGRESS = "stream.progress"
-    STREAM_COMPLETED = "stream.completed"
-    STREAM_PARTIALLY_COMPLETED = "stream.partially_completed"
-    STREAM_FAILED = "stream.failed"
-    STREAM_CANCELLED = "stream.cancelled"
-    HIGHLIGHT_DETECTED = "highlight.detected"
-    HIGHLIGHT_READY = "highlight.ready"  # its clip can be had
-    CLIP_JOB_FINISHED = "clip_job.finished"
-    CLIP_JOB_FAILED = "clip_job.failed"
-    BATCH_COMPLETED = "batch.completed"
-    USAGE_WARNING = "usage.warning"
-    USAGE_EXCEEDED = "usage.exceeded"
-    PLAN_CHANGED = "plan.changed"
-    WEBHOOK_TEST = "webhook.test"
-    WEBHOOK_DISABLED = "webhook.disabled"
-    CONTENT_EXPIRING = "content.expiring"
-
 
 PATTERN = r"^(\*|[a-z_]{1,30}\.(\*|[a-z_]{1,30}))$"
 """What an endpoint subscribes to: `*`, `stream.*`, `stream.completed`."""
@@ -48,8 +24,7 @@ def wanted(patterns: Iterable[str], type: str) -> bool:
 def emit(
     session: Session,
     organization_id: str,
-    type: EventType,
-    data: dict[str, Any],
+    payload: Payload,
     *,
     stream_id: str | None = None,
 ) -> Event:
@@ -58,18 +33,17 @@ def emit(
     Args:
         session: Of the transaction that makes it true.
         organization_id: Whose event it is.
-        type: What happened.
-        data: To whom and how, as JSON; never a secret.
+        payload: What happened, to whom and how.
         stream_id: The stream it is part of; its events are numbered 1, 2, 3 … without gaps, in the order in
             which their transactions commit: one that emits holds up others of the same stream until it ends.
     """
     trace = current_trace()
     event = Event(
         organization_id=organization_id,
-        type=type.value,
+        type=payload.type.value,
         stream_id=stream_id,
         sequence=None if stream_id is None else _next(session, stream_id),
-        data=data,
+        data=payload.model_dump(mode="json"),
         trace_id=trace and trace_id(trace),
     )
     session.add(event)

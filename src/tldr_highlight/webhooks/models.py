@@ -1,11 +1,11 @@
-"""Events and the endpoints they go to: what is stored."""
+"""Events, the endpoints they go to, and how that went: what is stored."""
 
 from __future__ import annotations
 
 from datetime import datetime
 from typing import Any
 
-from sqlalchemy import BigInteger, Index, String, UniqueConstraint
+from sqlalchemy import BigInteger, ForeignKey, Index, String, UniqueConstraint
 from sqlalchemy.orm import Mapped, mapped_column
 
 from tldr_highlight.core.db import Base, OrgOwned, new_id, now
@@ -36,9 +36,56 @@ class Webhook(OrgOwned, Base):
 
     id: Mapped[str] = mapped_column(primary_key=True, default=lambda: new_id("whk"))
     url: Mapped[str] = mapped_column(String(2048))
+    description: Mapped[str | None] = mapped_column(String(200))
     events: Mapped[list[str]]  # types, or patterns such as `stream.*`
     secret: Mapped[str]  # sealed
+    old_secret: Mapped[str | None]  # sealed; signs, too, until `old_secret_until`
+    old_secret_until: Mapped[datetime | None]
+    schedule: Mapped[str] = mapped_column(default="short")  # | standard | seconds with commas
     status: Mapped[str] = mapped_column(default="pending_verification")  # | active | disabled
+    disabled_reason: Mapped[str | None]
+    failures: Mapped[int] = mapped_column(default=0)  # deliveries given up in a row
+    failing_since: Mapped[datetime | None]
+    verified_at: Mapped[datetime | None]
+    disabled_at: Mapped[datetime | None]
+    created_at: Mapped[datetime] = mapped_column(default=now)
+
+
+class Delivery(OrgOwned, Base):
+    """One event on its way to one endpoint. `state`: waiting → delivered | failed."""
+
+    __tablename__ = "deliveries"
+    __table_args__ = (
+        UniqueConstraint("webhook_id", "event_id"),
+        Index("ix_deliveries_webhook_id_state_due_at", "webhook_id", "state", "due_at"),
+    )
+
+    id: Mapped[str] = mapped_column(primary_key=True, default=lambda: new_id("dlv"))
+    webhook_id: Mapped[str] = mapped_column(ForeignKey("webhooks.id", ondelete="CASCADE"))
+    event_id: Mapped[str]
+    event_type: Mapped[str]
+    stream_id: Mapped[str | None]  # deliveries of one stream go one after another
+    state: Mapped[str] = mapped_column(default="waiting")
+    attempts: Mapped[int] = mapped_column(default=0)
+    due_at: Mapped[datetime] = mapped_column(default=now)
+    created_at: Mapped[datetime] = mapped_column(default=now)
+    ended_at: Mapped[datetime | None]
+
+
+class Attempt(OrgOwned, Base):
+    """One try of a delivery, and what the receiver said."""
+
+    __tablename__ = "attempts"
+    __table_args__ = (UniqueConstraint("delivery_id", "number"),)
+
+    id: Mapped[str] = mapped_column(primary_key=True, default=lambda: new_id("att"))
+    delivery_id: Mapped[str] = mapped_column(ForeignKey("deliveries.id", ondelete="CASCADE"))
+    webhook_id: Mapped[str] = mapped_column(index=True)
+    number: Mapped[int]
+    status: Mapped[int | None]  # of HTTP
+    error_code: Mapped[str | None]  # where there was no answer, or one that counts as failure
+    answer: Mapped[str | None]  # its first 16 KiB
+    milliseconds: Mapped[int]
     created_at: Mapped[datetime] = mapped_column(default=now)
 
 

@@ -1,0 +1,1 @@
+"""FEATURE: what was submitted: sources, and how far each has come."""

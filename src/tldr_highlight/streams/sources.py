@@ -1,0 +1,94 @@
+"""Where media comes from, as a value: what a customer named, and what that says by itself.
+
+source = Source(url="https://example.com/live/master.m3u8")
+source.platform, source.protocol, source.label       "custom", "hls", "https://example.com/live/master.m3u8"
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Literal, Self
+from urllib.parse import urlsplit
+
+Kind = Literal["url", "pair", "upload", "path"]
+
+PLATFORMS: Mapping[str, tuple[str, ...]] = {
+    "youtube": ("youtube.com", "youtu.be", "youtube-nocookie.com"),
+    "twitch": ("twitch.tv",),
+    "vimeo": ("vimeo.com",),
+    "kick": ("kick.com",),
+    "dailymotion": ("dailymotion.com", "dai.ly"),
+    "facebook": ("facebook.com", "fb.watch"),
+    "instagram": ("instagram.com",),
+    "tiktok": ("tiktok.com",),
+    "x": ("x.com", "twitter.com"),
+}
+"""Platform -> its sites; below each all of its hosts. Pages of theirs are for resolvers."""
+
+PROTOCOLS: Mapping[str, str] = {
+    "rtmp": "rtmp", "rtmps": "rtmp", "rtsp": "rtsp", "rtsps": "rtsp",
+    "srt": "srt", "udp": "udp", "rtp": "rtp",
+}  # fmt: skip
+"""Scheme -> protocol, where the scheme says it."""
+
+
+@dataclass(frozen=True, slots=True)
+class Source:
+    """One source; one of `url` (with `audio_url`: a pair), `upload_id` and `path` is set."""
+
+    url: str | None = None
+    audio_url: str | None = None
+    upload_id: str | None = None
+    path: str | None = None
+    headers: Mapping[str, str] = field(default_factory=dict[str, str])  # for the host of `url` alone
+
+    @property
+    def kind(self) -> Kind:
+        """Which of them it is."""
+        if self.url is not None:
+            return "url" if self.audio_url is None else "pair"
+        return "upload" if self.upload_id is not None else "path"
+
+    @property
+    def platform(self) -> str:
+        """Whose it is; `custom` where nobody knows."""
+        if self.url is None:
+            return "upload" if self.upload_id is not None else "local"
+        host = (urlsplit(self.url).hostname or "").rstrip(".").lower()
+        for platform, sites in PLATFORMS.items():
+            if any(host == site or host.endswith(f".{site}") for site in sites):
+                return platform
+        return "custom"
+
+    @property
+    def protocol(self) -> str:
+        """How it is read, as its address says: http | hls | dash | rtmp | rtsp | srt | udp | rtp | file."""
+        if self.url is None:
+            return "file"
+        parts = urlsplit(self.url)
+        path = parts.path.lower()
+        if path.endswith((".m3u8", ".m3u")):
+            return "hls"
+        return "dash" if path.endswith(".mpd") else PROTOCOLS.get(parts.scheme.lower(), "http")
+
+    @property
+    def label(self) -> str:
+        """What of it may be shown: an address without what may be a key in it."""
+        if self.url is None:
+            return self.upload_id or re.split(r"[/\\]", self.path or "")[-1]
+        parts = urlsplit(self.url)
+        host = parts.netloc.rpartition("@")[2]
+        return f"{parts.scheme}://{host}{parts.path}{'?...' if parts.query else ''}"[:2100]
+
+    def as_json(self) -> str:
+        """For storing; seal it, as addresses may hold keys."""
+        return json.dumps(dataclasses.asdict(self))
+
+    @classmethod
+    def from_json(cls, text: str) -> Self:
+        """What was stored."""
+        return cls(**json.loads(text))

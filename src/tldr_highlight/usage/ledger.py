@@ -1,0 +1,59 @@
+"""The ledger: what was consumed is written down once, with what consumed it, and summed up by month."""
+
+from __future__ import annotations
+
+from sqlalchemy.dialects import postgresql, sqlite
+from sqlalchemy.orm import Session
+
+from tldr_highlight.core.db import new_id, now
+from tldr_highlight.usage.models import UsageRecord, UsageTotal
+from tldr_highlight.usage.quotas import Metric, month_of
+
+
+def record(
+    session: Session,
+    organization_id: str,
+    metric: Metric,
+    amount: int,
+    *,
+    key: str,
+    object_id: str | None = None,
+) -> bool:
+    """Write down what was consumed, in the transaction that makes it so; False: that was done before.
+
+    Args:
+        session: Of that transaction.
+        organization_id: Who pays.
+        metric: Of what.
+        amount: In the metric's unit; negative for what is stored no more.
+        key: Follows from what was consumed (`str_1/segment/7`): of one key there is one record.
+        object_id: The stream, clip job or upload it was consumed for.
+    """
+    dialect = sqlite if session.get_bind().dialect.name == "sqlite" else postgresql
+    adding = (
+        dialect.insert(UsageRecord)
+        .values(
+            id=new_id("urec"), organization_id=organization_id, key=key, metric=metric.value, amount=amount,
+            object_id=object_id, created_at=now(),
+        )
+        .on_conflict_do_nothing(index_elements=["organization_id", "key"])
+        .returning(UsageRecord.id)
+    )  # fmt: skip
+    if session.execute(adding).scalar_one_or_none() is None:
+        return False
+    _add(session, organization_id, metric, amount)
+    return True
+
+
+def _add(session: Session, organization_id: str, metric: Metric, amount: int) -> None:
+    dialect = sqlite if session.get_bind().dialect.name == "sqlite" else postgresql
+    adding = dialect.insert(UsageTotal).values(
+        id=new_id("use"), organization_id=organization_id, month=month_of(now()), metric=metric.value,
+        amount=amount,
+    )  # fmt: skip
+    session.execute(
+        adding.on_conflict_do_update(
+            index_elements=["organization_id", "month", "metric"],
+            set_={"amount": UsageTotal.amount + amount},
+        )
+    )
