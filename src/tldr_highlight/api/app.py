@@ -29,6 +29,7 @@ from tldr_highlight.api.edge import GONE, Edge
 from tldr_highlight.api.metrics import Metrics
 from tldr_highlight.api.openapi import finished
 from tldr_highlight.api.problems import invalid, problem
+from tldr_highlight.clips.routes import clip_jobs
 from tldr_highlight.core.telemetry import logger
 from tldr_highlight.errors import (
     InternalError,
@@ -64,6 +65,7 @@ def create_app(runtime: Runtime) -> Application:
     app.take(tenancy.keys.router)
     for routes in (tenancy.auth, tenancy.me, accounts.auth, accounts.own, accounts.admin):
         app.take(routes.router)
+    app.take(clip_jobs.router)
     app.take(page_router())
     return app
 

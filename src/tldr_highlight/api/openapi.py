@@ -57,6 +57,7 @@ first time and create nothing.
 """
 
 TAGS = {
+    "clip jobs": "Ranges of one source, cut exactly.",
     "keys": "Programs' way in.",
     "operations": "For those who run the installation.",
     "auth": "Accounts, logins and their tokens.",

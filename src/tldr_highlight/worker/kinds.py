@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from tldr_highlight.accounts import invitations, mailed
 from tldr_highlight.accounts.passwords import RESET_MAIL
+from tldr_highlight.clips.job import CLIP_JOB
+from tldr_highlight.clips.sweep import CLIP_SWEEP
 from tldr_highlight.core import idempotency, outbox, sweep
 from tldr_highlight.core.outbox import MAIL
 from tldr_highlight.core.sweep import sweep_of
@@ -24,4 +26,4 @@ SWEEP = sweep_of(
 
 def product_kinds() -> Kinds:
     """Every kind of this product."""
-    return kinds_of(MAIL, RESET_MAIL, SWEEP)
+    return kinds_of(MAIL, RESET_MAIL, SWEEP, CLIP_JOB, CLIP_SWEEP)
