@@ -39,6 +39,7 @@ from tldr_highlight.errors import (
     TldrError,
     UnavailableError,
 )
+from tldr_highlight.highlights import routes as highlights
 from tldr_highlight.runtime import Runtime
 from tldr_highlight.tenancy import routes as tenancy
 from tldr_highlight.tenancy.auth import TenantGate
@@ -66,6 +67,9 @@ def create_app(runtime: Runtime) -> Application:
     for routes in (tenancy.auth, tenancy.me, accounts.auth, accounts.own, accounts.admin):
         app.take(routes.router)
     app.take(clip_jobs.router)
+    for routes in (highlights.highlights, highlights.sets, highlights.types):
+        app.take(routes.router)
+    app.take(highlights.shared_router())
     app.take(page_router())
     return app
 

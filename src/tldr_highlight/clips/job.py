@@ -13,7 +13,6 @@ import contextlib
 import hashlib
 import json
 import shutil
-import tempfile
 from collections.abc import Generator
 from dataclasses import dataclass, field
 from datetime import timedelta
@@ -26,6 +25,7 @@ from sqlalchemy.orm import Session
 from tldr_highlight.clips.models import ClipFile, ClipItem, ClipJob
 from tldr_highlight.clips.schemas import ClipOptions
 from tldr_highlight.core.db import after_commit, new_id, now
+from tldr_highlight.core.files import output_errors
 from tldr_highlight.core.telemetry import logger
 from tldr_highlight.core.work import CancelledError, Job, Kind, Work
 from tldr_highlight.errors import (
@@ -100,13 +100,15 @@ def _row(session: Session, job: Job[Runtime]) -> ClipJob:
 
 @contextlib.contextmanager
 def _folder(job: Job[Runtime]) -> Generator[Path]:
-    """A folder for files that are not stored yet. What earlier runs of this job left in theirs goes."""
-    home = job.runtime.data_dir / "scratch"
-    home.mkdir(mode=0o700, parents=True, exist_ok=True)
-    for left in home.glob(f"{job.id}-*"):
-        shutil.rmtree(left, ignore_errors=True)
-    with tempfile.TemporaryDirectory(dir=home, prefix=f"{job.id}-", ignore_cleanup_errors=True) as folder:
-        yield Path(folder)
+    """An empty folder for files that are not stored yet; what an earlier run of this job left goes."""
+    folder = job.runtime.data_dir / "scratch" / job.id
+    shutil.rmtree(folder, ignore_errors=True)
+    with output_errors(folder):
+        folder.mkdir(parents=True)
+    try:
+        yield folder
+    finally:
+        shutil.rmtree(folder, ignore_errors=True)
 
 
 @dataclass
@@ -257,10 +259,14 @@ class Cutting:
 
     def _keep(self, item: ClipItem, made: ClipResult, visit: Visit) -> None:
         """Store a clip, then record it: of two jobs that made the same at once, one's file stays."""
+        faults = self.runtime.faults
+        faults.at("job-clip-cut")
         file = self._stored(item, made, visit)
+        faults.at("job-clip-put")
         with self.job.step() as session:
             kept = self._entered(session, file)
             self._record(session, item, state="ready", file_id=kept, result=file.result)
+        faults.at("job-clip-ready")
         if kept != file.id:
             self._discard(file)
         log.info("clip is ready", **self._which(item), method=made.method, bytes=made.bytes)

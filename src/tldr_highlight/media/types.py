@@ -135,6 +135,7 @@ class ClipSpec:
     path: Path  # the finished MP4; appears only when it is complete and verified
     poster: Path | None = None  # JPEG of the clip's picture at `peak`, if wanted
     peak: float | None = None  # media seconds; None: the middle
+    small: Path | None = None  # WebP of the same picture, 320 wide, if that is wanted beside the poster
 
 
 @dataclass(frozen=True, slots=True)
