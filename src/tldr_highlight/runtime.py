@@ -61,6 +61,9 @@ class Runtime:
     faults: Faults = field(default_factory=Faults)
     """That tests ask for."""
 
+    is_private: bool = False
+    """Whether this machine alone can reach our API, as far as `serve` knows: it listens on loopback."""
+
     listens_at: str = "http://127.0.0.1:8000"
     """Address of our own API, as `serve` has it; what others guess."""
 

@@ -281,8 +281,8 @@ class Cutting:
             bytes=made.bytes, sha256=made.sha256, result=_result(made, visit), poster_bytes=0,
         )  # fmt: skip
         if poster is not None and poster.exists():
-            file.poster_key = f"{base}.jpg"
-            file.poster_bytes = store.put(file.poster_key, poster, content_type=POSTER).bytes
+            key = f"{base}.jpg"
+            file.poster_key, file.poster_bytes = key, store.put(key, poster, content_type=POSTER).bytes
             poster.unlink()
         made.spec.path.unlink()
         return file
@@ -372,8 +372,8 @@ def ended(session: Session, runtime: Runtime, work: Work, error: TldrError | Non
     if work.state == "cancelled":
         row.state = "deleted"
         return
-    row.completed_at = now()
-    row.delete_at = row.completed_at + timedelta(seconds=runtime.settings.clip_job_ttl)
+    row.completed_at = at = now()
+    row.delete_at = at + timedelta(seconds=runtime.settings.clip_job_ttl)
     left = ClipItem.of(row.organization_id).where(ClipItem.job_id == row.id, ClipItem.state == "pending")
     for item in session.scalars(left):
         assert error

@@ -14,7 +14,7 @@ from tldr_highlight.media.types import CutMode, CutOptions, Quality, Watermark
 from tldr_highlight.streams.sources import Source
 from tldr_highlight.web import Id, Name, PageQuery, Schema
 
-MOST_CLIPS = 100
+MOST_CLIPS = 200
 """Of one job."""
 
 JobState = Literal["pending", "processing", "finished", "failed"]

@@ -8,7 +8,7 @@ from datetime import timedelta
 from pathlib import Path
 from typing import Any
 
-from sqlalchemy import select
+from sqlalchemy import ColumnElement, select
 from sqlalchemy.orm import Session
 
 from tldr_highlight.clips.job import CLIP_JOB
@@ -177,3 +177,61 @@ def delete_job(act: Act, job_id: str) -> None:
     job = _job(act.session, act.organization_id, job_id, lock=True)
     job.state, job.delete_at = "deleted", now()
     audit.record(act, "clip_job.deleted", job.id)
+
+
+# --- as the compatible calls see it --------------------------------------------------------------------
+
+MOST_LISTED = 1000
+"""Jobs, or clips, of a list that has no pages."""
+
+
+def compatible_jobs(act: Act) -> list[tuple[ClipJob, list[ClipItem]]]:
+    """Jobs that were made by the compatible calls, newest first, each with its clips."""
+    made = ClipJob.of(act.organization_id).where(ClipJob.video_id.is_not(None), ClipJob.state != "deleted")
+    jobs = act.session.scalars(made.order_by(ClipJob.id.desc()).limit(MOST_LISTED)).all()
+    clips: dict[str, list[ClipItem]] = {job.id: [] for job in jobs}
+    query = ClipItem.of(act.organization_id).where(ClipItem.job_id.in_(clips)).order_by(ClipItem.ordinal)
+    for item in act.session.scalars(query):
+        clips[item.job_id].append(item)
+    return [(job, clips[job.id]) for job in jobs]
+
+
+def compatible_files(act: Act, filename: str | None = None) -> dict[str, ClipFile]:
+    """Names of the clips that can be had, the newest first, and the file that each stands for."""
+    query = (
+        select(ClipItem.filename, ClipFile)
+        .join(ClipFile, ClipFile.id == ClipItem.file_id)
+        .join(ClipJob, ClipJob.id == ClipItem.job_id)
+        .where(ClipItem.organization_id == act.organization_id, *_compatible(filename))
+        .order_by(ClipItem.id.desc())
+        .limit(MOST_LISTED)
+    )
+    found: dict[str, ClipFile] = {}
+    for name, file in act.session.execute(query):
+        found.setdefault(name, file)
+    return found
+
+
+def newest_file(act: Act, filename: str) -> ClipFile | None:
+    """The file that a name stands for."""
+    return compatible_files(act, filename).get(filename)
+
+
+def drop_files(act: Act, filename: str | None = None) -> int:
+    """Take the files away from the clips of a name, or from all: how many. What nobody has is swept."""
+    query = (
+        ClipItem.of(act.organization_id)
+        .join(ClipJob, ClipJob.id == ClipItem.job_id)
+        .where(ClipItem.file_id.is_not(None), *_compatible(filename))
+        .with_for_update(of=ClipItem)
+    )
+    items = act.session.scalars(query).all()
+    for item in items:
+        item.state, item.file_id = "deleted", None
+        audit.record(act, "clip.deleted", item.id, name=item.filename)
+    return len(items)
+
+
+def _compatible(filename: str | None) -> list[ColumnElement[bool]]:
+    named = [] if filename is None else [ClipItem.filename == filename]
+    return [ClipJob.video_id.is_not(None), ClipJob.state != "deleted", *named]
