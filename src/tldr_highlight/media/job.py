@@ -413,7 +413,7 @@ _Identity: TypeAlias = tuple[int, int] | None
 
 
 def _files(spec: ClipSpec) -> tuple[Path, ...]:
-    return (spec.path, spec.poster) if spec.poster else (spec.path,)
+    return tuple(path for path in (spec.path, spec.poster, spec.small) if path)
 
 
 def _identities(spec: ClipSpec) -> tuple[_Identity, ...]:
