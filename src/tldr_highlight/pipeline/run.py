@@ -23,6 +23,7 @@ from sqlalchemy import Select
 from sqlalchemy.orm import Session
 
 from tldr_highlight.analysis.base import Moment
+from tldr_highlight.analysis.settling import Settler
 from tldr_highlight.analysis.signals import Signals
 from tldr_highlight.core.db import now
 from tldr_highlight.core.work import Job, Kind
@@ -41,9 +42,10 @@ from tldr_highlight.media.types import ClipResult, ClipSpec, MediaInfo
 from tldr_highlight.pipeline import publish
 from tldr_highlight.pipeline.checkpoint import Checkpoint, Progress
 from tldr_highlight.pipeline.ends import ended
-from tldr_highlight.pipeline.find import blindness
+from tldr_highlight.pipeline.find import blindness, reading_notes
 from tldr_highlight.pipeline.scratch import scratch_of
-from tldr_highlight.pipeline.thin import Piece, Settler, measure
+from tldr_highlight.pipeline.measure import measure
+from tldr_highlight.pipeline.pieces import Piece
 from tldr_highlight.pipeline.wanted import Wanted
 from tldr_highlight.runtime import Runtime
 from tldr_highlight.streams import curves
@@ -63,7 +65,7 @@ LONGEST = 24 * 3600.0
 have limits of their own."""
 
 POINTS = (
-    "started", "looked", "segment", "detected", "clip-cut", "clip-put", "ready", "measured", "ended",
+    "started", "looked", "segment", "detected", "clip-cut", "clip-put", "ready", "ended",
 )  # fmt: skip
 """Where tests let the process die: right after each of these; transactions also as `…-uncommitted`."""
 
@@ -108,7 +110,6 @@ class Story:
     uncut: deque[Highlight] = field(default_factory=deque[Highlight], init=False)
     later: list[Highlight] = field(default_factory=list[Highlight], init=False)  # their clips failed once
     seen: int = field(default=0, init=False)  # moments that became certain
-    notes: tuple[str, ...] = field(default=(), init=False)  # how the reading went
     ending: bool = field(default=False, init=False)  # nothing more will come
     before: dict[str, Any] = field(init=False)
 
@@ -180,15 +181,20 @@ class Story:
         with self.job.runtime.db.read() as session:
             stored = [curves.unpacked(row.curves) for row in session.scalars(self._segments())]
         yield from stored
-        for piece in measure(self.visit, first_step=self.checkpoint.steps):
+        if self.checkpoint.whole:
+            return
+        for piece in measure(self.visit, first_step=self.checkpoint.steps, jumped=self.checkpoint.jumped):
             self.job.ask()
             self._keep(piece)
             yield piece.signals
-        self._end_measuring()
 
     def _keep(self, piece: Piece) -> None:
-        """A piece, what it is charged for, and how far that is."""
+        """A piece, what it is charged for, and how far that is.
+
+        The last one may hold nothing, and says how long the source is.
+        """
         number, tenths = self.checkpoint.segments, self.progress.tenths
+        end = piece.read if piece.last else piece.end
         with self.step("segment") as session:
             stream = self._stream(session)
             session.add(
@@ -197,7 +203,7 @@ class Story:
                     stream_id=stream.id,
                     ordinal=number,
                     start=piece.start,
-                    end=piece.end,
+                    end=end,
                     curves=curves.packed(piece.signals),
                 )
             )
@@ -205,15 +211,23 @@ class Story:
                 session,
                 stream.organization_id,
                 Metric.PROCESSING_MS,
-                round(1000 * (piece.end - piece.start)),
+                round(1000 * (end - self.checkpoint.end)),
                 key=f"{stream.id}/segment/{number}",
                 object_id=stream.id,
             )
-            stream.analysed_seconds = self.progress.analysed = piece.end
-            if tenths < self.progress.tenths < 10:
+            stream.analysed_seconds = self.progress.analysed = end
+            if piece.last:
+                notes = reading_notes(piece.info, piece)
+                stream.duration = end
+                stream.warnings = [*stream.warnings, *notes]
+            elif tenths < self.progress.tenths < 10:
                 self._tell_progress(session, stream)
             self.checkpoint = self.checkpoint.after(
-                segments=number + 1, steps=piece.signals.first + piece.signals.steps, end=piece.end
+                segments=number + 1,
+                steps=piece.signals.first + piece.signals.steps,
+                end=end,
+                jumped=piece.jumped,
+                whole=piece.last,
             )
             self.save(session, "analysing")
 
@@ -221,12 +235,6 @@ class Story:
         told = {k: v for k, v in self.progress.as_dict().items() if k != "stage"}
         event = StreamProgress(stream_id=stream.id, **told)
         emit(session, stream.organization_id, event, stream_id=stream.id)
-
-    def _end_measuring(self) -> None:
-        with self.step("measured") as session:
-            stream = self._stream(session)
-            stream.duration = self.checkpoint.end
-            stream.warnings = [*stream.warnings, *(n for n in self.notes if n not in stream.warnings)]
 
     # --- publishing ------------------------------------------------------------------------------------
 
@@ -275,7 +283,11 @@ class Story:
         )
         self.job.ask()
         [outcome] = cut_apart(
-            self.visit, [spec], options=self.wanted.cutting, on_progress=self._while_cutting
+            self.visit,
+            [spec],
+            options=self.wanted.cutting,
+            jumped=self.checkpoint.jumped,
+            on_progress=self._while_cutting,
         )
         self.job.runtime.faults.at("clip-cut")
         return outcome
