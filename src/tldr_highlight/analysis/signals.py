@@ -174,8 +174,8 @@ SETTLED = 3.0
 """Seconds before a segment's start up to which all its predecessors have been summarised."""
 
 SOUND_LATE = 15.0
-"""Seconds that sound may come behind its pictures in a file; beyond them there is none. Muxers write what lies
-within ten seconds together."""
+"""Seconds that sound may come behind its pictures in a file; beyond them there is none. Muxers write what
+lies within ten seconds together."""
 
 
 # --- sound ---------------------------------------------------------------------------------------------

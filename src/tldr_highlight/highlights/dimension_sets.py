@@ -7,8 +7,8 @@ that it uses, presets included.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
-from dataclasses import asdict
+from collections.abc import Container, Mapping, Sequence
+from dataclasses import asdict, dataclass
 from typing import Any
 
 from sqlalchemy import Select, func, select
@@ -35,6 +35,8 @@ from tldr_highlight.web import PageQuery, paginate
 USUAL = "general"
 """The preset that counts where nobody says anything."""
 
+STANDARD_NAMES = frozenset(rule.type for rule in STANDARD_TYPES)
+
 MOST = 100
 """Sets, and types, of an organization: each type is looked at for each highlight."""
 
@@ -57,12 +59,35 @@ def dimension_set_for(
     Raises:
         NotFoundError: the organization has no such set.
     """
-    name: str = options.get("dimension_set") or USUAL
+    found = judging(session, organization_id, options.get("dimension_set") or USUAL, version)
+    row = found.row
+    return found.dimension_set, row and row.set_id, row and row.version
+
+
+@dataclass(frozen=True, slots=True)
+class Judging:
+    """What highlights are judged by, and where that is stored."""
+
+    dimension_set: DimensionSet  # with the organization's types
+    row: DimensionSetVersion | None  # none: a preset
+
+    @property
+    def own(self) -> dict[str, dict[str, Any]]:
+        """The types of this set alone, by name."""
+        return self.row.document["types"] if self.row else {}
+
+
+def judging(session: Session, organization_id: str, set_id: str, version: int | None = None) -> Judging:
+    """A set of the organization, or a preset by its name, as it judges.
+
+    Raises:
+        NotFoundError: there is none.
+    """
     types = types_of(session, organization_id)
-    if name in PRESETS:
-        return with_types(PRESETS[name], types), None, None
-    row = _version(session, organization_id, name, version)
-    return with_types(read_set(row.document), types), row.set_id, row.version
+    if set_id in PRESETS:
+        return Judging(with_types(PRESETS[set_id], types), None)
+    row = _version(session, organization_id, set_id, version)
+    return Judging(with_types(read_set(row.document), types), row)
 
 
 def _version(
@@ -82,17 +107,31 @@ def _latest(organization_id: str) -> Select[DimensionSetVersion]:
     return model.of(organization_id).where(model.is_latest, model.deleted_at.is_(None))
 
 
+def ours_first(names: Sequence[str], page: PageQuery) -> tuple[Sequence[str], PageQuery | None]:
+    """The part of a page that ours fill, which come before the organization's own, and what is left of it.
+
+    The cursor behind one of ours is its name. None is left where ours fill the page.
+    """
+    if page.cursor is not None and page.cursor not in names:
+        return (), page
+    begin = 0 if page.cursor is None else names.index(page.cursor) + 1
+    first = names[begin : begin + page.limit]
+    left = page.limit - len(first)
+    return first, PageQuery(limit=left) if left else None
+
+
 # --- sets ----------------------------------------------------------------------------------------------
 
 
-def list_sets(act: Act, page: PageQuery) -> tuple[Sequence[DimensionSetVersion], str | None]:
-    """The latest versions of the organization's own sets, newest set first."""
-    return paginate(act.session, _latest(act.organization_id), DimensionSetVersion.set_id, page)
-
-
-def get_set(act: Act, set_id: str, version: int | None = None) -> DimensionSetVersion:
-    """One of them; an older version of it where that is asked for, which is there for ever."""
-    return _version(act.session, act.organization_id, set_id, version)
+def list_sets(act: Act, page: PageQuery) -> tuple[list[Judging], str | None]:
+    """The presets, then the latest versions of the organization's own sets, newest set first."""
+    types = types_of(act.session, act.organization_id)
+    names, rest = ours_first(tuple(PRESETS), page)
+    rows, cursor = (), names[-1] if names else None
+    if rest is not None:
+        rows, cursor = paginate(act.session, _latest(act.organization_id), DimensionSetVersion.set_id, rest)
+    presets = [Judging(with_types(PRESETS[name], types), None) for name in names]
+    return [*presets, *(Judging(with_types(read_set(row.document), types), row) for row in rows)], cursor
 
 
 def create_set(act: Act, wanted: DimensionSetWrite) -> DimensionSetVersion:
@@ -123,7 +162,9 @@ def change_set(act: Act, set_id: str, wanted: DimensionSetWrite) -> DimensionSet
 
     Raises:
         DimensionSetError: it could not be used any more; says which field and why.
+        ConflictError: it is a preset.
     """
+    _not_ours(set_id, PRESETS, "a preset: make a set of your own with it as `base`")
     Organization.locked(act.session, act.organization_id)
     before = _version(act.session, act.organization_id, set_id)
     changes = wanted.model_dump(exclude_unset=True, exclude_none=True)
@@ -146,7 +187,12 @@ def change_set(act: Act, set_id: str, wanted: DimensionSetWrite) -> DimensionSet
 
 
 def delete_set(act: Act, set_id: str) -> None:
-    """Delete a set. Streams that were judged by it keep what they know of it."""
+    """Delete a set. Streams that were judged by it keep what they know of it.
+
+    Raises:
+        ConflictError: it is a preset.
+    """
+    _not_ours(set_id, PRESETS, "a preset, which is always there")
     Organization.locked(act.session, act.organization_id)
     row = _version(act.session, act.organization_id, set_id)
     row.deleted_at = now()
@@ -219,7 +265,9 @@ def change_type(act: Act, type_id: str, wanted: TypePatch) -> HighlightType:
 
     Raises:
         DimensionSetError: the rule could not be used any more; says which field and why.
+        ConflictError: it is one of ours.
     """
+    _not_ours(type_id, STANDARD_NAMES, "one of ours: make one of this name, which takes its place")
     row = HighlightType.get_for(act.session, act.organization_id, type_id, lock=True)
     changes = wanted.model_dump(exclude_unset=True)
     description = changes.pop("description", row.description)
@@ -232,7 +280,12 @@ def change_type(act: Act, type_id: str, wanted: TypePatch) -> HighlightType:
 
 
 def delete_type(act: Act, type_id: str) -> None:
-    """Delete a type; highlights that have it keep it."""
+    """Delete a type; highlights that have it keep it.
+
+    Raises:
+        ConflictError: it is one of ours.
+    """
+    _not_ours(type_id, STANDARD_NAMES, "one of ours: make one of this name, which takes its place")
     row = HighlightType.get_for(act.session, act.organization_id, type_id, lock=True)
     act.session.delete(row)
     audit.record(act, "highlight_type.deleted", row.id, name=row.name)
@@ -242,3 +295,8 @@ def _room(act: Act, query: Select[Any], what: str) -> None:
     count = act.session.scalar(select(func.count()).select_from(query.subquery())) or 0
     if count >= MOST:
         raise ConflictError(f"there are {count} {what}, as many as there may be: delete one")
+
+
+def _not_ours(id: str, ours: Container[str], why: str) -> None:
+    if id in ours:
+        raise ConflictError(f"{id} is {why}")
