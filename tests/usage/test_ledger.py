@@ -70,7 +70,9 @@ def test_who_jumps_over_both_borders_is_told_of_the_second(session: Session) -> 
     assert told(session) == [("usage.exceeded", 2000.0)]
 
 
-def test_what_is_stored_goes_on_from_month_to_month(session: Session, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_what_is_stored_goes_on_from_month_to_month(
+    session: Session, monkeypatch: pytest.MonkeyPatch
+) -> None:
     ledger.record(session, "org_1", Metric.STORED_BYTES, 3 * GB, key="old")
     ledger.record(session, "org_1", Metric.PROCESSING_MS, 3 * MINUTE, key="old minutes")
     month = datetime(2099, 2, 1, tzinfo=UTC)

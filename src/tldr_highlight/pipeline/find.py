@@ -145,6 +145,7 @@ def _read(info: MediaInfo, sampling: Sampling, work: Workspace | None, progress:
 
 
 def reading_notes(info: MediaInfo, last: Piece) -> tuple[str, ...]:
+    """How the reading went, in words, where it went not quite well."""
     notes: list[str] = []
     if last.damaged:
         notes.append(f"{last.damaged} damaged packets were left out")

@@ -31,6 +31,7 @@ from tldr_highlight.errors import (
     CutError,
     Fate,
     MediaError,
+    NotFoundError,
     SourceChangedError,
     SourceError,
     TldrError,
@@ -43,15 +44,17 @@ from tldr_highlight.pipeline import publish
 from tldr_highlight.pipeline.checkpoint import Checkpoint, Progress
 from tldr_highlight.pipeline.ends import ended
 from tldr_highlight.pipeline.find import blindness, reading_notes
-from tldr_highlight.pipeline.scratch import scratch_of
 from tldr_highlight.pipeline.measure import measure
 from tldr_highlight.pipeline.pieces import Piece
+from tldr_highlight.pipeline.scratch import scratch_of
+from tldr_highlight.pipeline.shortage import STORING, watching
 from tldr_highlight.pipeline.wanted import Wanted
-from tldr_highlight.runtime import Runtime
+from tldr_highlight.runtime import Act, Caller, Runtime
 from tldr_highlight.streams import curves
 from tldr_highlight.streams.models import Segment, Stream
 from tldr_highlight.streams.resolvers import Resolved, resolve
 from tldr_highlight.streams.sources import Source
+from tldr_highlight.tenancy import alerts, audit
 from tldr_highlight.usage import ledger
 from tldr_highlight.usage.quotas import Metric
 from tldr_highlight.webhooks.catalogue import StreamProgress, StreamStarted
@@ -77,7 +80,7 @@ def run(job: Job[Runtime]) -> None:
         TldrError: why it cannot go on, now or ever: its fate says which.
         Interruption: somebody wants it to stop.
     """
-    with scratch_of(job) as scratch:
+    with watching(job), scratch_of(job) as scratch:
         story = Story(job, scratch)
         stream = story.begin()
         resolved = _resolved(job, stream, scratch)
@@ -126,6 +129,7 @@ class Story:
         Raises:
             NotFoundError: there is no such stream in the organization that the work is for.
         """
+        self._refuse_strangers()
         with self.step("started") as session:
             stream = self._stream(session)
             if stream.state == "pending":
@@ -144,6 +148,18 @@ class Story:
             self.uncut.extend(session.scalars(self._highlights().where(Highlight.state == "detected")))
         return stream
 
+    def _refuse_strangers(self) -> None:
+        """Whoever writes rows of work past the API must not reach another's stream: that leaves a record."""
+        runtime, organization_id = self.job.runtime, self.job.organization_id
+        mine = Stream.of(organization_id or "").where(Stream.id == self.job.object_id)
+        with runtime.db.read() as session:
+            if session.scalar(mine) is not None:
+                return
+        with runtime.db.begin() as session:
+            act = Act(runtime, Caller(organization_id, name="system"), session=session)
+            audit.record(act, "work.dropped", self.job.object_id, kind=self.job.kind, job=self.job.id)
+        raise NotFoundError("there is no such stream in the organization that this work is for")
+
     def look(self, visit: Visit, resolved: Resolved) -> None:
         """What the source turned out to be.
 
@@ -158,16 +174,17 @@ class Story:
             )
         self.visit, info = visit, visit.info
         self.checkpoint = self.checkpoint.after(version=resolved.version or known)
-        self.progress.duration = info.duration
+        self.progress.duration = self.checkpoint.end if self.checkpoint.whole else info.duration
         degraded, warnings = blindness(info, self.wanted.dimension_set)
         with self.step("looked") as session:
             stream = self._stream(session)
             stream.title = stream.title or (resolved.title and one_line(resolved.title))
             stream.media = _described(info, resolved)
-            stream.duration = info.duration
             stream.analyzer = "signals"
             stream.degraded = degraded
-            stream.warnings = [*info.warnings, *warnings]
+            if not self.checkpoint.whole:  # else the reading has told more
+                stream.duration = info.duration
+                stream.warnings = [*info.warnings, *warnings]
             self.save(session, "analysing")
 
     # --- measuring -------------------------------------------------------------------------------------
@@ -211,7 +228,7 @@ class Story:
                 session,
                 stream.organization_id,
                 Metric.PROCESSING_MS,
-                round(1000 * (end - self.checkpoint.end)),
+                max(0, round(1000 * (end - self.checkpoint.end))),
                 key=f"{stream.id}/segment/{number}",
                 object_id=stream.id,
             )
@@ -310,6 +327,7 @@ class Story:
                     publish.failed(row, outcome)
                 elif made:
                     publish.ready(session, row, made)
+                    alerts.recovered(session, STORING)
             self.checkpoint = self.checkpoint.after(clips=self.checkpoint.clips + 1)
             self.save(session, "cutting")
         if row is None and made:
