@@ -33,7 +33,7 @@
     │   ├── DiskFullError        disk_full                 1  resource
     │   └── OutputBusyError      output_busy               1  transient  another run holds the folder
     │       └── DataBusyError    data_busy                 1  transient  another server holds the data folder
-    ├── StorageError             storage_unavailable       8  transient  where files are kept: no answer (503)
+    ├── StorageError             storage_unavailable       8  resource   where files are kept: no answer (503)
     │   ├── StorageFullError     storage_full              1  resource   no room, or no quota left (507)
     │   ├── StorageSetupError    storage_setup             8  resource   waits for the operator (503)
     │   ├── StorageRefusedError  storage_refused           1  permanent  it will not do what we ask
@@ -357,7 +357,7 @@ class StorageError(TldrError):
     code = "storage_unavailable"
     status = 503
     exit_code = 8
-    fate = Fate.TRANSIENT
+    fate = Fate.RESOURCE  # a bucket may be away for longer than three tries: nothing fails because of it
 
 
 class StorageFullError(StorageError):
