@@ -39,6 +39,7 @@ from tldr_highlight.errors import (
     UnavailableError,
 )
 from tldr_highlight.runtime import Runtime
+from tldr_highlight.streams import routes as streams
 from tldr_highlight.tenancy import routes as tenancy
 from tldr_highlight.tenancy.auth import TenantGate
 from tldr_highlight.web import THREADS, GatedRoute, password_lane
@@ -63,6 +64,8 @@ def create_app(runtime: Runtime) -> Application:
     app.take(docs.router)
     app.take(tenancy.keys.router)
     for routes in (tenancy.auth, tenancy.me, accounts.auth, accounts.own, accounts.admin):
+        app.take(routes.router)
+    for routes in (streams.streams, streams.jobs):
         app.take(routes.router)
     app.take(page_router())
     return app

@@ -57,6 +57,7 @@ first time and create nothing.
 """
 
 TAGS = {
+    "streams": "Sources, and how far each is.",
     "keys": "Programs' way in.",
     "operations": "For those who run the installation.",
     "auth": "Accounts, logins and their tokens.",
