@@ -158,7 +158,12 @@ def bounded(schema: dict[str, Any]) -> bool:
         return ends or bool(said & {"maxLength", "format"})
     if kind in {"integer", "number"}:
         return bool(said & {"maximum", "exclusiveMaximum"}) and bool(said & {"minimum", "exclusiveMinimum"})
-    return "maxItems" in said if kind == "array" else schema.get("additionalProperties") is False
+    if kind == "array":
+        return "maxItems" in said
+    rest = schema.get("additionalProperties")
+    if isinstance(rest, dict):  # a map
+        return "maxProperties" in said and bounded(schema.get("propertyNames", {})) and bounded(rest)
+    return rest is False
 
 
 def test_everything_that_callers_send_is_bounded(document: dict[str, Any]) -> None:

@@ -59,8 +59,8 @@ KNOWN: dict[str, Any] = {
 PREFIXES = {
     "account": "usr", "audit": "aud", "batch": "bat", "created_by": "usr", "event": "evt",
     "invitation": "inv", "invited_by": "usr", "job": "job", "key": "key", "me": "usr", "member": "mem",
-    "object": "key", "organization": "org", "person": "usr", "place": "org", "replaced_by": "key", "session": "ses",
-    "stream": "str", "user": "usr", "webhook": "whk",
+    "object": "key", "organization": "org", "person": "usr", "place": "org", "replaced_by": "key",
+    "session": "ses", "stream": "str", "user": "usr", "webhook": "whk",
 }  # fmt: skip
 """What is named -> the prefix of its id."""
 

@@ -19,6 +19,9 @@ WORD_PATTERN = r"^[a-z][a-z0-9_]*$"
 Url = Annotated[str, StringConstraints(min_length=1, max_length=8192)]
 """An address; which ones are taken is said by `core/addresses.py`."""
 
+HeaderName = Annotated[str, StringConstraints(min_length=1, max_length=100)]
+HeaderValue = Annotated[str, StringConstraints(max_length=8192)]
+
 Seconds = Annotated[float, Field(ge=0.0, le=60.0)]
 
 # --- what is asked for ---------------------------------------------------------------------------------
@@ -94,7 +97,7 @@ class SourceIn(Schema):
         default=None, description="Of the picture, where the sound has an address of its own."
     )
     audio_url: Url | None = Field(default=None, description="Of the sound, with `video_url`.")
-    headers: Annotated[dict[str, str], Field(max_length=20)] = Field(
+    headers: Annotated[dict[HeaderName, HeaderValue], Field(max_length=20)] = Field(
         default={}, description="Sent with requests to the address's own host, and no other."
     )
     title: Title | None = Field(default=None, description="null: what the source calls itself, if it does.")
