@@ -112,13 +112,6 @@ Name = Annotated[
 ]
 """What people call a thing; one line that can be seen as it is."""
 
-Title = Annotated[
-    str,
-    StringConstraints(strip_whitespace=True, min_length=1, max_length=200, pattern=NAME_PATTERN),
-    AfterValidator(_legible),
-]
-"""A longer name."""
-
 Cursor = Annotated[str, StringConstraints(max_length=200, pattern=CURSOR_PATTERN)]
 
 

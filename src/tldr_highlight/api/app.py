@@ -38,6 +38,7 @@ from tldr_highlight.errors import (
     TldrError,
     UnavailableError,
 )
+from tldr_highlight.highlights import routes as highlights
 from tldr_highlight.runtime import Runtime
 from tldr_highlight.streams import routes as streams
 from tldr_highlight.tenancy import routes as tenancy
@@ -67,6 +68,9 @@ def create_app(runtime: Runtime) -> Application:
         app.take(routes.router)
     for routes in (streams.streams, streams.jobs):
         app.take(routes.router)
+    for routes in (highlights.highlights, highlights.sets, highlights.types):
+        app.take(routes.router)
+    app.take(highlights.shared_router())
     app.take(page_router())
     return app
 

@@ -8,12 +8,12 @@ from typing import Annotated, Any, Literal, Self
 from fastapi import Query
 from pydantic import AwareDatetime, ConfigDict, Field, StringConstraints, model_validator
 
+from tldr_highlight.highlights.schemas import SetId, Title
 from tldr_highlight.media.types import Corner, Quality
 from tldr_highlight.streams.models import StreamState
 from tldr_highlight.streams.sources import Source
-from tldr_highlight.web import Id, PageQuery, Schema, Title
+from tldr_highlight.web import Id, PageQuery, Schema
 
-SET_PATTERN = r"^([a-z][a-z0-9_]{0,63}|dset_[0-9a-z]{1,40})$"
 WORD_PATTERN = r"^[a-z][a-z0-9_]*$"
 
 Url = Annotated[str, StringConstraints(min_length=1, max_length=8192)]
@@ -42,7 +42,7 @@ class WatermarkIn(Schema):
 class ProcessingOptions(Schema):
     """What is to be found, and how clips are made. What is left out has the default of the day."""
 
-    dimension_set: Annotated[str, StringConstraints(pattern=SET_PATTERN)] = Field(
+    dimension_set: SetId = Field(
         default="general", description="A preset (`sports`), or the id of one of your own sets."
     )
     analyzer: Literal["auto", "signals"] = Field(

@@ -12,12 +12,11 @@ from collections.abc import Iterable, Sequence
 from sqlalchemy import Select, func, select
 from sqlalchemy.orm import Session
 
-from tldr_highlight.analysis.dimensions import PRESETS
 from tldr_highlight.core.db import new_id
 from tldr_highlight.core.egress import Egress
 from tldr_highlight.core.work import NEVER, Work, enqueue, release
 from tldr_highlight.errors import ConflictError, NotFoundError, PendingError, ProtocolError
-from tldr_highlight.highlights.models import DimensionSetVersion
+from tldr_highlight.highlights.dimension_sets import dimension_set_for
 from tldr_highlight.runtime import Act, Runtime
 from tldr_highlight.streams.models import ONGOING, Stream, StreamState, Upload
 from tldr_highlight.streams.schemas import (
@@ -79,7 +78,8 @@ def add(act: Act, wanted: SourceIn, options: ProcessingOptions, *, batch_id: str
         protocol=source.protocol,
         options=options.model_dump(mode="json"),
     )
-    stream.dimension_set_id, stream.dimension_set_version = _set_version(act, options.dimension_set)
+    judged_by = dimension_set_for(act.session, organization.id, stream.options)
+    _, stream.dimension_set_id, stream.dimension_set_version = judged_by
     work = enqueue(
         act.session,
         KIND,
@@ -127,21 +127,6 @@ def _taken(act: Act, upload_id: str | None) -> str | None:
         raise ConflictError("the upload is not finished")
     upload.expires_at = None
     return upload.id
-
-
-def _set_version(act: Act, name: str) -> tuple[str | None, int | None]:
-    """Id and version of the organization's set; neither for a preset."""
-    if name in PRESETS:
-        return None, None
-    latest = DimensionSetVersion.of(act.organization_id).where(
-        DimensionSetVersion.set_id == name,
-        DimensionSetVersion.is_latest,
-        DimensionSetVersion.deleted_at.is_(None),
-    )
-    found = act.session.scalar(latest)
-    if found is None:
-        raise NotFoundError(f"no dimension set is called {name}: take one of {', '.join(PRESETS)}")
-    return found.set_id, found.version
 
 
 # --- how many at once ----------------------------------------------------------------------------------
