@@ -32,6 +32,9 @@ class Settings(BaseSettings):
     allow_networks: str | None = None
     """Networks outside the public internet that sources may be in: `127.0.0.0/8,10.1.0.0/16`."""
 
+    allow_local_paths: str | None = None
+    """Folders on this machine that sources may be in: `/srv/media:/mnt/archive`; without it none."""
+
     ca_file: Path | None = None
     """Certificate authorities (PEM) to trust beside the system's."""
 

@@ -40,6 +40,7 @@ from tldr_highlight.errors import (
 )
 from tldr_highlight.highlights import routes as highlights
 from tldr_highlight.runtime import Runtime
+from tldr_highlight.streams import routes as streams
 from tldr_highlight.tenancy import routes as tenancy
 from tldr_highlight.tenancy.auth import TenantGate
 from tldr_highlight.web import THREADS, GatedRoute, password_lane
@@ -64,6 +65,8 @@ def create_app(runtime: Runtime) -> Application:
     app.take(docs.router)
     app.take(tenancy.keys.router)
     for routes in (tenancy.auth, tenancy.me, accounts.auth, accounts.own, accounts.admin):
+        app.take(routes.router)
+    for routes in (streams.streams, streams.jobs):
         app.take(routes.router)
     for routes in (highlights.highlights, highlights.sets, highlights.types):
         app.take(routes.router)

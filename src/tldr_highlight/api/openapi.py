@@ -57,6 +57,7 @@ first time and create nothing.
 """
 
 TAGS = {
+    "streams": "Sources, and how far each is.",
     "keys": "Programs' way in.",
     "highlights": "What was found, or asked for: clips, what somebody thought of them, links.",
     "dimension sets": "What highlights are judged by, and what kinds of them there are.",

@@ -153,12 +153,14 @@ class Egress:
         """Bytes received so far, headers included."""
         return self._moved
 
-    def check(self, url: str) -> None:
+    def check(self, url: str, headers: Mapping[str, str] | None = None) -> None:
         """Refuse an address for what it says itself; where a name leads shows when it is opened.
 
         Raises:
             AddressError: it may not be opened.
+            UsageError: a header that may not be set, or is none.
         """
+        _checked(headers or {})
         address = parse(url)
         if address.ip and not permitted(address.ip, self.policy.allow_networks):
             raise refused()

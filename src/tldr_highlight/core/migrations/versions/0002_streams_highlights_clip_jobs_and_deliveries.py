@@ -23,6 +23,7 @@ def upgrade() -> None:
         sa.Column("id", sa.String(), nullable=False),
         sa.Column("title", sa.String(length=200), nullable=True),
         sa.Column("count", sa.Integer(), nullable=False),
+        sa.Column("refused", Json, nullable=False),
         sa.Column("created_at", Time, nullable=False),
         sa.Column("ended_at", Time, nullable=True),
         sa.Column("organization_id", sa.String(), nullable=False),
