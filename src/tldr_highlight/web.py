@@ -22,7 +22,7 @@ import hashlib
 import inspect
 import re
 import unicodedata
-from collections.abc import Callable, Coroutine, Sequence
+from collections.abc import Callable, Coroutine, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import asdict, dataclass, field
 from typing import Annotated, Any, Generic, ParamSpec, Protocol, TypeAlias, TypeVar, get_type_hints
@@ -67,6 +67,8 @@ INLINE_BYTES = 16_384
 
 IDEMPOTENCY_KEY = re.compile(r"[\x21-\x7e]{1,255}")
 """Printable ASCII without spaces."""
+
+NONE: Mapping[str, object] = {}
 
 T = TypeVar("T")
 R = TypeVar("R")
@@ -380,6 +382,7 @@ class Routes:
         creates: bool = False,
         body_bytes: int = BODY_BYTES,
         status: int = 200,
+        media: Mapping[str, object] = NONE,
         errors: Sequence[type[TldrError]] = (),
     ) -> Callable[[Callable[..., Any]], Callable[..., Any]]:
         """Declare an operation.
@@ -400,6 +403,7 @@ class Routes:
             creates: Takes an `Idempotency-Key`, with which sending it again answers again and does nothing.
             body_bytes: Of its body, at most.
             status: Of the answer when it went well.
+            media: Types of the files that it answers with -> an example, where that is no JSON of ours.
             errors: What it raises beside what every operation may.
         """
         demand = Demand(public, known, scope, rank, login or rank > 0, operator)
@@ -423,11 +427,21 @@ class Routes:
                 description=text,
                 status_code=status,
                 response_model=None if returns in (None, type(None), Response) else returns,
+                responses=_files(status, media),
                 openapi_extra={"x-operation": operation.described()},
             )
             return function
 
         return declare
+
+
+def _files(status: int, media: Mapping[str, object]) -> dict[int | str, dict[str, Any]] | None:
+    """What the OpenAPI document says of answers that are files."""
+    content = {
+        kind: {"schema": {"type": "string" if isinstance(example, str) else "object"}, "example": example}
+        for kind, example in media.items()
+    }
+    return {status: {"content": content}} if content else None
 
 
 def _endpoint(

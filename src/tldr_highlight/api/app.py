@@ -40,6 +40,7 @@ from tldr_highlight.errors import (
 )
 from tldr_highlight.highlights import routes as highlights
 from tldr_highlight.runtime import Runtime
+from tldr_highlight.streams import results_routes as results
 from tldr_highlight.streams import routes as streams
 from tldr_highlight.tenancy import routes as tenancy
 from tldr_highlight.tenancy.auth import TenantGate
@@ -69,6 +70,8 @@ def create_app(runtime: Runtime) -> Application:
     for routes in (streams.streams, streams.jobs):
         app.take(routes.router)
     for routes in (highlights.highlights, highlights.sets, highlights.types):
+        app.take(routes.router)
+    for routes in (results.found, results.reels, results.trials):
         app.take(routes.router)
     app.take(highlights.shared_router())
     app.take(page_router())
