@@ -57,6 +57,9 @@ class Runtime:
     forget_callers: Callable[[], None] = field(default=nobody_known)
     """Somebody may do less than before; to be called after the commit. Other processes notice in a second."""
 
+    closing: contextlib.ExitStack = field(default_factory=contextlib.ExitStack)
+    """What ends before the database is closed: threads that write to it."""
+
     listens_at: str = "http://127.0.0.1:8000"
     """Address of our own API, as `serve` has it; what others guess."""
 
@@ -182,5 +185,6 @@ def opened(settings: Settings, kinds: Kinds | None = None) -> Generator[Runtime]
             kinds=kinds or {},
             leases=leases,
         )
+        stack.enter_context(runtime.closing)
         db.info["runtime"] = runtime
         yield runtime

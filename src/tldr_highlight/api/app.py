@@ -42,6 +42,7 @@ from tldr_highlight.runtime import Runtime
 from tldr_highlight.tenancy import routes as tenancy
 from tldr_highlight.tenancy.auth import TenantGate
 from tldr_highlight.web import THREADS, GatedRoute, password_lane
+from tldr_highlight.webhooks import routes as webhooks
 
 log = logger(__name__)
 
@@ -62,7 +63,7 @@ def create_app(runtime: Runtime) -> Application:
     app.take(health.router)
     app.take(docs.router)
     app.take(tenancy.keys.router)
-    for routes in (tenancy.auth, tenancy.me, accounts.auth, accounts.own, accounts.admin):
+    for routes in (tenancy.auth, tenancy.me, accounts.auth, accounts.own, accounts.admin, webhooks.webhooks):
         app.take(routes.router)
     app.take(page_router())
     return app

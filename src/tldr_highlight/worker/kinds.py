@@ -9,6 +9,8 @@ from tldr_highlight.core.outbox import MAIL
 from tldr_highlight.core.sweep import sweep_of
 from tldr_highlight.core.work import Kinds, kinds_of
 from tldr_highlight.tenancy import logins
+from tldr_highlight.webhooks import delivery
+from tldr_highlight.webhooks.delivery import Courier
 
 SWEEP = sweep_of(
     sweep.WORK,
@@ -18,10 +20,12 @@ SWEEP = sweep_of(
     logins.OVER,
     mailed.OVER,
     invitations.OVER,
+    delivery.DELIVERIES_OVER,
+    delivery.EVENTS_OVER,
 )
 """Everything that is deleted because of its age."""
 
 
 def product_kinds() -> Kinds:
     """Every kind of this product."""
-    return kinds_of(MAIL, RESET_MAIL, SWEEP)
+    return kinds_of(MAIL, RESET_MAIL, SWEEP, Courier().kind())
