@@ -60,6 +60,8 @@ class Runtime:
 
     faults: Faults = field(default_factory=Faults)
     """That tests ask for."""
+    closing: contextlib.ExitStack = field(default_factory=contextlib.ExitStack)
+    """What ends before the database is closed: threads that write to it."""
 
     listens_at: str = "http://127.0.0.1:8000"
     """Address of our own API, as `serve` has it; what others guess."""
@@ -187,5 +189,6 @@ def opened(settings: Settings, kinds: Kinds | None = None) -> Generator[Runtime]
             leases=leases,
             faults=Faults(settings.fault, settings.data_dir / "faults"),
         )
+        stack.enter_context(runtime.closing)
         db.info["runtime"] = runtime
         yield runtime

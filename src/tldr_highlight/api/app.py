@@ -45,6 +45,7 @@ from tldr_highlight.streams import routes as streams
 from tldr_highlight.tenancy import routes as tenancy
 from tldr_highlight.tenancy.auth import TenantGate
 from tldr_highlight.web import THREADS, GatedRoute, password_lane
+from tldr_highlight.webhooks import routes as webhooks
 
 log = logger(__name__)
 
@@ -65,7 +66,7 @@ def create_app(runtime: Runtime) -> Application:
     app.take(health.router)
     app.take(docs.router)
     app.take(tenancy.keys.router)
-    for routes in (tenancy.auth, tenancy.me, accounts.auth, accounts.own, accounts.admin):
+    for routes in (tenancy.auth, tenancy.me, accounts.auth, accounts.own, accounts.admin, webhooks.webhooks):
         app.take(routes.router)
     for routes in (streams.streams, streams.jobs):
         app.take(routes.router)

@@ -66,6 +66,7 @@ TAGS = {
     "organization": "The organization, its people and its plan.",
     "me": "Who is calling.",
     "admin": "For operators.",
+    "webhooks": "Addresses of yours that are told what happens, and how that went.",
 }
 
 RATE_HEADERS: Document = {

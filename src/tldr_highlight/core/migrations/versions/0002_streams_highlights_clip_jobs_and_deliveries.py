@@ -353,8 +353,10 @@ def upgrade() -> None:
         sa.Column("event_id", sa.String(), nullable=False),
         sa.Column("event_type", sa.String(), nullable=False),
         sa.Column("stream_id", sa.String(), nullable=True),
+        sa.Column("sequence", sa.BigInteger(), nullable=True),
         sa.Column("state", sa.String(), nullable=False),
         sa.Column("attempts", sa.Integer(), nullable=False),
+        sa.Column("failures", sa.Integer(), nullable=False),
         sa.Column("due_at", Time, nullable=False),
         sa.Column("created_at", Time, nullable=False),
         sa.Column("ended_at", Time, nullable=True),
@@ -376,6 +378,7 @@ def upgrade() -> None:
     )
     with op.batch_alter_table("deliveries", schema=None) as batch_op:
         batch_op.create_index(batch_op.f("ix_deliveries_organization_id"), ["organization_id"], unique=False)
+        batch_op.create_index("ix_deliveries_webhook_id_id", ["webhook_id", "id"], unique=False)
         batch_op.create_index(
             "ix_deliveries_webhook_id_state_due_at", ["webhook_id", "state", "due_at"], unique=False
         )
@@ -433,7 +436,7 @@ def upgrade() -> None:
     )
     with op.batch_alter_table("attempts", schema=None) as batch_op:
         batch_op.create_index(batch_op.f("ix_attempts_organization_id"), ["organization_id"], unique=False)
-        batch_op.create_index(batch_op.f("ix_attempts_webhook_id"), ["webhook_id"], unique=False)
+        batch_op.create_index("ix_attempts_webhook_id_created_at", ["webhook_id", "created_at"], unique=False)
 
     with op.batch_alter_table("webhooks", schema=None) as batch_op:
         batch_op.add_column(sa.Column("description", sa.String(length=200), nullable=True))
@@ -443,6 +446,8 @@ def upgrade() -> None:
         batch_op.add_column(sa.Column("disabled_reason", sa.String(), nullable=True))
         batch_op.add_column(sa.Column("failures", sa.Integer(), server_default="0", nullable=False))
         batch_op.add_column(sa.Column("failing_since", Time, nullable=True))
+        batch_op.add_column(sa.Column("missed_after", sa.String(), nullable=True))
+        batch_op.add_column(sa.Column("missed_until", sa.String(), nullable=True))
         batch_op.add_column(sa.Column("verified_at", Time, nullable=True))
         batch_op.add_column(sa.Column("disabled_at", Time, nullable=True))
 
