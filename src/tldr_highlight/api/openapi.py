@@ -58,6 +58,7 @@ first time and create nothing.
 
 TAGS = {
     "streams": "Sources, and how far each is.",
+    "clip jobs": "Ranges of one source, cut exactly.",
     "keys": "Programs' way in.",
     "highlights": "What was found, or asked for: clips, what somebody thought of them, links.",
     "dimension sets": "What highlights are judged by, and what kinds of them there are.",

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from tldr_highlight.accounts import invitations, mailed
 from tldr_highlight.accounts.passwords import RESET_MAIL
+from tldr_highlight.clips.job import CLIP_JOB
+from tldr_highlight.clips.sweep import CLIP_SWEEP
 from tldr_highlight.core import idempotency, outbox, sweep
 from tldr_highlight.core.outbox import MAIL
 from tldr_highlight.core.sweep import sweep_of
@@ -31,3 +33,4 @@ def product_kinds() -> Kinds:
     """Every kind of this product."""
     return kinds_of(STREAM, MAIL, RESET_MAIL, SWEEP)
     return kinds_of(MAIL, RESET_MAIL, SWEEP, Courier().kind())
+    return kinds_of(STREAM, CLIP_JOB, CLIP_SWEEP, MAIL, RESET_MAIL, SWEEP)

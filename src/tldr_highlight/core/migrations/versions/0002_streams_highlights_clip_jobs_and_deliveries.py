@@ -41,9 +41,11 @@ def upgrade() -> None:
     op.create_table(
         "clip_files",
         sa.Column("id", sa.String(), nullable=False),
-        sa.Column("recipe", sa.String(), nullable=False),
+        sa.Column("recipe", sa.String(), nullable=True),
         sa.Column("key", sa.String(), nullable=False),
+        sa.Column("poster_key", sa.String(), nullable=True),
         sa.Column("bytes", sa.BigInteger(), nullable=False),
+        sa.Column("poster_bytes", sa.Integer(), nullable=False),
         sa.Column("sha256", sa.String(), nullable=False),
         sa.Column("result", Json, nullable=False),
         sa.Column("created_at", Time, nullable=False),
@@ -345,6 +347,9 @@ def upgrade() -> None:
     with op.batch_alter_table("clip_items", schema=None) as batch_op:
         batch_op.create_index(batch_op.f("ix_clip_items_file_id"), ["file_id"], unique=False)
         batch_op.create_index(batch_op.f("ix_clip_items_organization_id"), ["organization_id"], unique=False)
+        batch_op.create_index(
+            "ix_clip_items_organization_id_filename", ["organization_id", "filename"], unique=False
+        )
 
     op.create_table(
         "deliveries",
