@@ -2,7 +2,7 @@
 
     TldrError                    code                    exit  fate
     ├── UsageError               usage                     2  permanent  asked for wrongly
-    │   ├── DimensionSetError    dimension_set_invalid     2  permanent  with the line it is on
+    │   ├── DimensionSetError    dimension_set_invalid     2  permanent  with its line, or its field (422)
     │   └── WatermarkError       watermark_invalid         2  permanent  no picture, no such letters
     ├── NotFoundError            not_found                 5  permanent
     ├── MediaError               media_unreadable          4  permanent  damaged or not media
@@ -134,7 +134,7 @@ class UsageError(TldrError):
 
 
 class DimensionSetError(UsageError):
-    """A dimension set that cannot be used; the message names file and line."""
+    """A dimension set that cannot be used; the message names file and line, or the field."""
 
     code = "dimension_set_invalid"
 

@@ -15,6 +15,7 @@ from tldr_highlight.core.breaker import Breakers
 from tldr_highlight.core.counters import Counters
 from tldr_highlight.core.db import Database
 from tldr_highlight.core.egress import Policy
+from tldr_highlight.core.faults import Faults
 from tldr_highlight.core.files import keep_private
 from tldr_highlight.core.jwt import Tokens
 from tldr_highlight.core.leases import Leases
@@ -58,6 +59,9 @@ class Runtime:
     """For limits."""
     forget_callers: Callable[[], None] = field(default=nobody_known)
     """Somebody may do less than before; to be called after the commit. Other processes notice in a second."""
+
+    faults: Faults = field(default_factory=Faults)
+    """That tests ask for."""
 
     listens_at: str = "http://127.0.0.1:8000"
     """Address of our own API, as `serve` has it; what others guess."""
@@ -188,6 +192,7 @@ def opened(settings: Settings, kinds: Kinds | None = None) -> Generator[Runtime]
             counters=counters,
             kinds=kinds or {},
             leases=leases,
+            faults=Faults(settings.fault, settings.data_dir / "faults"),
         )
         db.info["runtime"] = runtime
         yield runtime

@@ -90,6 +90,9 @@ class Settings(BaseSettings):
     worker_memory_mb: int = 2048
     """Memory that ends a worker process; another is started. Media is opened in processes of their own."""
 
+    fault: str | None = None
+    """For tests alone: points at which a process dies, see `core/faults.py`."""
+
     @field_validator("database_url")
     @classmethod
     def _known_database(cls, url: SecretStr | None) -> SecretStr | None:

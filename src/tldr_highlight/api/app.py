@@ -38,6 +38,7 @@ from tldr_highlight.errors import (
     TldrError,
     UnavailableError,
 )
+from tldr_highlight.highlights import routes as highlights
 from tldr_highlight.runtime import Runtime
 from tldr_highlight.tenancy import routes as tenancy
 from tldr_highlight.tenancy.auth import TenantGate
@@ -64,6 +65,9 @@ def create_app(runtime: Runtime) -> Application:
     app.take(tenancy.keys.router)
     for routes in (tenancy.auth, tenancy.me, accounts.auth, accounts.own, accounts.admin):
         app.take(routes.router)
+    for routes in (highlights.highlights, highlights.sets, highlights.types):
+        app.take(routes.router)
+    app.take(highlights.shared_router())
     app.take(page_router())
     return app
 

@@ -218,8 +218,8 @@ def enqueue(
     adding = (
         dialect.insert(Work)
         .values(
-            id=id or new_id("job"), kind=kind, organization_id=organization_id, object_id=object_id, key=key, payload=payload or {},
-            run_at=run_at, sort_at=run_at - BONUS[priority], priority=priority,
+            id=id or new_id("job"), kind=kind, organization_id=organization_id, object_id=object_id, key=key,
+            payload=payload or {}, run_at=run_at, sort_at=run_at - BONUS[priority], priority=priority,
             traceparent=current_trace() or new_trace(),
         )
         .on_conflict_do_nothing(index_elements=[Work.kind, Work.key])

@@ -194,19 +194,27 @@ def _reading_notes(info: MediaInfo, reader: Reader) -> tuple[str, ...]:
 
 
 def _note_blindness(document: HighlightsDoc, info: MediaInfo, dimension_set: DimensionSet) -> None:
-    """Say what could not be judged, where that makes the result worth less."""
+    degraded, warnings = blindness(info, dimension_set)
+    document["degraded"] |= degraded
+    document["warnings"] += warnings
+
+
+def blindness(info: MediaInfo, dimension_set: DimensionSet) -> tuple[bool, list[str]]:
+    """What cannot be judged, in words, and whether that makes the result worth less."""
+    degraded, warnings = False, list[str]()
     share = known_share(KNOWN, dimension_set)
     if share < 0.5:
-        document["degraded"] = True
-        document["warnings"].append(
+        degraded = True
+        warnings.append(
             f"signals can judge only {share:.0%} of the weight of dimension set {dimension_set.name!r};"
             " the ranking rests on what they can judge"
         )
     if info.audio is None:
-        document["degraded"] = True
-        document["warnings"].append("no sound: judged by the picture alone, which finds about half as much")
+        degraded = True
+        warnings.append("no sound: judged by the picture alone, which finds about half as much")
     if info.video is None:
-        document["warnings"].append("no picture: judged by sound alone; clips hold sound only, no thumbnails")
+        warnings.append("no picture: judged by sound alone; clips hold sound only, no thumbnails")
+    return degraded, warnings
 
 
 # --- rendering -----------------------------------------------------------------------------------------

@@ -175,6 +175,7 @@ def upgrade() -> None:
         sa.Column("thumbnail_key", sa.String(), nullable=True),
         sa.Column("thumbnail_small_key", sa.String(), nullable=True),
         sa.Column("stored_bytes", sa.BigInteger(), nullable=False),
+        sa.Column("share_salt", sa.String(), nullable=True),
         sa.Column("error_code", sa.String(), nullable=True),
         sa.Column("error_message", sa.String(), nullable=True),
         sa.Column("created_at", Time, nullable=False),
@@ -194,9 +195,9 @@ def upgrade() -> None:
         batch_op.create_index(batch_op.f("ix_highlights_organization_id"), ["organization_id"], unique=False)
         batch_op.create_index("ix_highlights_organization_id_id", ["organization_id", "id"], unique=False)
         batch_op.create_index(
-            "ix_highlights_organization_id_score", ["organization_id", "score"], unique=False
+            "ix_highlights_organization_id_score", ["organization_id", "score", "id"], unique=False
         )
-        batch_op.create_index(batch_op.f("ix_highlights_stream_id"), ["stream_id"], unique=False)
+        batch_op.create_index("ix_highlights_stream_id_start", ["stream_id", "start", "id"], unique=False)
 
     op.create_table(
         "reels",
@@ -209,6 +210,7 @@ def upgrade() -> None:
         sa.Column("state", sa.String(), nullable=False),
         sa.Column("key", sa.String(), nullable=True),
         sa.Column("seconds", Real, nullable=True),
+        sa.Column("note", sa.String(), nullable=True),
         sa.Column("stored_bytes", sa.BigInteger(), nullable=False),
         sa.Column("error_code", sa.String(), nullable=True),
         sa.Column("error_message", sa.String(), nullable=True),
