@@ -80,6 +80,7 @@
     ├── QuotaError               quota_exceeded            6  resource   the plan's amount is used up (402)
     ├── UnavailableError         unavailable               8  transient  a service of ours is away (503)
     │   ├── DatabaseError        database_unavailable      8  transient
+    │   ├── BreakerError         breaker_open              8  resource   failed too often, is left alone
     │   ├── BusyError            busy                      8  transient  too many wait already
     │   └── SlowError            too_slow                  8  transient  no answer in time
     ├── InternalError            internal                  1  transient  a mistake of ours; the log has more
@@ -702,6 +703,13 @@ class PoisonError(TldrError):
     """Work that ended the process it ran in, again and again, without getting further."""
 
     code = "poison"
+
+
+class BreakerError(UnavailableError):
+    """A service failed so often that it is not asked for a while; `retry_after` says how long."""
+
+    code = "breaker_open"
+    fate = Fate.RESOURCE
 
 
 class BusyError(UnavailableError):

@@ -19,6 +19,18 @@ Json = sa.JSON(none_as_null=True).with_variant(postgresql.JSONB(none_as_null=Tru
 def upgrade() -> None:
     """Take the step."""
     op.create_table(
+        "breakers",
+        sa.Column("id", sa.String(), nullable=False),
+        sa.Column("state", sa.String(), nullable=False),
+        sa.Column("window", Json, nullable=False),
+        sa.Column("until", Time, nullable=True),
+        sa.Column("probes", sa.Integer(), nullable=False),
+        sa.Column("openings", sa.Integer(), nullable=False),
+        sa.Column("error_code", sa.String(), nullable=True),
+        sa.Column("changed_at", Time, nullable=False),
+        sa.PrimaryKeyConstraint("id", name=op.f("pk_breakers")),
+    )
+    op.create_table(
         "batches",
         sa.Column("id", sa.String(), nullable=False),
         sa.Column("title", sa.String(length=200), nullable=True),
