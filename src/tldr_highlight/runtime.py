@@ -30,6 +30,10 @@ def nobody_known() -> None:
     """Forget nobody: callers are not remembered here."""
 
 
+def nobody_listens() -> None:
+    """Tell nobody that something happened."""
+
+
 def no_bell(job_id: str, priority: str) -> None:
     """Wake nobody: work is found by those who look for it."""
 
@@ -56,6 +60,9 @@ class Runtime:
     """For limits."""
     forget_callers: Callable[[], None] = field(default=nobody_known)
     """Somebody may do less than before; to be called after the commit. Other processes notice in a second."""
+
+    stir: Callable[[], None] = field(default=nobody_listens)
+    """Something was committed here that somebody may listen for; never blocks, never fails."""
 
     listens_at: str = "http://127.0.0.1:8000"
     """Address of our own API, as `serve` has it; what others guess."""

@@ -39,9 +39,12 @@ from tldr_highlight.errors import (
     UnavailableError,
 )
 from tldr_highlight.runtime import Runtime
+from tldr_highlight.streams.progress import progress
 from tldr_highlight.tenancy import routes as tenancy
 from tldr_highlight.tenancy.auth import TenantGate
 from tldr_highlight.web import THREADS, GatedRoute, password_lane
+from tldr_highlight.web.listening import Listeners
+from tldr_highlight.webhooks.event_routes import events
 
 log = logger(__name__)
 
@@ -64,6 +67,8 @@ def create_app(runtime: Runtime) -> Application:
     app.take(tenancy.keys.router)
     for routes in (tenancy.auth, tenancy.me, accounts.auth, accounts.own, accounts.admin):
         app.take(routes.router)
+    app.take(events.router)
+    app.take(progress.router)
     app.take(page_router())
     return app
 
@@ -170,7 +175,9 @@ async def _lifespan(app: FastAPI) -> AsyncGenerator[None]:
     with ThreadPoolExecutor(THREADS, thread_name_prefix="request") as threads:
         app.state.threads = threads
         with contextlib.closing(password_lane()) as app.state.passwords:
-            yield
+            listeners = Listeners(app.state.runtime, app.state.gate.still_admits)
+            async with listeners.looking() as app.state.listeners:
+                yield
     app.state.gate.close()
 
 

@@ -58,6 +58,8 @@ first time and create nothing.
 
 TAGS = {
     "keys": "Programs' way in.",
+    "streams": "Sources, and how far they are.",
+    "events": "What happened, page by page or as it happens.",
     "operations": "For those who run the installation.",
     "auth": "Accounts, logins and their tokens.",
     "organization": "The organization, its people and its plan.",

@@ -13,6 +13,7 @@ from fastapi import Request, Response
 from tldr_highlight.accounts.schemas import MAILED_PATTERN
 from tldr_highlight.core.telemetry import current_trace, trace_id
 from tldr_highlight.errors import InvalidError, TldrError
+from tldr_highlight.streams.progress import PROGRESS_ID
 from tldr_highlight.web import CURSOR_PATTERN, ID_PATTERN, NAME_PATTERN
 from tldr_highlight.webhooks.events import PATTERN as EVENT_PATTERN
 
@@ -72,6 +73,7 @@ FORMS: Mapping[str, str] = {
     NAME_PATTERN: "has to be one line, without control characters",
     CURSOR_PATTERN: "is no cursor: take the `next_cursor` of the page before",
     MAILED_PATTERN: "is no token out of one of our mails: copy it whole",
+    PROGRESS_ID: "is no id of an event of progress: take what the last one had",
     EVENT_PATTERN: "is no type of event and no pattern: write stream.completed, stream.* or *",
 }
 """Pattern of a field -> what to say where it does not match, for people who do not read patterns."""

@@ -8,7 +8,9 @@ from fnmatch import fnmatchcase
 from sqlalchemy.dialects import postgresql, sqlite
 from sqlalchemy.orm import Session
 
+from tldr_highlight.core.db import after_commit, before_commit
 from tldr_highlight.core.telemetry import current_trace, trace_id
+from tldr_highlight.runtime import Runtime
 from tldr_highlight.webhooks.catalogue import Payload
 from tldr_highlight.webhooks.models import Event, EventSequence
 
@@ -48,16 +50,43 @@ def emit(
     )
     session.add(event)
     session.flush()
+    _place_at_commit(session, event)
     return event
 
 
-def _next(session: Session, stream_id: str) -> int:
-    """The stream's next number. A counter, not max + 1: old events are deleted, and a rolled back one counts
-    back by itself."""
+def _place_at_commit(session: Session, event: Event) -> None:
+    """Give an event its place among its organization's, as the last act of its transaction.
+
+    So places follow the order of commits, and whoever read up to one has missed nothing before it: ids and
+    times are made earlier, and a transaction that began first may well commit last. One who has this counter
+    waits for nobody any more, so it is never a part of a deadlock; others of the organization wait a commit.
+    """
+    placed: list[Event] | None = session.info.get("events")
+    if placed is not None:
+        placed.append(event)
+        return
+    session.info["events"] = [event]
+
+    def place() -> None:
+        for each in sorted(session.info.pop("events"), key=lambda each: each.organization_id):
+            each.position = _next(session, each.organization_id)
+        session.flush()
+
+    before_commit(session, place)
+    runtime: Runtime | None = session.info.get("runtime")
+    if runtime is not None:
+        after_commit(session, runtime.stir)
+
+
+def _next(session: Session, owner_id: str) -> int:
+    """The next number of a stream, or of an organization.
+
+    A counter, not max + 1: old events are deleted, and a rolled back one counts back by itself.
+    """
     dialect = sqlite if session.get_bind().dialect.name == "sqlite" else postgresql
     counting = (
         dialect.insert(EventSequence)
-        .values(stream_id=stream_id, last=1)
+        .values(stream_id=owner_id, last=1)
         .on_conflict_do_update(index_elements=["stream_id"], set_={"last": EventSequence.last + 1})
         .returning(EventSequence.last)
     )
