@@ -62,6 +62,7 @@ TAGS = {
     "keys": "Programs' way in.",
     "highlights": "What was found, or asked for: clips, what somebody thought of them, links.",
     "dimension sets": "What highlights are judged by, and what kinds of them there are.",
+    "events": "What happened, page by page or as it happens.",
     "operations": "For those who run the installation.",
     "auth": "Accounts, logins and their tokens.",
     "organization": "The organization, its people and its plan.",
