@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Literal
 from urllib.parse import urlsplit
 
-from pydantic import PositiveFloat, PositiveInt, SecretStr, field_validator
+from pydantic import Field, PositiveFloat, PositiveInt, SecretStr, field_validator
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
 DATABASES = ("sqlite", "postgresql", "postgres", "postgresql+psycopg")
@@ -31,6 +31,9 @@ class Settings(BaseSettings):
 
     allow_networks: str | None = None
     """Networks outside the public internet that sources may be in: `127.0.0.0/8,10.1.0.0/16`."""
+
+    allow_local_paths: str | None = None
+    """Folders on this machine that sources may be in: `/srv/media:/mnt/archive`; without it none."""
 
     ca_file: Path | None = None
     """Certificate authorities (PEM) to trust beside the system's."""
@@ -95,6 +98,15 @@ class Settings(BaseSettings):
 
     mail_from: str = "TL;DR Highlight <noreply@localhost>"
     """Sender of mails; replies go there."""
+
+    webhook_schedule: str = "short"
+    """When a delivery is tried again, for endpoints that do not say: `short`, `standard`, or `5,60,600`."""
+
+    webhook_timeout_seconds: float = Field(default=15.0, ge=0.5, le=15.0)
+    """For a webhook's answer, connecting included; connecting alone may take a third of it."""
+
+    events_kept_days: int = Field(default=30, ge=7, le=365)
+    """How long events and their deliveries can be looked at, and sent again."""
 
     worker_lease_seconds: float = 30.0
     """How long work stays a silent worker's; the same for all workers of one database."""

@@ -57,7 +57,7 @@ KNOWN: dict[str, Any] = {
 """Field -> what it looks like."""
 
 PREFIXES = {
-    "account": "usr", "audit": "aud", "clip_job": "job", "clipjob": "job", "clip": "clip",
+    "account": "usr", "audit": "aud", "batch": "bat", "clip_job": "job", "clipjob": "job", "clip": "clip",
     "created_by": "usr", "event": "evt", "highlight": "hl",
     "invitation": "inv", "invited_by": "usr", "job": "job", "key": "key", "me": "usr", "member": "mem",
     "object": "key", "organization": "org", "person": "usr", "place": "org", "reel": "reel",

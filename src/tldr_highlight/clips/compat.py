@@ -10,6 +10,7 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator
 from datetime import datetime
+from pathlib import Path
 from typing import Annotated, Any, cast
 
 from fastapi import Request, Response
@@ -26,11 +27,12 @@ from tldr_highlight.clips import service
 from tldr_highlight.clips.models import ClipItem, ClipJob
 from tldr_highlight.clips.names import safe, shortened
 from tldr_highlight.clips.origins import stem_of
+from tldr_highlight.clips.routes import REFUSALS
 from tldr_highlight.clips.schemas import MOST_CLIPS
 from tldr_highlight.clips.service import Order, Wanted
 from tldr_highlight.core.strict_json import Number
-from tldr_highlight.errors import AddressError, InvalidError, NotFoundError
-from tldr_highlight.media.types import Remote
+from tldr_highlight.errors import InvalidError, NotFoundError
+from tldr_highlight.media.types import Origin, Remote
 from tldr_highlight.runtime import Runtime
 from tldr_highlight.settings import Settings
 from tldr_highlight.storage.base import Body
@@ -186,7 +188,7 @@ class Cleared(Done):
 # --- jobs ----------------------------------------------------------------------------------------------
 
 
-@compat.post("/api/create-clips", scope=Scope.CLIPS_WRITE, errors=[AddressError], compatible=True)
+@compat.post("/api/create-clips", scope=Scope.CLIPS_WRITE, errors=REFUSALS, compatible=True)
 def create_clips(call: Call, body: ClipsWanted) -> ClipsAccepted:
     """Cut clips, as the clip service takes them. The answer comes at once."""
     source, stem = _source(call.runtime.settings, body.video_id)
@@ -241,7 +243,13 @@ def delete_compatible_job(call: Call, job_id: JobId) -> Done:
 # --- clips ---------------------------------------------------------------------------------------------
 
 
-@compat.get("/clips/{filename}", scope=Scope.CLIPS_READ, compatible=True)
+@compat.get(
+    "/clips/{filename}",
+    scope=Scope.CLIPS_READ,
+    media={"video/mp4": "the clip"},
+    answers={206: "A part of it", 304: "It is what you have", 412: "It is another", 416: "It is shorter"},
+    compatible=True,
+)
 def get_clip_file(call: Call, filename: Filename) -> Response:
     """A clip: MP4, or the part of it that `Range` asks for."""
     file = service.newest_file(call, filename)
@@ -290,9 +298,14 @@ def _source(settings: Settings, video_id: str) -> tuple[Source, str]:
     if VIDEO_ID.fullmatch(video_id):
         return Source(url=settings.compat_video_url.replace("{id}", video_id)), video_id
     if re.match(r"https?://", video_id, re.IGNORECASE):
-        stem = shortened(safe(stem_of(Remote(video_id))), LONGEST_STEM)
-        return Source(url=video_id), stem or "video"
+        return Source(url=video_id), _stem(Remote(video_id))
+    if settings.allow_local_paths is not None and Path(video_id).is_absolute():
+        return Source(path=video_id), _stem(Path(video_id))
     raise InvalidError("video_id: give a YouTube id, or the http(s) address of a video")
+
+
+def _stem(origin: Origin) -> str:
+    return shortened(safe(stem_of(origin)), LONGEST_STEM) or "video"
 
 
 def _wanted(stem: str, clip: Any) -> Wanted:
@@ -381,7 +394,8 @@ def _url(runtime: Runtime, filename: str) -> str:
 def _served(runtime: Runtime, key: str, request: Request) -> Response:
     """A stored file, or a part of it."""
     stored = runtime.storage.stat(key)
-    answer = answer_of(stored, request.method, request.headers)
+    method = "HEAD" if request.state.bodiless else request.method
+    answer = answer_of(stored, method, request.headers)
     if answer.start == answer.end:
         return Response(status_code=answer.status, headers=answer.headers)
     body = runtime.storage.open(key, answer.start, answer.end)

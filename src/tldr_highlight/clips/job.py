@@ -154,10 +154,11 @@ class Cutting:
         self.resolved = found = resolve(
             self.runtime, source, organization_id=self.row.organization_id, scratch=folder
         )
-        if (found.resolver, found.title) != (self.row.resolver, self.row.title):
+        title = self.row.title or (found.title and found.title[:500])
+        if (found.resolver, title) != (self.row.resolver, self.row.title):
             with self.job.step() as session:
                 self.row = _row(session, self.job)
-                self.row.resolver, self.row.title = found.resolver, found.title and found.title[:500]
+                self.row.resolver, self.row.title = found.resolver, title
         limits = ProcessLimits(seconds=self.runtime.settings.clip_seconds)
         return Visit(found.origin, sound=found.sound, policy=self.runtime.policy, limits=limits)
 
