@@ -95,6 +95,10 @@ class House:
         )  # fmt: skip
         return self.add(row).id
 
+    def clip_job(self) -> str:
+        answer = self.world.client.post("/api/v1/clip-jobs", json=CLIPS, headers=self.owner)
+        return answer.json()["id"]
+
     def refresh_token(self) -> str:
         body = {"email": self.email, "password": PASSWORD}
         return self.world.client.post("/api/v1/auth/login", json=body).json()["refresh_token"]
@@ -218,7 +222,11 @@ def disable(house: House, *, before: bool) -> Scene:
 
 SOURCE = {"source_url": "https://media.example.com/final.mp4"}
 
+CLIPS = {**SOURCE, "clips": [{"start": 1, "end": 2}]}
+
 SCENES: dict[str, Callable[[House], Scene]] = {
+    "create_clip_job": lambda house: Scene(house.user, answered("id"), CLIPS, house.owner),
+    "delete_clip_job": by_owner(House.clip_job, of="clip_job_id"),
     "submit_stream": lambda house: Scene(house.user, answered("id"), SOURCE, house.owner),
     "create_key": by_key,
     "change_key": by_owner(House.key, {"name": "other"}, of="key_id"),
@@ -254,7 +262,11 @@ SCENES: dict[str, Callable[[House], Scene]] = {
 }
 """Operation -> a call of it that goes well."""
 
-UNRECORDED_SCENES: dict[str, Callable[[House], Scene]] = {
+UNRECORDED_CLIPS = {**SOURCE, "clips": [{"start": 1, "end": 2}]}
+
+SCENES: dict[str, Callable[[House], Scene]] = {
+    "create_clip_job": lambda house: Scene(house.user, answered("id"), CLIPS, house.owner),
+    "delete_clip_job": by_owner(House.clip_job, of="clip_job_id"),
     "forgot_password": lambda house: Scene("", "", {"email": house.email}),
     "refresh_login": lambda house: Scene("", "", {"refresh_token": house.refresh_token()}),
 }

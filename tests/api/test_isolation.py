@@ -13,6 +13,8 @@ from sqlalchemy.orm import Session
 
 from tests.api.calls import Operation, operations
 from tests.api.world import World
+from tldr_highlight.clips.schemas import ClipJobCreate, ClipRange
+from tldr_highlight.clips.service import create_job, order_of
 from tldr_highlight.core.db import new_id, now
 from tldr_highlight.runtime import Act, Caller
 from tldr_highlight.streams.models import Stream
@@ -74,7 +76,16 @@ def _submitted(world: World, organization_id: str) -> Stream:
         return submit(act, StreamCreate(source_url=url, title=CANARY))
 
 
+def _clip_job(world: World, organization_id: str) -> str:
+    with world.runtime.db.begin() as session:
+        act = Act(world.runtime, Caller(organization_id, name=CANARY), session=session)
+        url = f"https://media.example.com/{CANARY}.mp4"
+        wanted = ClipJobCreate(source_url=url, title=CANARY, clips=[ClipRange(start=1, end=2)])
+        return create_job(act, order_of(wanted)).id
+
+
 FOREIGN: dict[str, Made] = {
+    "clip_job_id": _clip_job,
     "stream_id": _stream,
     "job_id": _job,
     "key_id": _made(_key),
