@@ -262,11 +262,7 @@ SCENES: dict[str, Callable[[House], Scene]] = {
 }
 """Operation -> a call of it that goes well."""
 
-UNRECORDED_CLIPS = {**SOURCE, "clips": [{"start": 1, "end": 2}]}
-
-SCENES: dict[str, Callable[[House], Scene]] = {
-    "create_clip_job": lambda house: Scene(house.user, answered("id"), CLIPS, house.owner),
-    "delete_clip_job": by_owner(House.clip_job, of="clip_job_id"),
+UNRECORDED_SCENES: dict[str, Callable[[House], Scene]] = {
     "forgot_password": lambda house: Scene("", "", {"email": house.email}),
     "refresh_login": lambda house: Scene("", "", {"refresh_token": house.refresh_token()}),
 }
