@@ -55,6 +55,16 @@ def encoded(error: TldrError) -> bytes:
     return json.dumps(document(error), ensure_ascii=False, default=str).encode(errors="replace")
 
 
+def plain(error: TldrError) -> bytes:
+    """An error as the clip service's clients know it."""
+    return json.dumps({"success": False, "error": str(error)}, ensure_ascii=False).encode(errors="replace")
+
+
+def plain_status(status: int) -> int:
+    """The clip service has 400 for all that is asked wrongly."""
+    return 400 if status == 422 else status
+
+
 def headers(error: TldrError) -> dict[str, str]:
     """Headers that go with an error."""
     found: dict[str, str] = {}
@@ -66,7 +76,11 @@ def headers(error: TldrError) -> dict[str, str]:
 
 
 def problem(request: Request, error: TldrError) -> Response:
-    """An error as a response."""
+    """An error as a response; of the compatible calls, as their clients know it."""
+    if getattr(request.state, "compatible", False):
+        return Response(
+            plain(error), plain_status(error.status), headers(error), media_type="application/json"
+        )
     return Response(encoded(error), error.status, headers(error), media_type=MEDIA_TYPE)
 
 
