@@ -57,6 +57,8 @@ first time and create nothing.
 """
 
 TAGS = {
+    "streams": "Sources, and how far each is.",
+    "clip jobs": "Ranges of one source, cut exactly.",
     "keys": "Programs' way in.",
     "highlights": "What was found, or asked for: clips, what somebody thought of them, links.",
     "dimension sets": "What highlights are judged by, and what kinds of them there are.",
@@ -65,6 +67,7 @@ TAGS = {
     "organization": "The organization, its people and its plan.",
     "me": "Who is calling.",
     "admin": "For operators.",
+    "webhooks": "Addresses of yours that are told what happens, and how that went.",
 }
 
 RATE_HEADERS: Document = {
