@@ -13,7 +13,9 @@ from sqlalchemy.orm import Session
 
 from tests.api.calls import Operation, operations
 from tests.api.world import World
+from tests.highlights.made import DOCUMENT, add_highlight, add_reel, add_set, add_type
 from tldr_highlight.core.db import new_id, now
+from tldr_highlight.highlights.models import Highlight, HighlightType, Reel
 from tldr_highlight.runtime import Act, Caller
 from tldr_highlight.streams.models import Stream
 from tldr_highlight.streams.schemas import StreamCreate
@@ -47,6 +49,24 @@ def _invitation(session: Session, organization_id: str) -> Invitation:
     return Invitation(organization_id=organization_id, email=email, email_key=email, role="member", **about)
 
 
+def _highlight(session: Session, organization_id: str) -> Highlight:
+    return add_highlight(session, organization_id, title=CANARY, clip_key=None, state="detected")
+
+
+def _reel(session: Session, organization_id: str) -> Reel:
+    return add_reel(session, organization_id, note=CANARY)
+
+
+def _type(session: Session, organization_id: str) -> HighlightType:
+    return add_type(session, organization_id, description=CANARY)
+
+
+def _set(world: World, organization_id: str) -> str:
+    with world.runtime.db.begin() as session:
+        document = {**DOCUMENT, "name": CANARY}
+        return add_set(session, organization_id, name=CANARY, document=document).set_id
+
+
 def _member(session: Session, organization_id: str) -> Member:
     return session.scalars(Member.of(organization_id)).first() or Member()
 
@@ -77,6 +97,10 @@ def _submitted(world: World, organization_id: str) -> Stream:
 FOREIGN: dict[str, Made] = {
     "stream_id": _stream,
     "job_id": _job,
+    "highlight_id": _made(_highlight),
+    "reel_id": _made(_reel),
+    "set_id": _set,
+    "type_id": _made(_type),
     "key_id": _made(_key),
     "invitation_id": _made(_invitation),
     "member_id": _made(_member),
