@@ -13,6 +13,8 @@ REASONS: dict[str, str] = {
     "accounts/invitations.py": "finds an invitation by its secret, before its organization is known",
     "accounts/passwords.py": "ends the keys that a person made, in whatever organization",
     "cli/key.py": "the operator's shell, which sees every organization",
+    "webhooks/delivery.py": "looks whose an endpoint is that work of another organization names",
+    "webhooks/outcomes.py": "stores how deliveries of all organizations went, by the ids that were claimed",
     "tenancy/last_use.py": "stores when keys were used, by the ids that the gate found",
 }
 """File -> why it selects rows of organizations without one."""

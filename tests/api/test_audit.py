@@ -30,6 +30,7 @@ from tldr_highlight.tenancy.models import (
     Organization,
     User,
 )
+from tldr_highlight.webhooks.models import Delivery, Webhook
 
 UNRECORDED = {
     "forgot_password": "nobody is known yet, and it must look alike for all addresses (A8): its work records",
@@ -94,6 +95,14 @@ class House:
             expires_at=now().replace(year=2100),
         )  # fmt: skip
         return self.add(row).id
+
+    def webhook(self, status: str = "active") -> str:
+        about = {"url": "https://example.com/hook", "events": ["*"], "secret": "x", "status": status}
+        return self.add(Webhook(organization_id=self.id, verified_at=now(), **about)).id
+
+    def delivery(self, webhook_id: str) -> str:
+        about = {"event_id": new_id("evt"), "event_type": "stream.completed", "state": "failed"}
+        return self.add(Delivery(organization_id=self.id, webhook_id=webhook_id, **about)).id
 
     def refresh_token(self) -> str:
         body = {"email": self.email, "password": PASSWORD}
@@ -216,11 +225,32 @@ def disable(house: House, *, before: bool) -> Scene:
     return Scene(operator.user, house.user, None, operator.owner, {"user_id": house.user})
 
 
+def redeliver(house: House) -> Scene:
+    webhook = house.webhook()
+    ids = {"webhook_id": webhook, "delivery_id": house.delivery(webhook)}
+    return Scene(house.user, webhook, None, house.owner, ids)
+
+
+def by_webhook(body: Any = None, *, status: str = "active") -> Callable[[House], Scene]:
+    return by_owner(lambda house: house.webhook(status), body, of="webhook_id")
+
+
 SCENES: dict[str, Callable[[House], Scene]] = {
     "create_key": by_key,
     "change_key": by_owner(House.key, {"name": "other"}, of="key_id"),
     "rotate_key": by_owner(House.key, {}, of="key_id"),
     "revoke_key": by_owner(House.key, of="key_id"),
+    "create_webhook": lambda house: Scene(
+        house.user, answered("id"), {"url": "https://example.com/hook"}, house.owner
+    ),
+    "change_webhook": by_webhook({"url": "https://example.com/other"}),
+    "delete_webhook": by_webhook(),
+    "verify_webhook": by_webhook(status="pending_verification"),
+    "send_test_event": by_webhook(),
+    "rotate_webhook_secret": by_webhook(),
+    "enable_webhook": by_webhook({"resend_since": "2026-01-01T00:00:00Z"}, status="disabled"),
+    "redeliver_missed": by_webhook({"since": "2026-01-01T00:00:00Z"}),
+    "redeliver": redeliver,
     "log_in": log_in,
     "begin_cookie_session": log_in,
     "log_out": by_owner(lambda house: house.session),

@@ -57,8 +57,8 @@ KNOWN: dict[str, Any] = {
 """Field -> what it looks like."""
 
 PREFIXES = {
-    "account": "usr", "audit": "aud", "created_by": "usr", "event": "evt", "invitation": "inv",
-    "invited_by": "usr", "job": "job", "key": "key", "me": "usr", "member": "mem", "object": "key",
+    "account": "usr", "audit": "aud", "created_by": "usr", "delivery": "dlv", "event": "evt",
+    "invitation": "inv", "invited_by": "usr", "job": "job", "key": "key", "me": "usr", "member": "mem", "object": "key",
     "organization": "org", "person": "usr", "place": "org", "replaced_by": "key", "session": "ses",
     "user": "usr", "webhook": "whk",
 }  # fmt: skip

@@ -15,6 +15,7 @@ from tldr_highlight.core.telemetry import current_trace, trace_id
 from tldr_highlight.errors import InvalidError, TldrError
 from tldr_highlight.web import CURSOR_PATTERN, ID_PATTERN, NAME_PATTERN
 from tldr_highlight.webhooks.events import PATTERN as EVENT_PATTERN
+from tldr_highlight.webhooks.schedules import SCHEDULE_PATTERN
 
 MEDIA_TYPE = "application/problem+json"
 
@@ -72,6 +73,7 @@ FORMS: Mapping[str, str] = {
     NAME_PATTERN: "has to be one line, without control characters",
     CURSOR_PATTERN: "is no cursor: take the `next_cursor` of the page before",
     MAILED_PATTERN: "is no token out of one of our mails: copy it whole",
+    SCHEDULE_PATTERN: "is no schedule: write `short`, `standard`, or seconds with commas: 5,60,600",
     EVENT_PATTERN: "is no type of event and no pattern: write stream.completed, stream.* or *",
 }
 """Pattern of a field -> what to say where it does not match, for people who do not read patterns."""
