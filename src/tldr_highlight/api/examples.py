@@ -58,7 +58,8 @@ KNOWN: dict[str, Any] = {
 
 PREFIXES = {
     "account": "usr", "audit": "aud", "created_by": "usr", "delivery": "dlv", "event": "evt",
-    "invitation": "inv", "invited_by": "usr", "job": "job", "key": "key", "me": "usr", "member": "mem", "object": "key",
+    "invitation": "inv", "invited_by": "usr", "job": "job", "key": "key", "me": "usr", "member": "mem",
+    "object": "key",
     "organization": "org", "person": "usr", "place": "org", "replaced_by": "key", "session": "ses",
     "user": "usr", "webhook": "whk",
 }  # fmt: skip
