@@ -340,7 +340,7 @@ def failing_for(shop: Shop, webhook_id: str, **span: float) -> None:
 
 
 def test_an_endpoint_that_fails_for_an_hour_is_disabled_and_told_of_once(shop: Shop) -> None:
-    """W5: not by ten in less than an hour, not by fewer in more; and then it gets what it missed, once each."""
+    """W5: not by ten in less than an hour, not by fewer in more; then it gets what it missed, once each."""
     is_up: list[bool] = []
     with (
         receiver(lambda r, q, peer: peer.reply("200 OK" if is_up else "500 X")) as there,

@@ -73,12 +73,6 @@ LOOK_SECONDS = 10.0
 SLOW_MILLISECONDS = 1000
 """An answer after that is none to send more at once for."""
 
-START_SECONDS = 5.0
-"""After that a claimed delivery is not begun any more, as it must have ended before it is taken for lost."""
-
-STORE_SECONDS = 5.0
-"""For an outcome to be stored."""
-
 MISSED = 500
 """Events that are looked at in one transaction for an endpoint that missed some."""
 
@@ -89,9 +83,14 @@ CLOSE_SECONDS = 3.0
 """For what is on its way when the process ends."""
 
 
+def start_within(settings: Settings) -> float:
+    """Seconds after its claim, 5, in which an attempt is begun, or else not."""
+    return settings.webhook_timeout_seconds / 3
+
+
 def lost_after(settings: Settings) -> timedelta:
-    """From a claim until its process must have died."""
-    return timedelta(seconds=START_SECONDS + settings.webhook_timeout_seconds + STORE_SECONDS)
+    """From a claim until its process must have died, 25 s: begun late, answered late, and stored late."""
+    return timedelta(seconds=2 * start_within(settings) + settings.webhook_timeout_seconds)
 
 
 class Courier:
@@ -362,6 +361,7 @@ class _Desk:
             idle=SENDERS,
         )
         self._egress = Egress(policy)
+        self._start_within = start_within(runtime.settings)
         self._chains: queue.SimpleQueue[Sequence[Parcel]] = queue.SimpleQueue()
         self._outcomes: queue.SimpleQueue[Outcome | None] = queue.SimpleQueue()
         self._changed = threading.Condition()
@@ -433,7 +433,7 @@ class _Desk:
 
     def _sent(self, parcel: Parcel) -> Outcome:
         """Send a parcel, unless it is too late for that."""
-        if self._closing.is_set() or time.monotonic() > parcel.claimed + START_SECONDS:
+        if self._closing.is_set() or time.monotonic() > parcel.claimed + self._start_within:
             return Outcome(parcel, now(), UNSENT)
         outcome = send(self._egress, parcel)
         if outcome.status is None and self._closing.is_set():
