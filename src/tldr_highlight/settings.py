@@ -5,6 +5,7 @@ Read from the environment (prefix `TLDR_`) or from a file named `.env` in the wo
 
 from __future__ import annotations
 
+import re
 from pathlib import Path
 from typing import Literal
 from urllib.parse import urlsplit
@@ -123,6 +124,13 @@ class Settings(BaseSettings):
         if url is not None and _split(url.get_secret_value())[0] not in DATABASES:
             raise ValueError("write postgresql://user:password@host/name, or leave it out for SQLite")
         return url
+
+    @field_validator("webhook_schedule")
+    @classmethod
+    def _schedule(cls, schedule: str) -> str:
+        if not re.fullmatch(r"short|standard|[1-9][0-9]{0,4}(,[1-9][0-9]{0,4}){0,19}", schedule):
+            raise ValueError("write `short`, `standard`, or seconds with commas: 5,60,600")
+        return schedule
 
     @field_validator("public_url")
     @classmethod

@@ -21,6 +21,7 @@ from tldr_highlight.streams.models import Stream
 from tldr_highlight.streams.schemas import StreamCreate
 from tldr_highlight.streams.service import submit
 from tldr_highlight.tenancy.models import ApiKey, AuditRecord, Invitation, LoginSession, Member
+from tldr_highlight.webhooks.models import Delivery, Webhook
 
 CANARY = "canary-of-a-stranger"
 
@@ -101,6 +102,25 @@ FOREIGN: dict[str, Made] = {
     "reel_id": _made(_reel),
     "set_id": _set,
     "type_id": _made(_type),
+def _webhook(session: Session, organization_id: str) -> Webhook:
+    about = {"url": f"https://{CANARY}.example.com", "events": ["*"], "secret": "x"}
+    return Webhook(organization_id=organization_id, description=CANARY, **about)
+
+
+def _delivery(session: Session, organization_id: str) -> Delivery:
+    """To the latest endpoint: where both are named, it is the one made just before."""
+    webhook = session.scalars(Webhook.of(organization_id).order_by(Webhook.id.desc())).first()
+    if webhook is None:
+        webhook = _webhook(session, organization_id)
+        session.add(webhook)
+        session.flush()
+    about = {"event_id": new_id("evt"), "event_type": "stream.completed"}
+    return Delivery(organization_id=organization_id, webhook_id=webhook.id, **about)
+
+
+FOREIGN: dict[str, Made] = {
+    "webhook_id": _made(_webhook),
+    "delivery_id": _made(_delivery),
     "key_id": _made(_key),
     "invitation_id": _made(_invitation),
     "member_id": _made(_member),
