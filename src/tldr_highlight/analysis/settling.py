@@ -122,6 +122,11 @@ class Settler:
         return self._settle(math.inf, duration)
 
     @property
+    def kept_steps(self) -> int:
+        """Steps of curves that are held: what tells how much memory it takes, 30 numbers each."""
+        return self._curves.steps if self._curves else 0
+
+    @property
     def _end(self) -> float:
         return self._curves.end if self._curves else 0.0
 

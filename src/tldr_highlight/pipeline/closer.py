@@ -25,8 +25,9 @@ AROUND = steps(60.0)
 SHARE = 0.2
 """Share of a block that is decoded fully."""
 
-SECONDS = 20.0
-"""Seconds on both sides of a proposed event: motion is judged against 15 s around it."""
+SECONDS, LEAST = 20.0, 8.0
+"""Seconds on both sides of a proposed event, and how few there may be where the share runs out: motion is
+judged against 15 s around it, of which a third must be known, behind 3 s that are left out."""
 
 Window = tuple[float, float]
 
@@ -83,14 +84,15 @@ def _windows(around: Signals, block: Signals) -> list[Window]:
     near = [e for e in analyse(around).events if start - SECONDS < e.peak < end + SECONDS]
     windows: list[Window] = []
     for event in sorted(near, key=lambda e: (-e.worth, e.peak)):
-        window = (max(start, event.peak - SECONDS), min(end, event.peak + SECONDS))
-        if sum(b - a for a, b in union([*windows, window])) > SHARE * (end - start):
+        left = SHARE * (end - start) - sum(b - a for a, b in windows)
+        reach = min(SECONDS, left / 2)
+        if reach < LEAST:
             break
-        windows.append(window)
-    return union(windows)
+        windows = _union([*windows, (max(start, event.peak - reach), min(end, event.peak + reach))])
+    return [w for w in windows if w[0] < w[1]]
 
 
-def union(windows: Sequence[Window]) -> list[Window]:
+def _union(windows: Sequence[Window]) -> list[Window]:
     """The same stretches without overlaps, in order."""
     out: list[Window] = []
     for start, end in sorted(windows):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from datetime import datetime
 from typing import Any
 
@@ -71,6 +72,13 @@ class Member(OrgOwned, Base):
     def rank(self) -> Role:
         """The role, comparable."""
         return Role.of(self.role)
+
+    @classmethod
+    def people(cls, session: Session, organization_id: str, *roles: Role) -> Sequence[User]:
+        """The organization's people of these roles, who are not disabled."""
+        places = cls.of(organization_id).where(cls.role.in_([role.word for role in roles]))
+        theirs = User.id.in_(places.with_only_columns(cls.user_id))
+        return session.scalars(select(User).where(theirs, User.disabled_at.is_(None)).order_by(User.id)).all()
 
 
 class Invitation(OrgOwned, Base):
