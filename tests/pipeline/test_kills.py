@@ -56,9 +56,13 @@ class Aftermath:
         }
 
     def usage(self, id: str) -> Counter[str]:
-        """What it is charged for; keys without its own id."""
+        """What it is charged for in all: a piece that begins anew ends elsewhere than an undisturbed one."""
         own = id.removeprefix("str_")
-        return Counter({k.replace(own, "*"): v for k, v in self.office.usage().items() if own in k})
+        sums = Counter[str]()
+        for key, amount in self.office.usage().items():
+            if own in key:
+                sums[key.split("/")[1]] += amount
+        return sums
 
     def effort(self, id: str) -> Counter[str]:
         """How often something was measured or cut, in all its runs."""
