@@ -65,24 +65,31 @@ _ORDERS: dict[str, tuple[tuple[InstrumentedAttribute[Any], ...], bool]] = {
 
 
 def _filters(act: Act, page: HighlightsQuery) -> list[ColumnElement[bool]]:
-    simple: dict[str, tuple[object, ColumnElement[bool]]] = {
-        "min_score": (page.min_score, Highlight.score >= page.min_score),
-        "max_score": (page.max_score, Highlight.score <= page.max_score),
-        "verdict": (page.verdict, Highlight.verdict == page.verdict),
-        "state": (page.state, Highlight.state == page.state),
-        "origin": (page.origin, Highlight.origin == page.origin),
-        "created_after": (page.created_after, Highlight.created_at >= page.created_after),
-        "created_before": (page.created_before, Highlight.created_at < page.created_before),
-        "type": (page.type, _has(act, Highlight.types, page.type)),
-        "tag": (page.tag, _has(act, Highlight.tags, page.tag)),
-    }
-    found = [condition for wanted, condition in simple.values() if wanted is not None]
+    found: list[ColumnElement[bool]] = []
+    if page.min_score is not None:
+        found.append(Highlight.score >= page.min_score)
+    if page.max_score is not None:
+        found.append(Highlight.score <= page.max_score)
+    if page.verdict is not None:
+        found.append(Highlight.verdict == page.verdict)
+    if page.state is not None:
+        found.append(Highlight.state == page.state)
+    if page.origin is not None:
+        found.append(Highlight.origin == page.origin)
+    if page.created_after is not None:
+        found.append(Highlight.created_at >= page.created_after)
+    if page.created_before is not None:
+        found.append(Highlight.created_at < page.created_before)
+    if page.type is not None:
+        found.append(_has(act, Highlight.types, page.type))
+    if page.tag is not None:
+        found.append(_has(act, Highlight.tags, page.tag))
     if page.order == "score":
         found.append(Highlight.score.is_not(None))  # where null comes differs between databases
     return found
 
 
-def _has(act: Act, column: InstrumentedAttribute[list[str]], word: str | None) -> ColumnElement[bool]:
+def _has(act: Act, column: InstrumentedAttribute[list[str]], word: str) -> ColumnElement[bool]:
     """Whether a list of words has one."""
     if act.runtime.db.is_sqlite:  # a word in quotes is in the text of no other list: quotes in it are escaped
         return func.instr(as_type(column, Text), json.dumps(word)) > 0
