@@ -33,8 +33,15 @@ SWEEP = sweep_of(
 
 def product_kinds() -> Kinds:
     """Every kind of this product."""
-    return kinds_of(STREAM, CLIP_JOB, CLIP_SWEEP, MAIL, RESET_MAIL, SWEEP, Courier().kind())
-    return kinds_of(STREAM, CLIP, REEL, REMOVE_FILES, MAIL, RESET_MAIL, SWEEP)
-    return kinds_of(STREAM, MAIL, RESET_MAIL, SWEEP)
-    return kinds_of(MAIL, RESET_MAIL, SWEEP, Courier().kind())
-    return kinds_of(STREAM, CLIP_JOB, CLIP_SWEEP, MAIL, RESET_MAIL, SWEEP)
+    return kinds_of(
+        STREAM,
+        CLIP,
+        REEL,
+        REMOVE_FILES,
+        CLIP_JOB,
+        CLIP_SWEEP,
+        Courier().kind(),
+        MAIL,
+        RESET_MAIL,
+        SWEEP,
+    )
