@@ -56,6 +56,29 @@ def test_a_plain_request_is_passed_on_without_the_secret() -> None:
         assert proxy.refused is None
 
 
+def test_a_second_request_on_a_connection_goes_nowhere() -> None:
+    """It may name another host: programs keep a proxy's connection for all of them."""
+    with Server(said) as server, Server(said) as other, proxied() as proxy:
+        with contextlib.closing(http.client.HTTPConnection("127.0.0.1", proxy.port, timeout=20)) as client:
+            for url in (server.url, f"{other.url}x"):
+                client.request("GET", url, headers=credentials(proxy))
+                assert client.getresponse().read().startswith(b"GET /")
+        assert [request.target for request in server.requests] == ["/"]
+        assert [request.target for request in other.requests] == ["/x"]
+
+        import socket
+
+        with socket.create_connection(("127.0.0.1", proxy.port), 20) as raw:
+            lines = [f"{name}: {value}" for name, value in credentials(proxy).items()]
+            one = "\r\n".join([f"GET {server.url}a HTTP/1.1", *lines, "", ""])
+            two = "\r\n".join([f"GET {other.url}b HTTP/1.1", *lines, "", ""])
+            raw.sendall((one + two).encode())
+            answered = b"".join(iter(lambda: raw.recv(65_536), b""))
+        assert answered.count(b"HTTP/1.1") == 1
+        assert b"GET /a" in answered
+        assert [request.target for request in server.requests] == ["/", "/a"]
+
+
 def test_a_tunnel_carries_tls_to_its_end() -> None:
     trust = ssl.create_default_context(cafile=AUTHORITY)
     with Server(said, tls=True) as server, proxied() as proxy:

@@ -30,6 +30,9 @@ HOST = "127.0.0.1"
 HEAD_BYTES = 65_536
 """Bytes of a request's head."""
 
+BODY_BYTES = 1 << 20
+"""Bytes of a plain request's body."""
+
 PATIENCE = 10.0
 """Seconds for a request's head to arrive."""
 
@@ -38,8 +41,8 @@ AT_ONCE = 16
 
 FIRST_LINE = re.compile(r"([A-Z]{3,10}) (\S{1,8192}) HTTP/1\.[01]")
 
-NOT_PASSED_ON = ("proxy-", "connection:", "keep-alive:", "host:")
-"""Headers, in lower case, that are between us and the program."""
+NOT_PASSED_ON = ("proxy-", "connection:", "keep-alive:", "host:", "expect:")
+"""Headers, in lower case, that are between us and the program, or the server."""
 
 
 class Proxy:
@@ -96,7 +99,7 @@ class Proxy:
             self._threads[-1].start()
 
     def _serve(self, client: socket.socket) -> None:
-        with contextlib.suppress(OSError):  # the program hung up
+        with contextlib.suppress(OSError, SourceError):  # one side hung up, or was over a limit
             self._answer(client)
         with self._lock:
             self._clients.discard(client)
@@ -129,9 +132,10 @@ class Proxy:
         with tunnel:
             if method == "CONNECT":
                 client.sendall(b"HTTP/1.1 200 Connection established\r\n\r\n")
+                tunnel.send(rest)
+                _relay(client, tunnel, listens=True)
             else:
-                rest = _request(method, address, headers) + rest
-            _relay(client, tunnel, rest)
+                _exchange(client, tunnel, _request(method, address, headers), rest, _length(headers))
 
     def _knows(self, headers: list[str]) -> bool:
         expected = "Basic " + base64.b64encode(f"tldr:{self._secret}".encode()).decode()
@@ -165,34 +169,62 @@ def _address(method: str, target: str) -> Address:
 
 def _request(method: str, address: Address, headers: list[str]) -> bytes:
     """The request as the server gets it; the connection ends with the answer."""
-    passed = [h for h in headers if not h.lower().startswith(NOT_PASSED_ON)]
-    lines = [
-        f"{method} {address.target} HTTP/1.1",
-        f"Host: {address.authority}",
-        *passed,
-        "Connection: close",
-    ]
-    return "\r\n".join([*lines, "", ""]).encode("latin-1")
+    lines = [f"{method} {address.target} HTTP/1.1", f"Host: {address.authority}", *_passed_on(headers)]
+    return "\r\n".join([*lines, "Connection: close", "", ""]).encode("latin-1")
 
 
-def _relay(client: socket.socket, tunnel: Tunnel, begins: bytes) -> None:
-    """Carry bytes both ways until the server ends, or the program does."""
+def _passed_on(headers: list[str]) -> list[str]:
+    return [header for header in headers if not header.lower().startswith(NOT_PASSED_ON)]
+
+
+def _length(headers: list[str]) -> int:
+    """Bytes of a request's body; of one that does not tell, none are passed on."""
+    told = next(
+        (h.partition(":")[2].strip() for h in headers if h.lower().startswith("content-length:")), "0"
+    )
+    length = int(told) if re.fullmatch(r"\d{1,9}", told) else 0
+    if length > BODY_BYTES:
+        raise ConnectionError("more than anybody asks a page with")
+    return length
+
+
+def _exchange(client: socket.socket, tunnel: Tunnel, request: bytes, body: bytes, length: int) -> None:
+    """One request and its answer, which says that the connection ends: the next may be for another host."""
+    while len(body) < length:
+        body += _some(client.recv(65_536))
+    tunnel.send(request + body[:length])
+    came = b""
+    while b"\r\n\r\n" not in came and len(came) <= HEAD_BYTES:
+        came += _some(tunnel.receive())
+    head, _, rest = came.partition(b"\r\n\r\n")
+    first, *headers = head.decode("latin-1").split("\r\n")
+    told = "\r\n".join([first, *_passed_on(headers), "Connection: close", "", ""])
+    client.sendall(told.encode("latin-1") + rest)
+    _relay(client, tunnel, listens=False)
+
+
+def _some(data: bytes) -> bytes:
+    if not data:
+        raise ConnectionError("it ended early")
+    return data
+
+
+def _relay(client: socket.socket, tunnel: Tunnel, *, listens: bool) -> None:
+    """Carry bytes until one side ends: the server's, and the program's where it is listened to."""
 
     def upwards() -> None:
         with contextlib.suppress(OSError, SourceError):
             while data := client.recv(65_536):
-                tunnel.send(data)
-            return  # said all that it wants to say, and may still listen
+                if listens:
+                    tunnel.send(data)
         tunnel.shut()
 
     client.settimeout(None)  # the other side's limits end it
-    tunnel.send(begins)
     sending = threading.Thread(target=upwards, name="proxy")
     sending.start()
     try:
-        with contextlib.suppress(SourceError):
-            while data := tunnel.receive():
-                client.sendall(data)
+        while data := tunnel.receive():
+            client.sendall(data)
     finally:
         tunnel.shut()
         _shut(client)

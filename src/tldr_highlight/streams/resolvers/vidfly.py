@@ -114,7 +114,7 @@ def _read(answer: Any) -> tuple[str | None, Sequence[Item]]:
     if type(code) is not int:
         raise ValueError("no code")
     if code != 0:
-        failed = code == 429 or code >= 500
+        failed = code == 429 or 500 <= code < 600  # as HTTP has it; other numbers are of pages
         raise (ResolverError if failed else ResolverRefusedError)(
             f"vidfly has nothing for this page (code {code})"
         )
