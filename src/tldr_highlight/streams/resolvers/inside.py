@@ -159,7 +159,7 @@ def _told(error: Exception) -> ResolverError:
     from yt_dlp.utils import ExtractorError  # noqa: PLC0415
 
     causes = list(_causes(error))
-    words = " ".join(str(error).split())[:LONGEST]
+    words = " ".join(str(error).removeprefix("ERROR: ").split())[:LONGEST]
     http = next((c for c in causes if isinstance(c, HTTPError)), None)
     if http is not None:
         failed = http.status in {408, 425, 429} or http.status >= 500
