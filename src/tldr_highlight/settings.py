@@ -5,6 +5,7 @@ Read from the environment (prefix `TLDR_`) or from a file named `.env` in the wo
 
 from __future__ import annotations
 
+import re
 from pathlib import Path
 from typing import Literal
 from urllib.parse import urlsplit
@@ -130,6 +131,14 @@ class Settings(BaseSettings):
         return url
 
     @field_validator("public_url", "vidfly_url")
+    @field_validator("webhook_schedule")
+    @classmethod
+    def _schedule(cls, schedule: str) -> str:
+        if not re.fullmatch(r"short|standard|[1-9][0-9]{0,4}(,[1-9][0-9]{0,4}){0,19}", schedule):
+            raise ValueError("write `short`, `standard`, or seconds with commas: 5,60,600")
+        return schedule
+
+    @field_validator("public_url")
     @classmethod
     def _web_address(cls, url: str | None) -> str | None:
         if url is not None:
