@@ -8,6 +8,7 @@ import os
 import signal
 import time
 from collections.abc import Callable, Iterator
+from dataclasses import replace
 from fractions import Fraction
 from pathlib import Path
 from typing import Any
@@ -19,7 +20,7 @@ from tests.media.dash import recorded
 from tests.media.faults import stubborn
 from tests.media.server import Server
 from tests.media_maker import join_bytes
-from tests.walks.films import film
+from tests.walks.films import SMALL, film
 from tldr_highlight.analysis.base import STEP
 from tldr_highlight.analysis.dimensions import preset
 from tldr_highlight.analysis.settling import Settler
@@ -35,18 +36,19 @@ from tldr_highlight.media.types import Remote
 from tldr_highlight.pipeline import inside
 from tldr_highlight.pipeline import measure as measuring
 from tldr_highlight.pipeline.find import detect
-from tldr_highlight.pipeline.measure import measure
+from tldr_highlight.pipeline.measure import Sent, measure
 from tldr_highlight.pipeline.pieces import Piece, pieces
 
 HERE = "tests.pipeline.test_measure"
-SECONDS = 100.0
+SECONDS = 80.0
+TINY = replace(SMALL, seconds=SECONDS, fps=Fraction(5), size=(64, 36), gop=10)
 LOOPBACK = Policy(allow_networks=(ipaddress.ip_network("127.0.0.1/32"),), pause=0.0)
 
 
 @pytest.fixture(scope="module")
 def path(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """Two roars; a key picture every two seconds; AAC, whose decoder makes noise of its own."""
-    return film(tmp_path_factory.mktemp("measured") / "film.mp4", (30.0, 71.0), seconds=SECONDS)
+    return film(tmp_path_factory.mktemp("measured") / "film.mp4", (30.0, 61.0), TINY)
 
 
 @pytest.fixture(scope="module")
@@ -56,6 +58,12 @@ def whole(path: Path) -> list[Piece]:
 
 def curves(parts: list[Piece]) -> Signals:
     return strung([p.signals for p in parts])
+
+
+def take(items: Iterator[Piece], had: list[Piece]) -> None:
+    """Take all there are."""
+    for piece in items:
+        had.append(piece)  # noqa: PERF402 - `extend` forgets all where an error comes
 
 
 def assert_same(mine: Signals, other: Signals) -> None:
@@ -82,7 +90,7 @@ def test_pieces_follow_each_other_and_are_final(path: Path, whole: list[Piece]) 
 
 
 @pytest.mark.parametrize("sampling", [Sampling.ALL, Sampling.KEYS])
-@pytest.mark.parametrize("first", [1, 37, 60, 117, 199])
+@pytest.mark.parametrize("first", [37, 60, 149])
 def test_a_run_that_begins_anywhere_gives_the_same(path: Path, sampling: Sampling, first: int) -> None:
     info = probe(path)
     undisturbed = curves(list(pieces(info, sampling)))
@@ -101,7 +109,7 @@ def test_a_run_goes_on_behind_a_piece(path: Path, whole: list[Piece]) -> None:
 def rare(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A key picture every eight seconds; something happens at the border of two blocks, and near the end."""
     path = tmp_path_factory.mktemp("rare") / "rare.mp4"
-    return film(path, (60.0, 190.0, 214.0, 280.0), seconds=300.0, gop=40, fps=Fraction(5))
+    return film(path, (60.0, 190.0, 214.0, 280.0), TINY, seconds=300.0, gop=16, fps=Fraction(2), audio="flac")
 
 
 @pytest.mark.parametrize("first", [100, 399, 400, 560])
@@ -117,25 +125,23 @@ def test_the_closer_look_is_the_same_from_anywhere(rare: Path, first: int) -> No
 
 
 def test_sound_that_ends_early_holds_nothing_back(tmp_path: Path) -> None:
-    path = film(tmp_path / "short.mp4", (), seconds=60.0, audio_seconds=12.0)
+    path = film(tmp_path / "short.mp4", (), TINY, audio_seconds=12.0)
     first, *_ = pieces(probe(path))
     parts = list(pieces(probe(path)))
     assert first.end <= 30
-    assert parts[-1].end == 60
+    assert parts[-1].end == SECONDS
     assert np.isfinite(curves(parts).curves["loudness"]).sum() == 24
 
 
 def test_where_timestamps_leap_a_run_begins_at_the_start(tmp_path: Path) -> None:
-    parts = [
-        film(tmp_path / f"{i}.ts", (at,), seconds=50.0).read_bytes() for i, at in enumerate((20.0, 30.0))
-    ]
-    path = join_bytes(tmp_path / "leaps.ts", parts)
+    part = film(tmp_path / "part.ts", (20.0,), TINY, seconds=40.0)
+    path = join_bytes(tmp_path / "leaps.ts", [part, part])
     undisturbed = list(measure(path))
     assert undisturbed[-1].jumped
-    assert 99 <= undisturbed[-1].read <= 101
-    again = list(measure(path, first_step=150, jumped=True))
-    assert_same(curves(again), curves(undisturbed).part(150, 10_000))
-    assert_same(curves(list(measure(path, first_step=150))), curves(again))  # it looks for leaps itself
+    assert 79 <= undisturbed[-1].read <= 81
+    again = list(measure(path, first_step=120, jumped=True))
+    assert_same(curves(again), curves(undisturbed).part(120, 10_000))
+    assert_same(curves(list(measure(path, first_step=120))), curves(again))  # it looks for leaps itself
 
 
 def test_settling_pieces_gives_what_find_gives(path: Path, whole: list[Piece]) -> None:
@@ -143,62 +149,55 @@ def test_settling_pieces_gives_what_find_gives(path: Path, whole: list[Piece]) -
     found = list(itertools.chain.from_iterable(settler.feed(p.signals) for p in whole))
     found += settler.finish(whole[-1].read)
     assert found == detect(path)
-    assert [round(m.peak, -1) for m in found] == [30, 70]
+    assert [round(m.peak, -1) for m in found] == [30, 60]
 
 
 # --- sources -------------------------------------------------------------------------------------------
 
 
 def test_sources_on_servers_are_measured_as_files(path: Path, whole: list[Piece], tmp_path: Path) -> None:
-    files: dict[str, Any] = {f"/hls/{n}": b for n, b in recorded(path, tmp_path).items()}
-    with Server({"/a.mp4": path.read_bytes(), **files}) as server:
-        addresses = ["/a.mp4", next(n for n in files if n.endswith(".mpd"))]
-        for address in addresses:
-            parts = list(measure(Remote(server.url(address)), policy=LOOPBACK))
-            assert parts[-1].read == pytest.approx(SECONDS, abs=0.1)
-            mine, other = curves(parts).curves["mid"], curves(whole).curves["mid"]
-            np.testing.assert_allclose(mine[10:190], other[10:190], atol=1.0)
+    with Server({"/a.mp4": path.read_bytes(), **recorded(path, tmp_path / "dash")}) as server:
+        assert_same(curves(list(measure(Remote(server.url("/a.mp4")), policy=LOOPBACK))), curves(whole))
+        parts = list(measure(Remote(server.url("/list.mpd")), policy=LOOPBACK))
+    assert parts[-1].read == pytest.approx(SECONDS, abs=0.1)
+    mine, other = (curves(p).curves["mid"][10:150] for p in (parts, whole))
+    assert np.corrcoef(mine, other)[0, 1] > 0.98, "its sound is an AAC frame later"
 
 
 def test_a_pair_is_measured(path: Path, tmp_path: Path) -> None:
-    sound = film(tmp_path / "sound.m4a", (30.0,), seconds=SECONDS, codec=None)
-    seen = film(tmp_path / "seen.mp4", (), seconds=SECONDS, audio=None)
+    sound = film(tmp_path / "sound.mka", (30.0,), TINY, codec=None, audio="flac")
+    seen = film(tmp_path / "seen.mp4", (), TINY, audio=None)
     parts = list(measure(seen, sound=sound))
     assert np.isfinite(curves(parts).curves["motion"]).mean() > 0.9
     assert np.nanargmax(curves(parts).curves["loudness"]) * STEP == pytest.approx(30, abs=3)
 
 
-def test_a_source_that_is_lost_gives_what_it_had_and_then_the_reason(
-    path: Path, whole: list[Piece], tmp_path: Path
-) -> None:
-    film(tmp_path / "film.ts", (30.0, 71.0), seconds=SECONDS)
-    data = (tmp_path / "film.ts").read_bytes()
-    undisturbed = curves(list(measure(tmp_path / "film.ts")))
-    with Dying({"/a.ts": data}, at=len(data) * 3 // 4) as server:
-        source = Remote(server.url("/a.ts"))
+def test_a_source_that_is_lost_gives_what_it_had_and_then_the_reason(tmp_path: Path) -> None:
+    path = film(tmp_path / "film.mkv", (30.0, 61.0), TINY, audio="pcm_s16le")
+    undisturbed = curves(list(pieces(probe(path))))
+    with Dying({"/a": path.read_bytes()}) as server:
+        source = Remote(server.url("/a"))
+        server.lost = range(len(path.read_bytes()) * 7 // 10, len(path.read_bytes()) * 8 // 10)
         had: list[Piece] = []
         with pytest.raises(SourceError):
-            had.extend(measure(source, policy=LOOPBACK))
-        assert had, "nothing"
-        server.at = len(data)
+            take(measure(source, policy=LOOPBACK), had)
+        server.lost = range(0)
         rest = list(
             measure(source, policy=LOOPBACK, first_step=had[-1].signals.first + had[-1].signals.steps)
         )
-    assert 40 <= had[-1].end <= 75
+    assert 30 <= had[-1].end <= 60
     assert not had[-1].last
     assert_same(curves([*had, *rest]), undisturbed)
 
 
 class Dying(Server):
-    """Has no bytes from `at` on."""
+    """Has lost some of its bytes."""
 
-    def __init__(self, files: dict[str, Any], at: int) -> None:
-        super().__init__(files)
-        self.at = at
+    lost = range(0)
 
     def _answer(self, request: Any) -> None:
-        asked = request.headers.get("Range", "bytes=0-").removeprefix("bytes=").partition("-")
-        if int(asked[0]) >= self.at or int(asked[2] or 0) >= self.at:
+        first, _, last = request.headers.get("Range", "bytes=0-").removeprefix("bytes=").partition("-")
+        if self.lost and int(first) < self.lost.stop and int(last or 1 << 40) >= self.lost.start:
             request.send_error(503)
             return
         super()._answer(request)
@@ -252,12 +251,10 @@ def test_the_process_waits_for_its_reader_and_ends_with_it(
     told: list[tuple[float, float]] = []
     items = measure(path, target=f"{HERE}:noting", on_progress=lambda at, of: told.append((at, of)))
     next(items)
-    until(lambda: len(lines(log)) >= 2, "one piece ahead")
-    ahead = len(lines(log))
+    until(lambda: len(lines(log)) > len(told), "one piece ahead")
     time.sleep(0.3)  # for what must not happen
-    assert len(lines(log)) == ahead <= 3
-    assert told
-    assert told[-1][1] == SECONDS
+    assert len(lines(log)) == len(told) + 1
+    assert told[-1][1] == pytest.approx(SECONDS)
     pid = int(lines(log)[0])
     items.close()  # pyright: ignore[reportAttributeAccessIssue]
     with pytest.raises(ProcessLookupError):
@@ -274,7 +271,7 @@ def test_a_process_that_is_killed_is_an_error_and_another_goes_on(
     had.append(next(items))
     os.kill(int(lines(log)[0]), signal.SIGKILL)
     with pytest.raises(MediaCrashError):
-        had.extend(items)
+        take(items, had)
     rest = list(measure(path, first_step=round(had[-1].end / STEP)))
     assert_same(curves([*had, *rest]), curves(whole))
 
@@ -295,8 +292,8 @@ def test_a_process_that_takes_too_long_in_all_is_ended(path: Path, monkeypatch: 
     monkeypatch.setattr(measuring, "PACE", 1e-6)
     had: list[Piece] = []
     with pytest.raises(MediaTimeoutError, match="twice as long"):
-        had.extend(measure(path))
-    assert len(had) == 1
+        take(measure(path), had)
+    assert len(had) <= 1
 
 
 def lying(arguments: Json, tell: Any) -> Iterator[Json]:
@@ -309,10 +306,18 @@ def lying(arguments: Json, tell: Any) -> Iterator[Json]:
         yield {**next(items), name: eval(value)}
 
 
-@pytest.mark.parametrize(
-    "lie", ["first=0", "steps=61", "steps=3", "curves='????'", "curves=''", "read='x'", "more=1", "end"]
-)
+@pytest.mark.parametrize("lie", ["first=0", "curves='????'", "end"])
 def test_what_is_no_piece_is_not_believed(path: Path, lie: str, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("TLDR_TEST_LIE", lie)
     with pytest.raises(MediaCrashError):
         list(measure(path, target=f"{HERE}:lying"))
+
+
+@pytest.mark.parametrize(
+    "lie", [{"steps": 61}, {"steps": 3}, {"steps": -1}, {"curves": ""}, {"curves": "?"}, {"curves": "AAAA"}]
+)
+def test_a_form_that_fits_nothing_is_refused(whole: list[Piece], lie: dict[str, Any]) -> None:
+    sent = Sent.of(whole[0])
+    assert_same(sent.piece(whole[0].info).signals, whole[0].signals)
+    with pytest.raises(ValueError, match=r"."):
+        replace(sent, **lie).piece(whole[0].info)

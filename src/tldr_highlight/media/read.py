@@ -57,6 +57,9 @@ LONGEST_GOP = 3.0
 SOUND_GAP = 0.05
 """Seconds that sound may be off its place before a new block starts."""
 
+SOUND_OVER = 2.0
+"""Seconds that sound may be behind the pictures until what there is of a block need not wait for more."""
+
 LONGEST = Limits().seconds
 """Media seconds after which a source is given up."""
 
@@ -158,6 +161,8 @@ class Reader:
             self._check_clock()
             self._check_length()
             if pictures and seen:
+                if sound:
+                    yield from segments.sound(sound.due(at))
                 yield from segments.packet(at, packet.size, packet.is_keyframe)
                 segments.pictures(pictures.feed(packet, at, shift))
             elif sound:
@@ -372,6 +377,10 @@ class _SoundReader:
         except FFmpegError:
             self.damaged += 1
             return ()
+
+    def due(self, at: float) -> list[tuple[bool, AudioBlock]]:
+        """What is left, where pictures have come to `at` and no more sound has."""
+        return self.finish() if at - self._end > SOUND_OVER else []
 
     def finish(self) -> list[tuple[bool, AudioBlock]]:
         """What is left."""
