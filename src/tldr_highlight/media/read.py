@@ -324,7 +324,9 @@ class _SoundDecoder:
         self._recent.append((at, packet))
         while not 0 <= at - self._recent[0][0] <= WARM_UP:
             self._recent.popleft()
-        return self._fresh.decode(packet) if self._fresh else packet.decode()
+        if self._fresh is None:
+            return packet.decode()
+        return self._fresh.decode(packet)  # pyright: ignore[reportUnknownMemberType]
 
     def _start_afresh(self) -> None:
         fresh = CodecContext.create(self._own.codec, "r")
@@ -332,7 +334,7 @@ class _SoundDecoder:
         fresh.extradata = self._own.extradata
         for _, packet in self._recent:
             with contextlib.suppress(FFmpegError):
-                fresh.decode(packet)
+                fresh.decode(packet)  # pyright: ignore[reportUnknownMemberType]
         self._fresh = fresh
 
 
