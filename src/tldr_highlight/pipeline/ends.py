@@ -11,6 +11,7 @@ from tldr_highlight.core.telemetry import hidden
 from tldr_highlight.core.work import Work, after_commit
 from tldr_highlight.errors import TldrError
 from tldr_highlight.runtime import Runtime
+from tldr_highlight.streams import service
 from tldr_highlight.streams.models import Stream
 from tldr_highlight.webhooks.catalogue import (
     Payload,
@@ -35,6 +36,7 @@ def ended(session: Session, runtime: Runtime, work: Work, error: TldrError | Non
     stream.error_code = error and error.code
     stream.error_message = error and str(hidden(str(error)))[:2000]
     stream.state, event = _end(stream, work, error)
+    service.ended(session, runtime, stream)
     emit(session, stream.organization_id, event, stream_id=stream.id)
     runtime.faults.at("ended-uncommitted")
     after_commit(session, lambda: runtime.faults.at("ended"))

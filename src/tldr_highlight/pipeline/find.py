@@ -141,10 +141,11 @@ def _read(info: MediaInfo, sampling: Sampling, work: Workspace | None, progress:
             work.save_curves(strung(parts))
         raise
     assert piece, "there is a last one always"
-    return Measured(strung(parts), piece.read, piece.jumped, _reading_notes(info, piece))
+    return Measured(strung(parts), piece.read, piece.jumped, reading_notes(info, piece))
 
 
-def _reading_notes(info: MediaInfo, last: Piece) -> tuple[str, ...]:
+def reading_notes(info: MediaInfo, last: Piece) -> tuple[str, ...]:
+    """How the reading went, in words, where it went not quite well."""
     notes: list[str] = []
     if last.damaged:
         notes.append(f"{last.damaged} damaged packets were left out")
