@@ -95,6 +95,14 @@ class House:
         )  # fmt: skip
         return self.add(row).id
 
+    def stream(self) -> str:
+        return self.world.client.post("/api/v1/streams", json=SOURCE, headers=self.owner).json()["id"]
+
+    def cancelled_stream(self) -> str:
+        id = self.stream()
+        self.world.client.post(f"/api/v1/streams/{id}/cancel", headers=self.owner)
+        return id
+
     def refresh_token(self) -> str:
         body = {"email": self.email, "password": PASSWORD}
         return self.world.client.post("/api/v1/auth/login", json=body).json()["refresh_token"]
@@ -220,6 +228,11 @@ SOURCE = {"source_url": "https://media.example.com/final.mp4"}
 
 SCENES: dict[str, Callable[[House], Scene]] = {
     "submit_stream": lambda house: Scene(house.user, answered("id"), SOURCE, house.owner),
+    "submit_batch": lambda house: Scene(house.user, answered("id"), {"sources": [SOURCE]}, house.owner),
+    "change_stream": by_owner(House.stream, {"title": "Final"}, of="stream_id"),
+    "cancel_stream": by_owner(House.stream, of="stream_id"),
+    "retry_stream": by_owner(House.cancelled_stream, of="stream_id"),
+    "delete_stream": by_owner(House.stream, of="stream_id"),
     "create_key": by_key,
     "change_key": by_owner(House.key, {"name": "other"}, of="key_id"),
     "rotate_key": by_owner(House.key, {}, of="key_id"),

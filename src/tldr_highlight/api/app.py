@@ -66,7 +66,7 @@ def create_app(runtime: Runtime) -> Application:
     app.take(tenancy.keys.router)
     for routes in (tenancy.auth, tenancy.me, accounts.auth, accounts.own, accounts.admin):
         app.take(routes.router)
-    for routes in (streams.streams, streams.jobs):
+    for routes in (streams.streams, streams.jobs, streams.batches):
         app.take(routes.router)
     for routes in (highlights.highlights, highlights.sets, highlights.types):
         app.take(routes.router)

@@ -9,6 +9,7 @@ from tldr_highlight.core.outbox import MAIL
 from tldr_highlight.core.sweep import sweep_of
 from tldr_highlight.core.work import Kinds, kinds_of
 from tldr_highlight.pipeline.run import STREAM
+from tldr_highlight.streams.steering import PURGE
 from tldr_highlight.tenancy import logins
 
 SWEEP = sweep_of(
@@ -25,4 +26,4 @@ SWEEP = sweep_of(
 
 def product_kinds() -> Kinds:
     """Every kind of this product."""
-    return kinds_of(STREAM, MAIL, RESET_MAIL, SWEEP)
+    return kinds_of(STREAM, PURGE, MAIL, RESET_MAIL, SWEEP)
