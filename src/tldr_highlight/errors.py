@@ -35,7 +35,7 @@
     │   ├── DiskFullError        disk_full                 1  resource
     │   └── OutputBusyError      output_busy               1  transient  another run holds the folder
     │       └── DataBusyError    data_busy                 1  transient  another server holds the data folder
-    ├── StorageError             storage_unavailable       8  transient  where files are kept: no answer (503)
+    ├── StorageError             storage_unavailable       8  resource   where files are kept: no answer (503)
     │   ├── StorageFullError     storage_full              1  resource   no room, or no quota left (507)
     │   ├── StorageSetupError    storage_setup             8  resource   waits for the operator (503)
     │   ├── StorageRefusedError  storage_refused           1  permanent  it will not do what we ask
@@ -80,6 +80,7 @@
     ├── QuotaError               quota_exceeded            6  resource   the plan's amount is used up (402)
     ├── UnavailableError         unavailable               8  transient  a service of ours is away (503)
     │   ├── DatabaseError        database_unavailable      8  transient
+    │   ├── BreakerError         breaker_open              8  resource   failed too often, is left alone
     │   ├── BusyError            busy                      8  transient  too many wait already
     │   └── SlowError            too_slow                  8  transient  no answer in time
     ├── InternalError            internal                  1  transient  a mistake of ours; the log has more
@@ -376,7 +377,7 @@ class StorageError(TldrError):
     code = "storage_unavailable"
     status = 503
     exit_code = 8
-    fate = Fate.TRANSIENT
+    fate = Fate.RESOURCE  # a bucket may be away for longer than three tries: nothing fails because of it
 
 
 class StorageFullError(StorageError):
@@ -702,6 +703,13 @@ class PoisonError(TldrError):
     """Work that ended the process it ran in, again and again, without getting further."""
 
     code = "poison"
+
+
+class BreakerError(UnavailableError):
+    """A service failed so often that it is not asked for a while; `retry_after` says how long."""
+
+    code = "breaker_open"
+    fate = Fate.RESOURCE
 
 
 class BusyError(UnavailableError):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import functools
 from collections.abc import Callable, Generator
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -10,6 +11,7 @@ from typing import Self
 
 from sqlalchemy.orm import Session
 
+from tldr_highlight.core.breaker import Breakers
 from tldr_highlight.core.counters import Counters
 from tldr_highlight.core.db import Database
 from tldr_highlight.core.egress import Policy
@@ -29,6 +31,10 @@ from tldr_highlight.storage.base import ObjectStore
 
 def nobody_known() -> None:
     """Forget nobody: callers are not remembered here."""
+
+
+def nobody_listens() -> None:
+    """Tell nobody that something happened."""
 
 
 def no_bell(job_id: str, priority: str) -> None:
@@ -60,6 +66,10 @@ class Runtime:
 
     faults: Faults = field(default_factory=Faults)
     """That tests ask for."""
+    closing: contextlib.ExitStack = field(default_factory=contextlib.ExitStack)
+    """What ends before the database is closed: threads that write to it."""
+    stir: Callable[[], None] = field(default=nobody_listens)
+    """Something was committed here that somebody may listen for; never blocks, never fails."""
 
     listens_at: str = "http://127.0.0.1:8000"
     """Address of our own API, as `serve` has it; what others guess."""
@@ -68,6 +78,11 @@ class Runtime:
     def url(self) -> str:
         """Address people reach us at, for links. Never taken from a request: its `Host` is anybody's word."""
         return (self.settings.public_url or self.listens_at).rstrip("/")
+
+    @functools.cached_property
+    def breakers(self) -> Breakers:
+        """Before services that fail."""
+        return Breakers(self.db)
 
     @property
     def data_dir(self) -> Path:
@@ -187,5 +202,6 @@ def opened(settings: Settings, kinds: Kinds | None = None) -> Generator[Runtime]
             leases=leases,
             faults=Faults(settings.fault, settings.data_dir / "faults"),
         )
+        stack.enter_context(runtime.closing)
         db.info["runtime"] = runtime
         yield runtime

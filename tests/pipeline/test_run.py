@@ -45,16 +45,17 @@ def test_a_stream_becomes_highlights(office: Office, match: Path, tmp_path: Path
     clip = tmp_path / "clip.mp4"
     office.runtime.storage.get(highlight.clip_key or "", clip)
     assert probe(clip).duration == pytest.approx(highlight.clip_end - highlight.clip_start, abs=0.2)
-    assert [(e.sequence, e.type) for e in office.events()] == [
-        (1, "stream.started"),
-        (2, "highlight.detected"),
-        (3, "highlight.ready"),
-        (4, "stream.completed"),
+    types = [e.type for e in office.events()]
+    assert [t for t in types if t != "stream.progress"] == [
+        "stream.started",
+        "highlight.detected",
+        "highlight.ready",
+        "stream.completed",
     ]
+    assert [e.sequence for e in office.events()] == [*range(1, len(types) + 1)]
     kept = list(office.runtime.storage.list(ORGANIZATION))
-    assert office.usage() == {
-        "str_1/segment/0": round(1000 * stream.duration),
-        f"{highlight.id}/stored": sum(file.bytes for file in kept),
-    }
+    usage = office.usage()
+    assert usage.pop(f"{highlight.id}/stored") == sum(file.bytes for file in kept)
+    assert sum(usage.values()) == pytest.approx(1000 * stream.duration, abs=len(usage))
     assert len(kept) == 3
     assert list((office.runtime.data_dir / "scratch").iterdir()) == []

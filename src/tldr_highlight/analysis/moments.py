@@ -137,7 +137,7 @@ def _merge(scored: list[Scored], options: MomentOptions) -> list[Scored]:
 
 
 def united(before: Scored, after: Scored, options: MomentOptions) -> Scored | None:
-    """Two events closer than the gap as one, if a clip can hold it, else None; the better one's peak stays."""
+    """Two events closer than the gap as one, if a clip can hold it, else None; the better peak stays."""
     (worth, first), (other_worth, second) = before, after
     room = options.longest_clip - options.context_before - options.context_after
     if second.start - first.end >= options.merge_gap or second.end - first.start > room:
@@ -200,8 +200,8 @@ def shown_before(look: Curve, known: Collection[Curve]) -> bool:
 
 
 def _correlation(a: Curve, b: Curve) -> Curve:
-    """(16, fields) and (n, lags, 16, fields) -> (n, lags): smallest correlation over the fields that both have
-    and that vary; 0 with fewer than three.
+    """(16, fields) and (n, lags, 16, fields) -> (n, lags): smallest correlation over the fields that both
+    have and that vary; 0 with fewer than three.
     """
     both = np.isfinite(a) & np.isfinite(b)
     count = np.maximum(both.sum(axis=2, keepdims=True), 1)

@@ -10,9 +10,9 @@ starts again with the same curves gets the same first, second, third moment. The
 for replays: of a thing shown twice `choose` keeps the better one, and here the first one is published
 already.
 
-Curves are judged in stretches whose borders are fixed, each with `CONTEXT` on both sides, which gives what the
-whole would give. So something that happens is certain four to eight minutes of media later, which are read in
-some seconds; time grows with the length of the source, memory does not.
+Curves are judged in stretches whose borders are fixed, each with `CONTEXT` on both sides, which gives what
+the whole would give. So something that happens is certain four to eight minutes of media later, which are
+read in some seconds; time grows with the length of the source, memory does not.
 """
 
 from __future__ import annotations
@@ -46,8 +46,8 @@ from tldr_highlight.analysis.rolling import steps
 from tldr_highlight.analysis.signals import Signals, joined
 
 SHORTEST, LONGEST = 50.0, 300.0
-"""Seconds that are judged at once: the first stretches are short, so that what happens in the first minute need not
-wait for more than six of media; in the long ones surroundings that are judged twice cost least."""
+"""Seconds that are judged at once: the first stretches are short, so that what happens in the first minute
+need not wait for more than six of media; in the long ones surroundings that are judged twice cost least."""
 
 REACH = LONGEST_MOMENT + REACTION_LEAD + STEP
 """Seconds by which an event can begin before its peak, at most."""
@@ -56,13 +56,13 @@ SLACK = 5.0
 """Seconds by which a source may end before its curves do: half a step and a sound packet, in truth."""
 
 REMEMBERED = 256
-"""Published events that later ones are compared with: 1.3 MB, and more than twelve hours of most things hold."""
+"""Published events that later ones are compared with: 1.3 MB, and more than most days hold."""
 
 
 def rescore(
     signals: Signals, dimension_set: DimensionSet, duration: float, options: MomentOptions | None = None
 ) -> list[Moment]:
-    """The moments of a source whose curves are known as a whole: another set or other options, tried on it."""
+    """The moments of a source whose curves are known as a whole: another set or other options, tried on."""
     return choose(analyse(signals), dimension_set, duration, options)
 
 
@@ -122,6 +122,11 @@ class Settler:
         return self._settle(math.inf, duration)
 
     @property
+    def kept_steps(self) -> int:
+        """Steps of curves that are held: what tells how much memory it takes, 30 numbers each."""
+        return self._curves.steps if self._curves else 0
+
+    @property
     def _end(self) -> float:
         return self._curves.end if self._curves else 0.0
 
@@ -148,7 +153,7 @@ class Settler:
         self._judged = end
 
     def _settle(self, sure: float, duration: float) -> list[Moment]:
-        """What is certain when all events that begin before `sure` are known; `duration` inf: not known yet."""
+        """What is certain when all events before `sure` are known; `duration` inf: not known yet."""
         while self._waiting and self._waiting[0][0][1].start < sure:
             self._add(*self._waiting.pop(0))
         if self._open and self._open[1].end + self._options.merge_gap <= sure:

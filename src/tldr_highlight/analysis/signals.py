@@ -99,8 +99,8 @@ class Signals:
         return (self.first + self.steps) * STEP
 
     def part(self, first: int, last: int) -> Signals:
-        """What there is of steps `[first, last)` of the grid."""
-        first = min(max(first, self.first), self.first + self.steps)
+        """What there is of steps `[first, last)` of the grid; of nothing it is as long as that."""
+        first = max(first, self.first)
         keep = slice(first - self.first, max(last, first) - self.first)
         return Signals(first, {name: curve[keep] for name, curve in self.curves.items()})
 
@@ -174,8 +174,8 @@ SETTLED = 3.0
 """Seconds before a segment's start up to which all its predecessors have been summarised."""
 
 SOUND_LATE = 15.0
-"""Seconds that sound may come behind its pictures in a file; beyond them there is none. Muxers write what lies
-within ten seconds together."""
+"""Seconds that sound may come behind its pictures in a file; beyond them there is none. Muxers write what
+lies within ten seconds together."""
 
 
 # --- sound ---------------------------------------------------------------------------------------------

@@ -57,7 +57,8 @@ KNOWN: dict[str, Any] = {
 """Field -> what it looks like."""
 
 PREFIXES = {
-    "account": "usr", "audit": "aud", "batch": "bat", "created_by": "usr", "event": "evt", "highlight": "hl",
+    "account": "usr", "audit": "aud", "batch": "bat", "clip_job": "job", "clipjob": "job", "clip": "clip",
+    "created_by": "usr", "event": "evt", "highlight": "hl",
     "invitation": "inv", "invited_by": "usr", "job": "job", "key": "key", "me": "usr", "member": "mem",
     "object": "key", "organization": "org", "person": "usr", "place": "org", "reel": "reel",
     "replaced_by": "key", "session": "ses", "set": "dset", "stream": "str", "type": "typ", "user": "usr",

@@ -58,14 +58,17 @@ first time and create nothing.
 
 TAGS = {
     "streams": "Sources, and how far each is.",
+    "clip jobs": "Ranges of one source, cut exactly.",
     "keys": "Programs' way in.",
     "highlights": "What was found, or asked for: clips, what somebody thought of them, links.",
     "dimension sets": "What highlights are judged by, and what kinds of them there are.",
+    "events": "What happened, page by page or as it happens.",
     "operations": "For those who run the installation.",
     "auth": "Accounts, logins and their tokens.",
     "organization": "The organization, its people and its plan.",
     "me": "Who is calling.",
     "admin": "For operators.",
+    "webhooks": "Addresses of yours that are told what happens, and how that went.",
 }
 
 RATE_HEADERS: Document = {

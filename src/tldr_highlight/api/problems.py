@@ -14,6 +14,7 @@ from tldr_highlight.accounts.schemas import MAILED_PATTERN
 from tldr_highlight.core.telemetry import current_trace, trace_id
 from tldr_highlight.errors import InvalidError, TldrError
 from tldr_highlight.highlights.schemas import SET_PATTERN
+from tldr_highlight.streams.following import PROGRESS_ID
 from tldr_highlight.streams.schemas import WORD_PATTERN
 from tldr_highlight.web import CURSOR_PATTERN, ID_PATTERN, NAME_PATTERN
 from tldr_highlight.webhooks.events import PATTERN as EVENT_PATTERN
@@ -76,6 +77,7 @@ FORMS: Mapping[str, str] = {
     MAILED_PATTERN: "is no token out of one of our mails: copy it whole",
     SET_PATTERN: "is no id, and not the name of one of ours: take those that our answers have",
     WORD_PATTERN: "is one word of small letters, such as youtube",
+    PROGRESS_ID: "is no id of an event of progress: take what the last one had",
     EVENT_PATTERN: "is no type of event and no pattern: write stream.completed, stream.* or *",
 }
 """Pattern of a field -> what to say where it does not match, for people who do not read patterns."""

@@ -1,7 +1,7 @@
 """Listens: uvicorn with httptools and uvloop, and the limits that they lack.
 
 httptools keeps a header until it is whole, however long that takes and gets, and uvicorn waits for ever: a
-caller could fill the memory or hold thousands of connections. Bodies are bounded in `web.py`.
+caller could fill the memory or hold thousands of connections. Bodies are bounded in `web/`.
 """
 
 from __future__ import annotations
@@ -95,14 +95,15 @@ def _server(app: Application, *, ready: Callable[[], None]) -> uvicorn.Server:
         timeout_keep_alive=IDLE_SECONDS,
         timeout_graceful_shutdown=STOP_SECONDS,
     )
-    return _Server(config, ready)
+    return _Server(config, app, ready)
 
 
 class _Server(uvicorn.Server):
     """Says when it is ready."""
 
-    def __init__(self, config: uvicorn.Config, ready: Callable[[], None]) -> None:
+    def __init__(self, config: uvicorn.Config, app: Application, ready: Callable[[], None]) -> None:
         super().__init__(config)
+        self._app = app
         self._ready = ready
 
     async def startup(self, sockets: list[socket.socket] | None = None) -> None:
@@ -115,6 +116,11 @@ class _Server(uvicorn.Server):
         if self.started:
             gc.freeze()
             self._ready()
+
+    async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
+        """Stop. Those who listen would stay: they are sent home first."""
+        self._app.state.listeners.stop()
+        await super().shutdown(sockets)
 
 
 class Refusal(Exception):  # noqa: N818 - what the parser makes an error of
@@ -168,6 +174,9 @@ class Protocol(HttpToolsProtocol):
         """The head is whole."""
         self._head_open = False
         self._cancel()
+        self.scope.setdefault("state", {})["cut_off"] = (
+            self.transport.abort
+        )  # closing waits for a reader who never reads
         super().on_headers_complete()
 
     def send_400_response(self, msg: str) -> None:

@@ -59,7 +59,16 @@ ALPHABET = "0123456789abcdefghjkmnpqrstvwxyz"  # Crockford's base 32: sorts as t
 
 def new_id(prefix: str) -> str:
     """`prefix_` and 26 characters: 48 bits of milliseconds, 80 of chance; sorts by time."""
-    number = (time.time_ns() // 1_000_000) << 80 | secrets.randbits(80)
+    return _id(prefix, time.time_ns() // 1_000_000, secrets.randbits(80))
+
+
+def first_id(prefix: str, moment: datetime) -> str:
+    """What sorts before every id that is made from `moment` on, and after those from before."""
+    return _id(prefix, max(0, int(moment.timestamp() * 1000)), 0)
+
+
+def _id(prefix: str, milliseconds: int, chance: int) -> str:
+    number = milliseconds << 80 | chance
     return f"{prefix}_" + "".join(ALPHABET[(number >> shift) & 31] for shift in range(125, -1, -5))
 
 
@@ -147,6 +156,11 @@ class OrgOwned:
         return row
 
 
+def before_commit(session: Session, call: Callable[[], None]) -> None:
+    """Run `call` as the transaction's last act, with all locks that it has."""
+    session.info.setdefault("before_commit", []).append(call)
+
+
 def after_commit(session: Session, call: Callable[[], None]) -> None:
     """Run `call` once the transaction is committed; calls run in order, and must not raise."""
     session.info.setdefault("after_commit", []).append(call)
@@ -223,6 +237,8 @@ class Database:
         session = Session(self.engine, expire_on_commit=False, autoflush=True, info=dict(self.info))
         with _database_errors(), self._writing, session, session.begin():
             yield session
+            for call in session.info.pop("before_commit", ()):
+                call()
         for call in session.info.pop("after_commit", ()):
             call()
 

@@ -101,15 +101,16 @@ class Reader:
 
     def __iter__(self) -> Iterator[Segment]:
         try:
-            for segment, self.end, self.damaged, self.jumped in ahead(self._told()):
+            for segment, so_far in ahead(self._told()):
+                self.end, self.damaged, self.jumped = so_far
                 yield segment
         finally:
             self.end, self.damaged, self.jumped = self._end, self._damaged, self._jumped
 
-    def _told(self) -> Iterator[tuple[Segment, float, int, bool]]:
+    def _told(self) -> Iterator[tuple[Segment, tuple[float, int, bool]]]:
         """Each segment with how the reading went until then."""
         for segment in self._read():
-            yield segment, self._end, self._damaged, self._jumped
+            yield segment, (self._end, self._damaged, self._jumped)
 
     def _read(self) -> Iterator[Segment]:
         with contextlib.ExitStack() as opened:

@@ -26,6 +26,8 @@ class Checkpoint:
     segments: int = 0  # rows
     steps: int = 0  # of curves in them
     end: float = 0.0  # media seconds at which the last of them ends
+    jumped: bool = False  # timestamps leapt in them
+    whole: bool = False  # the source has no more
     moments: int = 0  # in the order in which they became certain; published, or known to be there
     clips: int = 0  # that were tried: each makes it another checkpoint
     version: str | None = None  # of the source, where that is known

@@ -23,6 +23,7 @@ from sqlalchemy import Select
 from sqlalchemy.orm import Session
 
 from tldr_highlight.analysis.base import Moment
+from tldr_highlight.analysis.settling import Settler
 from tldr_highlight.analysis.signals import Signals
 from tldr_highlight.core.db import now
 from tldr_highlight.core.work import Job, Kind
@@ -30,6 +31,7 @@ from tldr_highlight.errors import (
     CutError,
     Fate,
     MediaError,
+    NotFoundError,
     SourceChangedError,
     SourceError,
     TldrError,
@@ -41,15 +43,18 @@ from tldr_highlight.media.types import ClipResult, ClipSpec, MediaInfo
 from tldr_highlight.pipeline import publish
 from tldr_highlight.pipeline.checkpoint import Checkpoint, Progress
 from tldr_highlight.pipeline.ends import ended
-from tldr_highlight.pipeline.find import blindness
+from tldr_highlight.pipeline.find import blindness, reading_notes
+from tldr_highlight.pipeline.measure import measure
+from tldr_highlight.pipeline.pieces import Piece
 from tldr_highlight.pipeline.scratch import scratch_of
-from tldr_highlight.pipeline.thin import Piece, Settler, measure
+from tldr_highlight.pipeline.shortage import STORING, watching
 from tldr_highlight.pipeline.wanted import Wanted
-from tldr_highlight.runtime import Runtime
+from tldr_highlight.runtime import Act, Caller, Runtime
 from tldr_highlight.streams import curves
 from tldr_highlight.streams.models import Segment, Stream
 from tldr_highlight.streams.resolvers import Resolved, resolve
 from tldr_highlight.streams.sources import Source
+from tldr_highlight.tenancy import alerts, audit
 from tldr_highlight.usage import ledger
 from tldr_highlight.usage.quotas import Metric
 from tldr_highlight.webhooks.catalogue import StreamProgress, StreamStarted
@@ -63,7 +68,7 @@ LONGEST = 24 * 3600.0
 have limits of their own."""
 
 POINTS = (
-    "started", "looked", "segment", "detected", "clip-cut", "clip-put", "ready", "measured", "ended",
+    "started", "looked", "segment", "detected", "clip-cut", "clip-put", "ready", "ended",
 )  # fmt: skip
 """Where tests let the process die: right after each of these; transactions also as `…-uncommitted`."""
 
@@ -75,7 +80,7 @@ def run(job: Job[Runtime]) -> None:
         TldrError: why it cannot go on, now or ever: its fate says which.
         Interruption: somebody wants it to stop.
     """
-    with scratch_of(job) as scratch:
+    with watching(job), scratch_of(job) as scratch:
         story = Story(job, scratch)
         stream = story.begin()
         resolved = _resolved(job, stream, scratch)
@@ -108,7 +113,6 @@ class Story:
     uncut: deque[Highlight] = field(default_factory=deque[Highlight], init=False)
     later: list[Highlight] = field(default_factory=list[Highlight], init=False)  # their clips failed once
     seen: int = field(default=0, init=False)  # moments that became certain
-    notes: tuple[str, ...] = field(default=(), init=False)  # how the reading went
     ending: bool = field(default=False, init=False)  # nothing more will come
     before: dict[str, Any] = field(init=False)
 
@@ -125,6 +129,7 @@ class Story:
         Raises:
             NotFoundError: there is no such stream in the organization that the work is for.
         """
+        self._refuse_strangers()
         with self.step("started") as session:
             stream = self._stream(session)
             if stream.state == "pending":
@@ -143,6 +148,18 @@ class Story:
             self.uncut.extend(session.scalars(self._highlights().where(Highlight.state == "detected")))
         return stream
 
+    def _refuse_strangers(self) -> None:
+        """Whoever writes rows of work past the API must not reach another's stream: that leaves a record."""
+        runtime, organization_id = self.job.runtime, self.job.organization_id
+        mine = Stream.of(organization_id or "").where(Stream.id == self.job.object_id)
+        with runtime.db.read() as session:
+            if session.scalar(mine) is not None:
+                return
+        with runtime.db.begin() as session:
+            act = Act(runtime, Caller(organization_id, name="system"), session=session)
+            audit.record(act, "work.dropped", self.job.object_id, kind=self.job.kind, job=self.job.id)
+        raise NotFoundError("there is no such stream in the organization that this work is for")
+
     def look(self, visit: Visit, resolved: Resolved) -> None:
         """What the source turned out to be.
 
@@ -157,16 +174,17 @@ class Story:
             )
         self.visit, info = visit, visit.info
         self.checkpoint = self.checkpoint.after(version=resolved.version or known)
-        self.progress.duration = info.duration
+        self.progress.duration = self.checkpoint.end if self.checkpoint.whole else info.duration
         degraded, warnings = blindness(info, self.wanted.dimension_set)
         with self.step("looked") as session:
             stream = self._stream(session)
             stream.title = stream.title or (resolved.title and one_line(resolved.title))
             stream.media = _described(info, resolved)
-            stream.duration = info.duration
             stream.analyzer = "signals"
             stream.degraded = degraded
-            stream.warnings = [*info.warnings, *warnings]
+            if not self.checkpoint.whole:  # else the reading has told more
+                stream.duration = info.duration
+                stream.warnings = [*info.warnings, *warnings]
             self.save(session, "analysing")
 
     # --- measuring -------------------------------------------------------------------------------------
@@ -180,15 +198,20 @@ class Story:
         with self.job.runtime.db.read() as session:
             stored = [curves.unpacked(row.curves) for row in session.scalars(self._segments())]
         yield from stored
-        for piece in measure(self.visit, first_step=self.checkpoint.steps):
+        if self.checkpoint.whole:
+            return
+        for piece in measure(self.visit, first_step=self.checkpoint.steps, jumped=self.checkpoint.jumped):
             self.job.ask()
             self._keep(piece)
             yield piece.signals
-        self._end_measuring()
 
     def _keep(self, piece: Piece) -> None:
-        """A piece, what it is charged for, and how far that is."""
+        """A piece, what it is charged for, and how far that is.
+
+        The last one may hold nothing, and says how long the source is.
+        """
         number, tenths = self.checkpoint.segments, self.progress.tenths
+        end = piece.read if piece.last else piece.end
         with self.step("segment") as session:
             stream = self._stream(session)
             session.add(
@@ -197,7 +220,7 @@ class Story:
                     stream_id=stream.id,
                     ordinal=number,
                     start=piece.start,
-                    end=piece.end,
+                    end=end,
                     curves=curves.packed(piece.signals),
                 )
             )
@@ -205,15 +228,23 @@ class Story:
                 session,
                 stream.organization_id,
                 Metric.PROCESSING_MS,
-                round(1000 * (piece.end - piece.start)),
+                max(0, round(1000 * (end - self.checkpoint.end))),
                 key=f"{stream.id}/segment/{number}",
                 object_id=stream.id,
             )
-            stream.analysed_seconds = self.progress.analysed = piece.end
-            if tenths < self.progress.tenths < 10:
+            stream.analysed_seconds = self.progress.analysed = end
+            if piece.last:
+                notes = reading_notes(piece.info, piece)
+                stream.duration = end
+                stream.warnings = [*stream.warnings, *notes]
+            elif tenths < self.progress.tenths < 10:
                 self._tell_progress(session, stream)
             self.checkpoint = self.checkpoint.after(
-                segments=number + 1, steps=piece.signals.first + piece.signals.steps, end=piece.end
+                segments=number + 1,
+                steps=piece.signals.first + piece.signals.steps,
+                end=end,
+                jumped=piece.jumped,
+                whole=piece.last,
             )
             self.save(session, "analysing")
 
@@ -221,12 +252,6 @@ class Story:
         told = {k: v for k, v in self.progress.as_dict().items() if k != "stage"}
         event = StreamProgress(stream_id=stream.id, **told)
         emit(session, stream.organization_id, event, stream_id=stream.id)
-
-    def _end_measuring(self) -> None:
-        with self.step("measured") as session:
-            stream = self._stream(session)
-            stream.duration = self.checkpoint.end
-            stream.warnings = [*stream.warnings, *(n for n in self.notes if n not in stream.warnings)]
 
     # --- publishing ------------------------------------------------------------------------------------
 
@@ -275,7 +300,11 @@ class Story:
         )
         self.job.ask()
         [outcome] = cut_apart(
-            self.visit, [spec], options=self.wanted.cutting, on_progress=self._while_cutting
+            self.visit,
+            [spec],
+            options=self.wanted.cutting,
+            jumped=self.checkpoint.jumped,
+            on_progress=self._while_cutting,
         )
         self.job.runtime.faults.at("clip-cut")
         return outcome
@@ -298,6 +327,7 @@ class Story:
                     publish.failed(row, outcome)
                 elif made:
                     publish.ready(session, row, made)
+                    alerts.recovered(session, STORING)
             self.checkpoint = self.checkpoint.after(clips=self.checkpoint.clips + 1)
             self.save(session, "cutting")
         if row is None and made:

@@ -8,8 +8,9 @@ from typing import Any, Self
 
 from sqlalchemy.orm import Session
 
-from tldr_highlight.analysis.dimensions import DimensionSet, preset
+from tldr_highlight.analysis.dimensions import DimensionSet
 from tldr_highlight.analysis.moments import MomentOptions
+from tldr_highlight.highlights.dimension_sets import dimension_set_for
 from tldr_highlight.media.types import CutOptions, Watermark
 from tldr_highlight.streams.models import Stream
 
@@ -30,11 +31,10 @@ class Wanted:
             NotFoundError: its dimension set is gone.
         """
         options = stream.options
-        return cls(_set_of(session, stream), _moments(options), _cutting(options))
-
-
-def _set_of(session: Session, stream: Stream) -> DimensionSet:
-    return preset(stream.options.get("dimension_set", "general"))
+        judged_by, _, _ = dimension_set_for(
+            session, stream.organization_id, options, stream.dimension_set_version
+        )
+        return cls(judged_by, _moments(options), _cutting(options))
 
 
 def _moments(options: Mapping[str, Any]) -> MomentOptions:

@@ -93,14 +93,22 @@ class TenantGate:
         if demand.public:
             return self._anybody(request)
         try:
-            credential = self._credential(request)
-            known = self._recent.get(credential.digest)
-            if known is None:
-                known = self._recent.learn(credential.digest, lambda: self._look_up(credential))
-            return self._let_in(request, demand, known)
+            return self._let_in(request, demand, self._known(self._credential(request)))
         except FAILURES as error:
             self._failed(request, error)
             raise
+
+    def still_admits(self, request: Request) -> bool:
+        """Whether somebody who came in some time ago may still be here."""
+        demand: Demand = request.state.demand
+        try:
+            if not demand.public:
+                known = self._known(self._credential(request))
+                _check_still(known, request)
+                check(known, demand)
+        except (AuthError, ForbiddenError, RequestError):
+            return False
+        return True
 
     def close(self) -> None:
         """Store what is not stored yet."""
@@ -125,6 +133,10 @@ class TenantGate:
             raise AuthError(NO_CREDENTIALS)
         refuse_cross_site(request, self.runtime.settings)
         return Credential(secret, hash_token(f"cookie:{secret}"), is_cookie=True)
+
+    def _known(self, credential: Credential) -> Known:
+        known = self._recent.get(credential.digest)
+        return known or self._recent.learn(credential.digest, lambda: self._look_up(credential))
 
     def _look_up(self, credential: Credential) -> Known:
         with self.runtime.db.read() as session:
@@ -159,9 +171,7 @@ class TenantGate:
         self._limits.count(what + home, most, request.state.headers)
 
     def _let_in(self, request: Request, demand: Demand, known: Known) -> Caller:
-        if known.ends <= time.time():
-            raise AuthError("this key or login is over")
-        _check_address(known, request.state.address)
+        _check_still(known, request)
         self._limits.count(known.name, known.requests_per_minute, request.state.headers)
         if self._uses.note(known.name):
             request.app.state.threads.submit(self._uses.store)
@@ -191,6 +201,12 @@ def check(known: Known, demand: Demand) -> None:
     if caller.rank < demand.rank:
         role = Role(demand.rank).word
         raise RoleError(f"this takes the role {role}", required_role=role)
+
+
+def _check_still(known: Known, request: Request) -> None:
+    if known.ends <= time.time():
+        raise AuthError("this key or login is over")
+    _check_address(known, request.state.address)
 
 
 def _check_address(known: Known, address: str | None) -> None:

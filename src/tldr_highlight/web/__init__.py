@@ -22,12 +22,13 @@ import hashlib
 import inspect
 import re
 import unicodedata
-from collections.abc import Callable, Coroutine, Sequence
+from collections.abc import Callable, Coroutine, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import asdict, dataclass, field
-from typing import Annotated, Any, Generic, ParamSpec, Protocol, TypeAlias, TypeVar, get_type_hints
+from typing import Annotated, Any, Generic, ParamSpec, Protocol, TypeAlias, TypeVar, cast, get_type_hints
 
 from fastapi import APIRouter, Query, Request, Response
+from fastapi.responses import JSONResponse
 from fastapi.routing import APIRoute
 from pydantic import AfterValidator, BaseModel, ConfigDict, StringConstraints
 from pydantic_core import PydanticCustomError
@@ -67,6 +68,8 @@ INLINE_BYTES = 16_384
 
 IDEMPOTENCY_KEY = re.compile(r"[\x21-\x7e]{1,255}")
 """Printable ASCII without spaces."""
+
+NONE: Mapping[Any, Any] = {}
 
 T = TypeVar("T")
 R = TypeVar("R")
@@ -176,6 +179,10 @@ class Gate(Protocol):
         """
         ...
 
+    def still_admits(self, request: Request) -> bool:
+        """Whether somebody who came in some time ago may still be here; nothing is counted."""
+        ...
+
 
 @dataclass(frozen=True, slots=True)
 class Operation:
@@ -217,6 +224,7 @@ class GatedRoute(APIRoute):
 
         async def handler(request: Request) -> Response:
             request.state.operation = operation.id
+            request.state.demand = demand
             _refuse_nul(request)
             gate: Gate = request.app.state.gate
             request.state.arrived = now()
@@ -380,6 +388,8 @@ class Routes:
         creates: bool = False,
         body_bytes: int = BODY_BYTES,
         status: int = 200,
+        media: Mapping[str, object] = NONE,
+        answers: Mapping[int, str] = NONE,
         errors: Sequence[type[TldrError]] = (),
     ) -> Callable[[Callable[..., Any]], Callable[..., Any]]:
         """Declare an operation.
@@ -400,6 +410,8 @@ class Routes:
             creates: Takes an `Idempotency-Key`, with which sending it again answers again and does nothing.
             body_bytes: Of its body, at most.
             status: Of the answer when it went well.
+            media: Types of the files that it answers with -> an example, where that is no JSON of ours.
+            answers: Further statuses of answers that are no errors, and what they say.
             errors: What it raises beside what every operation may.
         """
         demand = Demand(public, known, scope, rank, login or rank > 0, operator)
@@ -410,6 +422,8 @@ class Routes:
             operation = Operation(function.__name__, demand, creates, hashes, body_bytes, tuple(errors))
             hints = get_type_hints(function, include_extras=True)
             returns = hints.pop("return")
+            responds = isinstance(returns, type) and issubclass(returns, Response)
+            form = cast(type[Response], returns) if responds and returns is not Response else JSONResponse
             in_transaction = method != "GET" and not hashes if writes is None else writes
             endpoint = _endpoint(function, hints, operation, status, writes=in_transaction, quick=quick)
             endpoint.operation = operation  # pyright: ignore[reportFunctionMemberAccess]
@@ -422,12 +436,24 @@ class Routes:
                 summary=re.split(r"\.\s|\.?$|\n", text, maxsplit=1)[0],
                 description=text,
                 status_code=status,
-                response_model=None if returns in (None, type(None), Response) else returns,
+                responses=_files(status, media)
+                | {each: {"description": says} for each, says in answers.items()},
+                response_model=None if returns in (None, type(None)) or responds else returns,
+                response_class=form,
                 openapi_extra={"x-operation": operation.described()},
             )
             return function
 
         return declare
+
+
+def _files(status: int, media: Mapping[str, object]) -> dict[int | str, dict[str, Any]]:
+    """What the OpenAPI document says of answers that are files."""
+    content = {
+        kind: {"schema": {"type": "string" if isinstance(example, str) else "object"}, "example": example}
+        for kind, example in media.items()
+    }
+    return {status: {"content": content}} if content else {}
 
 
 def _endpoint(
