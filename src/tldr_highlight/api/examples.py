@@ -60,7 +60,7 @@ PREFIXES = {
     "account": "usr", "audit": "aud", "created_by": "usr", "event": "evt", "invitation": "inv",
     "invited_by": "usr", "job": "job", "key": "key", "me": "usr", "member": "mem", "object": "key",
     "organization": "org", "person": "usr", "place": "org", "replaced_by": "key", "session": "ses",
-    "user": "usr", "webhook": "whk",
+    "stream": "str", "upload": "upl", "user": "usr", "webhook": "whk",
 }  # fmt: skip
 """What is named -> the prefix of its id."""
 
