@@ -13,6 +13,7 @@ REASONS: dict[str, str] = {
     "accounts/invitations.py": "finds an invitation by its secret, before its organization is known",
     "accounts/passwords.py": "ends the keys that a person made, in whatever organization",
     "cli/key.py": "the operator's shell, which sees every organization",
+    "highlights/sharing.py": "opens a link without account: its signature is what lets in",
     "tenancy/last_use.py": "stores when keys were used, by the ids that the gate found",
 }
 """File -> why it selects rows of organizations without one."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import functools
 from collections.abc import Callable, Generator
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -10,9 +11,11 @@ from typing import Self
 
 from sqlalchemy.orm import Session
 
+from tldr_highlight.core.breaker import Breakers
 from tldr_highlight.core.counters import Counters
 from tldr_highlight.core.db import Database
 from tldr_highlight.core.egress import Policy
+from tldr_highlight.core.faults import Faults
 from tldr_highlight.core.files import keep_private
 from tldr_highlight.core.jwt import Tokens
 from tldr_highlight.core.leases import Leases
@@ -61,6 +64,10 @@ class Runtime:
     forget_callers: Callable[[], None] = field(default=nobody_known)
     """Somebody may do less than before; to be called after the commit. Other processes notice in a second."""
 
+    faults: Faults = field(default_factory=Faults)
+    """That tests ask for."""
+    closing: contextlib.ExitStack = field(default_factory=contextlib.ExitStack)
+    """What ends before the database is closed: threads that write to it."""
     stir: Callable[[], None] = field(default=nobody_listens)
     """Something was committed here that somebody may listen for; never blocks, never fails."""
 
@@ -71,6 +78,11 @@ class Runtime:
     def url(self) -> str:
         """Address people reach us at, for links. Never taken from a request: its `Host` is anybody's word."""
         return (self.settings.public_url or self.listens_at).rstrip("/")
+
+    @functools.cached_property
+    def breakers(self) -> Breakers:
+        """Before services that fail."""
+        return Breakers(self.db)
 
     @property
     def data_dir(self) -> Path:
@@ -188,6 +200,8 @@ def opened(settings: Settings, kinds: Kinds | None = None) -> Generator[Runtime]
             counters=counters,
             kinds=kinds or {},
             leases=leases,
+            faults=Faults(settings.fault, settings.data_dir / "faults"),
         )
+        stack.enter_context(runtime.closing)
         db.info["runtime"] = runtime
         yield runtime

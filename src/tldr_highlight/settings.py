@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Literal
 from urllib.parse import urlsplit
 
-from pydantic import PositiveInt, SecretStr, field_validator
+from pydantic import Field, PositiveFloat, PositiveInt, SecretStr, field_validator
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
 DATABASES = ("sqlite", "postgresql", "postgres", "postgresql+psycopg")
@@ -31,6 +31,9 @@ class Settings(BaseSettings):
 
     allow_networks: str | None = None
     """Networks outside the public internet that sources may be in: `127.0.0.0/8,10.1.0.0/16`."""
+
+    allow_local_paths: str | None = None
+    """Folders on this machine that sources may be in: `/srv/media:/mnt/archive`; without it none."""
 
     ca_file: Path | None = None
     """Certificate authorities (PEM) to trust beside the system's."""
@@ -75,6 +78,18 @@ class Settings(BaseSettings):
     """Calls that need no key or login (logging in, registering, …), per client address; as many that show one
     that is not valid, counted apart."""
 
+    clip_seconds: PositiveFloat = 300.0
+    """How long one clip of a clip job may take; then it has failed, and the next one begins."""
+
+    clip_job_ttl: PositiveFloat = 600.0
+    """Seconds after its end that a clip job and its files are deleted."""
+
+    compat_requires_key: bool | None = None
+    """Whether the compatible clip calls take a key; unless said, only where other machines can reach us."""
+
+    compat_video_url: str = "https://www.youtube.com/watch?v={id}"
+    """What a `video_id` of the compatible clip calls stands for."""
+
     worker_threads: int = 2
     """Units of work that `serve` does at once in its worker process, or `worker` in as many processes."""
 
@@ -84,11 +99,23 @@ class Settings(BaseSettings):
     mail_from: str = "TL;DR Highlight <noreply@localhost>"
     """Sender of mails; replies go there."""
 
+    webhook_schedule: str = "short"
+    """When a delivery is tried again, for endpoints that do not say: `short`, `standard`, or `5,60,600`."""
+
+    webhook_timeout_seconds: float = Field(default=15.0, ge=0.5, le=15.0)
+    """For a webhook's answer, connecting included; connecting alone may take a third of it."""
+
+    events_kept_days: int = Field(default=30, ge=7, le=365)
+    """How long events and their deliveries can be looked at, and sent again."""
+
     worker_lease_seconds: float = 30.0
     """How long work stays a silent worker's; the same for all workers of one database."""
 
     worker_memory_mb: int = 2048
     """Memory that ends a worker process; another is started. Media is opened in processes of their own."""
+
+    fault: str | None = None
+    """For tests alone: points at which a process dies, see `core/faults.py`."""
 
     @field_validator("database_url")
     @classmethod
@@ -104,6 +131,13 @@ class Settings(BaseSettings):
             scheme, host, _, more = _split(url)
             if scheme not in {"http", "https"} or not host or more:
                 raise ValueError("write the address that people see, as https://highlights.example.com")
+        return url
+
+    @field_validator("compat_video_url")
+    @classmethod
+    def _template(cls, url: str) -> str:
+        if _split(url)[0] not in {"http", "https"} or url.count("{id}") != 1:
+            raise ValueError("write an address with {id} in it, as https://www.youtube.com/watch?v={id}")
         return url
 
     @field_validator("cors_origins")

@@ -216,7 +216,10 @@ def disable(house: House, *, before: bool) -> Scene:
     return Scene(operator.user, house.user, None, operator.owner, {"user_id": house.user})
 
 
+SOURCE = {"source_url": "https://media.example.com/final.mp4"}
+
 SCENES: dict[str, Callable[[House], Scene]] = {
+    "submit_stream": lambda house: Scene(house.user, answered("id"), SOURCE, house.owner),
     "create_key": by_key,
     "change_key": by_owner(House.key, {"name": "other"}, of="key_id"),
     "rotate_key": by_owner(House.key, {}, of="key_id"),

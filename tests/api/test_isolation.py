@@ -14,7 +14,10 @@ from sqlalchemy.orm import Session
 from tests.api.calls import Operation, operations
 from tests.api.world import World
 from tldr_highlight.core.db import new_id, now
+from tldr_highlight.runtime import Act, Caller
 from tldr_highlight.streams.models import Stream
+from tldr_highlight.streams.schemas import StreamCreate
+from tldr_highlight.streams.service import submit
 from tldr_highlight.tenancy.models import ApiKey, AuditRecord, Invitation, LoginSession, Member
 
 CANARY = "canary-of-a-stranger"
@@ -55,6 +58,22 @@ def _login(session: Session, organization_id: str) -> LoginSession:
     )
 
 
+def _stream(world: World, organization_id: str) -> str:
+    return _submitted(world, organization_id).id
+
+
+def _job(world: World, organization_id: str) -> str:
+    return _submitted(world, organization_id).job_id
+
+
+def _submitted(world: World, organization_id: str) -> Stream:
+    caller = Caller(organization_id, name=CANARY)
+    with world.runtime.db.begin() as session:
+        url = f"https://media.example.com/{CANARY}.mp4"
+        act = Act(world.runtime, caller, session=session)
+        return submit(act, StreamCreate(source_url=url, title=CANARY))
+
+
 def _stream(session: Session, organization_id: str) -> Stream:
     named = {"source": "x", "source_label": CANARY, "source_kind": "url"}
     kind = {"platform": "custom", "protocol": "http"}
@@ -64,6 +83,8 @@ def _stream(session: Session, organization_id: str) -> Stream:
 
 
 FOREIGN: dict[str, Made] = {
+    "stream_id": _stream,
+    "job_id": _job,
     "key_id": _made(_key),
     "invitation_id": _made(_invitation),
     "member_id": _made(_member),

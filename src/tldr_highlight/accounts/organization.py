@@ -7,7 +7,6 @@ from typing import Any
 
 from sqlalchemy import Row, select
 
-from tldr_highlight.accounts import people
 from tldr_highlight.accounts.schemas import AuditQuery
 from tldr_highlight.core.db import after_commit, now
 from tldr_highlight.core.mails import OrganizationSuspended
@@ -15,7 +14,7 @@ from tldr_highlight.core.outbox import post
 from tldr_highlight.errors import NotFoundError
 from tldr_highlight.runtime import Act, Look
 from tldr_highlight.tenancy import audit
-from tldr_highlight.tenancy.models import AuditRecord, Organization
+from tldr_highlight.tenancy.models import AuditRecord, Member, Organization
 from tldr_highlight.tenancy.roles import Role
 from tldr_highlight.web import paginate
 
@@ -45,7 +44,7 @@ def suspend(act: Act, organization_id: str, reason: str | None) -> Organization:
         organization.status = "suspended"
         after_commit(act.session, act.runtime.forget_callers)
         letter = OrganizationSuspended(organization=organization.name, suspended_at=now(), reason=reason)
-        for owner in people.with_roles(act.session, organization.id, Role.OWNER):
+        for owner in Member.people(act.session, organization.id, Role.OWNER):
             post(act.session, letter, owner.email, organization_id=organization.id)
         audit.record(
             act, "organization.suspended", organization.id, organization_id=organization.id, reason=reason

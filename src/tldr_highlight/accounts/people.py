@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Generator, Sequence
+from collections.abc import Generator
 
 from sqlalchemy import select
 from sqlalchemy.exc import IntegrityError
@@ -21,7 +21,6 @@ from tldr_highlight.errors import (
 from tldr_highlight.runtime import Act, Caller
 from tldr_highlight.tenancy import audit, logins
 from tldr_highlight.tenancy.models import Member, User
-from tldr_highlight.tenancy.roles import Role
 from tldr_highlight.tenancy.throttle import Throttle
 
 
@@ -83,13 +82,6 @@ def require_verified(act: Act) -> None:
     user_id = act.caller.user_id
     if user_id is not None and act.session.get_one(User, user_id).email_verified_at is None:
         raise UnverifiedError("confirm your e-mail address first: the link is in the mail that we sent you")
-
-
-def with_roles(session: Session, organization_id: str, *roles: Role) -> Sequence[User]:
-    """The organization's people of these roles, who are not disabled."""
-    places = Member.of(organization_id).where(Member.role.in_([role.word for role in roles]))
-    theirs = User.id.in_(places.with_only_columns(Member.user_id))
-    return session.scalars(select(User).where(theirs, User.disabled_at.is_(None)).order_by(User.id)).all()
 
 
 def disable(act: Act, user_id: str) -> User:

@@ -13,7 +13,7 @@ from tldr_highlight.core.outbox import post
 from tldr_highlight.errors import ConflictError, PlanFitError
 from tldr_highlight.runtime import Act
 from tldr_highlight.tenancy import audit
-from tldr_highlight.tenancy.models import Organization, User
+from tldr_highlight.tenancy.models import Member, Organization, User
 from tldr_highlight.tenancy.plans import PLANS, Limits, PlanName, limits_of
 from tldr_highlight.tenancy.roles import Role
 from tldr_highlight.usage import quotas
@@ -113,7 +113,7 @@ def _tell(act: Act, organization: Organization, before: str, limits: Limits) -> 
         ),
         link=f"{act.runtime.url}/docs",
     )
-    for user in people.with_roles(act.session, organization.id, Role.OWNER, Role.ADMIN):
+    for user in Member.people(act.session, organization.id, Role.OWNER, Role.ADMIN):
         post(act.session, letter, user.email, organization_id=organization.id)
     changed = catalogue.PlanChanged(old_plan=before, new_plan=organization.plan, limits=new)
     emit(act.session, organization.id, changed)

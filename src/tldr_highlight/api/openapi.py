@@ -57,14 +57,18 @@ first time and create nothing.
 """
 
 TAGS = {
+    "streams": "Sources, and how far each is.",
+    "clip jobs": "Ranges of one source, cut exactly.",
     "keys": "Programs' way in.",
-    "streams": "Sources, and how far they are.",
+    "highlights": "What was found, or asked for: clips, what somebody thought of them, links.",
+    "dimension sets": "What highlights are judged by, and what kinds of them there are.",
     "events": "What happened, page by page or as it happens.",
     "operations": "For those who run the installation.",
     "auth": "Accounts, logins and their tokens.",
     "organization": "The organization, its people and its plan.",
     "me": "Who is calling.",
     "admin": "For operators.",
+    "webhooks": "Addresses of yours that are told what happens, and how that went.",
 }
 
 RATE_HEADERS: Document = {
@@ -115,6 +119,12 @@ COMPONENTS: Document = {
             "example": "5f0c2c1e-8f5e-4f0b-9a39-6f1f3c1f6b7d",
         }
     },
+}
+
+LOCATION: Document = {
+    "description": "Where it is, for an hour.",
+    "required": True,
+    "schema": {"type": "string"},
 }
 
 PROBLEM: Document = {
@@ -187,6 +197,9 @@ def _complete(operation: Document, schemas: Document, *, changes: bool) -> None:
     _drop_own_validation(responses)
     for status, response in responses.items():
         response["headers"] = dict(TRACE_HEADER)
+        if status.startswith("3"):
+            response.pop("content", None)
+            response["headers"]["Location"] = LOCATION
         if response["description"] == "Successful Response":
             response["description"] = phrase(int(status))
     if described is not None:

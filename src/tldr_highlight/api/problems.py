@@ -13,7 +13,9 @@ from fastapi import Request, Response
 from tldr_highlight.accounts.schemas import MAILED_PATTERN
 from tldr_highlight.core.telemetry import current_trace, trace_id
 from tldr_highlight.errors import InvalidError, TldrError
-from tldr_highlight.streams.progress import PROGRESS_ID
+from tldr_highlight.highlights.schemas import SET_PATTERN
+from tldr_highlight.streams.following import PROGRESS_ID
+from tldr_highlight.streams.schemas import WORD_PATTERN
 from tldr_highlight.web import CURSOR_PATTERN, ID_PATTERN, NAME_PATTERN
 from tldr_highlight.webhooks.events import PATTERN as EVENT_PATTERN
 
@@ -73,6 +75,8 @@ FORMS: Mapping[str, str] = {
     NAME_PATTERN: "has to be one line, without control characters",
     CURSOR_PATTERN: "is no cursor: take the `next_cursor` of the page before",
     MAILED_PATTERN: "is no token out of one of our mails: copy it whole",
+    SET_PATTERN: "is no id, and not the name of one of ours: take those that our answers have",
+    WORD_PATTERN: "is one word of small letters, such as youtube",
     PROGRESS_ID: "is no id of an event of progress: take what the last one had",
     EVENT_PATTERN: "is no type of event and no pattern: write stream.completed, stream.* or *",
 }

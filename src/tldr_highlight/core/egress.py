@@ -7,6 +7,7 @@
             response.status, response.headers, response.url, response.start, response.total
             while chunk := response.read(65536): ...
         egress.check(url)                                                       refuses without asking
+        egress.post(url, body, headers={…}, most=16_384).status                 tells somebody something, once
 
 `core/ranges.py` makes seekable files of it. Closing an `Egress` ends what other threads do with it.
 
@@ -23,6 +24,7 @@ import functools
 import http.client
 import io
 import ipaddress
+import math
 import re
 import socket
 import ssl
@@ -68,7 +70,7 @@ MOST_ADDRESSES = 4
 """Addresses of one name that are tried."""
 
 IDLE = 8
-"""Connections kept open for the next request."""
+"""Connections kept open for the next request, unless the policy says otherwise."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -86,6 +88,7 @@ class Policy:
     most_redirects: int = 5
     tries: int = 3  # where trying again may help
     pause: float = 0.25  # seconds before the second try; twice as long before each further one
+    idle: int = IDLE  # connections kept open for the next request
 
     @classmethod
     def of(cls, settings: Settings) -> Self:
@@ -153,12 +156,14 @@ class Egress:
         """Bytes received so far, headers included."""
         return self._moved
 
-    def check(self, url: str) -> None:
+    def check(self, url: str, headers: Mapping[str, str] | None = None) -> None:
         """Refuse an address for what it says itself; where a name leads shows when it is opened.
 
         Raises:
             AddressError: it may not be opened.
+            UsageError: a header that may not be set, or is none.
         """
+        _checked(headers or {})
         address = parse(url)
         if address.ip and not permitted(address.ip, self.policy.allow_networks):
             raise refused()
@@ -220,6 +225,28 @@ class Egress:
 
         return self.tried(once)
 
+    def post(self, url: str, body: bytes, *, headers: Mapping[str, str], most: int) -> Answered:
+        """Send `body` to `url`, once, and hear what is said to it: whatever its status, redirects included.
+
+        All of it, connecting too, has the policy's `wall_seconds`. Of the answer's body the first `most`
+        bytes are taken, as far as they come in time: who has answered has been told.
+
+        Raises:
+            SourceError: one of its kinds where there was no answer; then nobody knows what arrived.
+            UsageError: a header that may not be set, or is none.
+        """
+        address, told = parse(url), _checked(headers)
+        if address.authorization:
+            told["Authorization"] = address.authorization
+        until = time.monotonic() + self.policy.wall_seconds
+        request = _request(address, told, None, body)
+        with _coded(address, SourceError):
+            # a line that others have used is tried once, too: twice would be told twice
+            line = self._kept(address) or self._connected(address, until)
+            response = self._asked(line, address, request, told, method="POST", until=until)
+        with response:
+            return Answered(response.status, response.headers, response.beginning(most))
+
     def tried(self, once: Callable[[], Result]) -> Result:
         """What `once` returns; where trying again may help, it is, a few times."""
         for number in range(self.policy.tries - 1):
@@ -240,12 +267,21 @@ class Egress:
                     return self._asked(line, address, request, told)
             return self._asked(self._connected(address), address, request, told)
 
-    def _asked(self, line: _Line, address: Address, request: bytes, told: Mapping[str, str]) -> Response:
+    def _asked(
+        self,
+        line: _Line,
+        address: Address,
+        request: bytes,
+        told: Mapping[str, str],
+        *,
+        method: str = "GET",
+        until: float | None = None,
+    ) -> Response:
         try:
-            line.begin()
+            line.begin(until)
             line.sendall(request)
             # as http.client.HTTPConnection does it, which has ways of its own to open sockets
-            answer = http.client.HTTPResponse(cast("socket.socket", line), method="GET")
+            answer = http.client.HTTPResponse(cast("socket.socket", line), method=method)
             answer.begin()
             line.budget = self.policy.largest_bytes + HEAD_BYTES
         except BaseException:
@@ -268,17 +304,22 @@ class Egress:
     def _keep(self, line: _Line) -> None:
         with self._lock:
             self._idle.append(line)
-            surplus = self._idle if self._closed else self._idle[:-IDLE]
+            surplus = self._idle if self._closed else self._idle[: -self.policy.idle]
             self._idle = self._idle[len(surplus) :]
         for old in surplus:
             old.close()
 
-    def _connected(self, address: Address) -> _Line:
-        """A connection to an address that was judged; the name is resolved once, here."""
+    def _connected(self, address: Address, until: float = math.inf) -> _Line:
+        """A connection to an address that was judged; the name is resolved once, here.
+
+        `until`: on the monotonic clock, when it is too late.
+        """
         trouble: OSError | None = None
         for ip in self._judged(address)[:MOST_ADDRESSES]:
             try:
-                return _Line(self._socket(ip, address), address, self.policy, self._count, self._let_go)
+                return _Line(
+                    self._socket(ip, address, until), address, self.policy, self._count, self._let_go
+                )
             except ssl.SSLError:
                 raise
             except OSError as error:
@@ -292,12 +333,19 @@ class Egress:
             raise refused()
         return list(dict.fromkeys(found))
 
-    def _socket(self, ip: IP, address: Address) -> socket.socket:
+    def _socket(self, ip: IP, address: Address, until: float) -> socket.socket:
         """A socket connected to `ip`, with TLS for the address's name where that is wanted."""
+
+        def patience() -> float:
+            left = min(self.policy.connect_timeout, until - time.monotonic())
+            if left <= 0:
+                raise TimeoutError("not connected in time")
+            return left
+
         sock = socket.socket(socket.AF_INET6 if ip.version == 6 else socket.AF_INET, socket.SOCK_STREAM)
         self._take(sock)
         try:
-            sock.settimeout(self.policy.connect_timeout)
+            sock.settimeout(patience())
             sock.connect((str(ip), address.port))
             sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
             if address.scheme == "https":
@@ -307,6 +355,7 @@ class Egress:
                 )
                 self._let_go(plain)
                 self._take(sock)
+                sock.settimeout(patience())
                 sock.do_handshake()
         except BaseException:
             self._let_go(sock)
@@ -356,6 +405,15 @@ class Fetched:
     body: bytes
 
 
+@dataclass(frozen=True, slots=True)
+class Answered:
+    """What was said to a body that was sent."""
+
+    status: int
+    headers: Mapping[str, str]  # names in lower case
+    body: bytes  # its beginning
+
+
 def worth_another_try(error: SourceError) -> bool:
     """Whether the same request may do better in a moment: no answer, 5xx, a body cut short."""
     return type(error) in {SourceError, IncompleteError}
@@ -398,14 +456,17 @@ def _checked(headers: Mapping[str, str]) -> dict[str, str]:
     return {name.title(): value.strip() for name, value in headers.items()}
 
 
-def _request(address: Address, told: Mapping[str, str], wanted: Wanted) -> bytes:
+def _request(address: Address, told: Mapping[str, str], wanted: Wanted, body: bytes | None = None) -> bytes:
     lines = {"Host": address.authority, "User-Agent": "tldr-highlight", "Accept": "*/*", **told}
     lines |= {"Accept-Encoding": "identity", "Connection": "keep-alive"}
     if wanted:
         start, end = wanted
         lines["Range"] = f"bytes={start}-{'' if end is None else end - 1}"
-    head = [f"GET {address.target} HTTP/1.1", *(f"{name}: {value}" for name, value in lines.items()), "", ""]
-    return "\r\n".join(head).encode("latin-1")
+    if body is not None:
+        lines["Content-Length"] = str(len(body))
+    method = "GET" if body is None else "POST"
+    head = [f"{method} {address.target} HTTP/1.1", *(f"{n}: {value}" for n, value in lines.items()), "", ""]
+    return "\r\n".join(head).encode("latin-1") + (body or b"")
 
 
 class Response:
@@ -481,6 +542,14 @@ class Response:
                 return bytes(data)
             data += chunk
         raise SourceLargeError(f"{self.address}: more than {most} bytes")
+
+    def beginning(self, most: int) -> bytes:
+        """The body's first bytes, `most` at most, and as far as they come."""
+        data = bytearray()
+        with contextlib.suppress(SourceError):
+            while len(data) < most and (chunk := self.read(min(RECEIVE_BYTES, most - len(data)))):
+                data += chunk
+        return bytes(data)
 
     def close(self) -> None:
         """Let go of the connection: it is kept for the next request where the body was read to its end."""
@@ -606,14 +675,15 @@ class _Line:
     def origin(self) -> tuple[str, str, int]:
         return self.address.origin
 
-    def begin(self) -> None:
-        """A new request: the clock starts."""
+    def begin(self, until: float | None = None) -> None:
+        """A new request: the clock starts, unless it ends at `until`."""
         self.budget = HEAD_BYTES
-        self._until = time.monotonic() + self.policy.wall_seconds
+        self._until = time.monotonic() + self.policy.wall_seconds if until is None else until
         self._waited, self._came = 0.0, 0
 
     def sendall(self, data: bytes) -> None:
-        self.sock.settimeout(self.policy.read_timeout)
+        left = max(0.001, self._until - time.monotonic())
+        self.sock.settimeout(min(self.policy.read_timeout, left))
         self.sock.sendall(data)
 
     def makefile(self, mode: str) -> io.BufferedReader:

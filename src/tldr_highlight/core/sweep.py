@@ -27,7 +27,8 @@ class Rule:
     """Which rows of a table are over."""
 
     model: type[Base]  # with a primary key of one column
-    over: Callable[[datetime], ColumnElement[bool]]  # at this moment
+    over: Callable[[datetime], ColumnElement[bool]]  # at this moment …
+    kept: Callable[[Any], timedelta] = lambda runtime: timedelta(0)  # … which is so long ago, by the settings
 
 
 KEPT = {"done": timedelta(days=7), "cancelled": timedelta(days=30), "failed": timedelta(days=30)}
@@ -57,6 +58,7 @@ def _sweep_some(job: Job[Any], rule: Rule) -> int:
     job.ask()
     (key,) = inspect(rule.model).primary_key
     with job.step() as session:
-        over = select(key).where(rule.over(clock(session))).limit(BATCH).with_for_update(skip_locked=True)
+        at = clock(session) - rule.kept(job.runtime)
+        over = select(key).where(rule.over(at)).limit(BATCH).with_for_update(skip_locked=True)
         gone = delete(rule.model).where(key.in_(over.scalar_subquery())).returning(key)
         return len(session.scalars(gone.execution_options(synchronize_session=False)).all())

@@ -16,6 +16,7 @@ from collections.abc import Iterable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from enum import Enum
+from typing import TypeVar
 
 import av
 import numpy as np
@@ -26,7 +27,7 @@ from av.error import FFmpegError
 from av.stream import Stream
 from av.video.stream import VideoStream
 
-from tldr_highlight.errors import MediaError, MediaLimitError
+from tldr_highlight.errors import MediaError, MediaLimitError, TldrError
 from tldr_highlight.media.frames import believable
 from tldr_highlight.media.groups import GroupSampler
 from tldr_highlight.media.probe import Limits, open_media, packets, shown
@@ -93,9 +94,23 @@ class Reader:
     end: float = field(default=0.0, init=False)  # media seconds at which the last picture or sound ends
     damaged: int = field(default=0, init=False)  # packets that could not be read or decoded
     jumped: bool = field(default=False, init=False)  # timestamps leapt, see `Timeline`
+    _end: float = field(default=0.0, init=False)  # the same three, in the thread that is ahead
+    _damaged: int = field(default=0, init=False)
+    _jumped: bool = field(default=False, init=False)
+    _lost: TldrError | None = field(default=None, init=False)  # why the source cannot be read any more
 
     def __iter__(self) -> Iterator[Segment]:
-        return _ahead(self._read())
+        try:
+            for segment, so_far in ahead(self._told()):
+                self.end, self.damaged, self.jumped = so_far
+                yield segment
+        finally:
+            self.end, self.damaged, self.jumped = self._end, self._damaged, self._jumped
+
+    def _told(self) -> Iterator[tuple[Segment, tuple[float, int, bool]]]:
+        """Each segment with how the reading went until then."""
+        for segment in self._read():
+            yield segment, (self._end, self._damaged, self._jumped)
 
     def _read(self) -> Iterator[Segment]:
         with contextlib.ExitStack() as opened:
@@ -122,7 +137,7 @@ class Reader:
                 each.seek(int((self.start + self.info.start_time) * av.time_base), backward=True)
         timeline = Timeline()
         bases = [_tick(s) if s else 0.0 for s in (audio, video)]
-        for packet in _in_order(container, heard, [s for s in (video, audio) if s]):
+        for packet in self._until_lost(_in_order(container, heard, [s for s in (video, audio) if s])):
             stamp = packet.dts if packet.dts is not None else packet.pts
             if stamp is None:
                 continue
@@ -130,13 +145,13 @@ class Reader:
             base = bases[seen]
             if packet.pts is not None and abs(packet.pts - stamp) * base > FORWARD:
                 # no reordering, but nonsense
-                self.damaged += 1
+                self._damaged += 1
                 continue
             length = (packet.duration or 0) * base
             shift = timeline.offset(seen, stamp * base - self.info.start_time, length) - self.info.start_time
             at = (packet.pts if packet.pts is not None else stamp) * base + shift
-            self.end = max(self.end, at + length)
-            self.jumped = timeline.jumped
+            self._end = max(self._end, at + length)
+            self._jumped = timeline.jumped
             self._check_clock()
             self._check_length()
             if pictures and seen:
@@ -150,32 +165,44 @@ class Reader:
             segments.pictures(pictures.finish())
         if sound:
             yield from segments.sound(sound.finish())
-        self.damaged += sum(s.damaged for s in (pictures, sound) if s)
-        yield from segments.finish(self.end)
+        self._damaged += sum(s.damaged for s in (pictures, sound) if s)
+        yield from segments.finish(self._end)
+        if self._lost:
+            raise self._lost
+
+    def _until_lost(self, packets: Iterator[AnyPacket]) -> Iterator[AnyPacket]:
+        """Packets until the source is gone: what is read of it is given, and only then the reason."""
+        try:
+            yield from packets
+        except TldrError as error:
+            self._lost = error
 
     def _check_clock(self) -> None:
         """Where each of a pair leaps by itself, nothing tells any more what belongs together."""
-        if self.jumped and self.info.sound_origin:
+        if self._jumped and self.info.sound_origin:
             raise MediaError(
                 f"the timestamps of {shown(self.info.origin)} or its sound leap: join the two into one file"
             )
 
     def _check_length(self) -> None:
         """A few kilobytes of timestamps an hour apart are weeks of curves, whatever the header promised."""
-        if self.end > LONGEST:
+        if self._end > LONGEST:
             raise MediaLimitError(
                 f"{shown(self.info.origin)} goes on for more than {LONGEST / 3600:.0f} hours:"
                 " its timestamps are wrong, or split it first"
             )
 
 
-def _ahead(segments: Iterator[Segment]) -> Iterator[Segment]:
-    """The same, each but the first read while its predecessor is worked on."""
+Item = TypeVar("Item")
+
+
+def ahead(items: Iterator[Item]) -> Iterator[Item]:
+    """The same, each but the first made in a thread while its predecessor is worked on."""
     with ThreadPoolExecutor(1) as thread:
-        coming = thread.submit(next, segments, None)
-        while segment := coming.result():
-            coming = thread.submit(next, segments, None)
-            yield segment
+        coming = thread.submit(next, items, None)
+        while (item := coming.result()) is not None:
+            coming = thread.submit(next, items, None)
+            yield item
 
 
 def pictures_between(info: MediaInfo, windows: Iterable[tuple[float, float]]) -> Iterator[Pictures]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from datetime import datetime
 from typing import Any
 
@@ -71,6 +72,13 @@ class Member(OrgOwned, Base):
     def rank(self) -> Role:
         """The role, comparable."""
         return Role.of(self.role)
+
+    @classmethod
+    def people(cls, session: Session, organization_id: str, *roles: Role) -> Sequence[User]:
+        """The organization's people of these roles, who are not disabled."""
+        places = cls.of(organization_id).where(cls.role.in_([role.word for role in roles]))
+        theirs = User.id.in_(places.with_only_columns(cls.user_id))
+        return session.scalars(select(User).where(theirs, User.disabled_at.is_(None)).order_by(User.id)).all()
 
 
 class Invitation(OrgOwned, Base):
@@ -174,3 +182,15 @@ class AuditRecord(Base):
     address: Mapped[str | None]
     trace_id: Mapped[str | None]
     created_at: Mapped[datetime] = mapped_column(default=now)
+
+
+class Alert(Base):
+    """Something that keeps work from being done until the operator acts; one row for each cause."""
+
+    __tablename__ = "alerts"
+
+    cause: Mapped[str] = mapped_column(primary_key=True)  # an error's code
+    message: Mapped[str]
+    raised_at: Mapped[datetime]
+    seen_at: Mapped[datetime]  # last
+    recovered_at: Mapped[datetime | None]

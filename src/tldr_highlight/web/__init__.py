@@ -69,7 +69,7 @@ INLINE_BYTES = 16_384
 IDEMPOTENCY_KEY = re.compile(r"[\x21-\x7e]{1,255}")
 """Printable ASCII without spaces."""
 
-NONE: Mapping[int, str] = {}
+NONE: Mapping[Any, Any] = {}
 
 T = TypeVar("T")
 R = TypeVar("R")
@@ -388,6 +388,7 @@ class Routes:
         creates: bool = False,
         body_bytes: int = BODY_BYTES,
         status: int = 200,
+        media: Mapping[str, object] = NONE,
         answers: Mapping[int, str] = NONE,
         errors: Sequence[type[TldrError]] = (),
     ) -> Callable[[Callable[..., Any]], Callable[..., Any]]:
@@ -409,6 +410,7 @@ class Routes:
             creates: Takes an `Idempotency-Key`, with which sending it again answers again and does nothing.
             body_bytes: Of its body, at most.
             status: Of the answer when it went well.
+            media: Types of the files that it answers with -> an example, where that is no JSON of ours.
             answers: Further statuses of answers that are no errors, and what they say.
             errors: What it raises beside what every operation may.
         """
@@ -434,7 +436,8 @@ class Routes:
                 summary=re.split(r"\.\s|\.?$|\n", text, maxsplit=1)[0],
                 description=text,
                 status_code=status,
-                responses={each: {"description": says} for each, says in answers.items()},
+                responses=_files(status, media)
+                | {each: {"description": says} for each, says in answers.items()},
                 response_model=None if returns in (None, type(None)) or responds else returns,
                 response_class=form,
                 openapi_extra={"x-operation": operation.described()},
@@ -442,6 +445,15 @@ class Routes:
             return function
 
         return declare
+
+
+def _files(status: int, media: Mapping[str, object]) -> dict[int | str, dict[str, Any]] | None:
+    """What the OpenAPI document says of answers that are files."""
+    content = {
+        kind: {"schema": {"type": "string" if isinstance(example, str) else "object"}, "example": example}
+        for kind, example in media.items()
+    }
+    return {status: {"content": content}} if content else None
 
 
 def _endpoint(

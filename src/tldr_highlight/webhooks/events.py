@@ -1,8 +1,12 @@
-"""Where what happened is written down: an event commits with what made it true, or not at all."""
+"""Where what happened is written down: an event commits with what made it true, or not at all.
+
+In the same transaction it gets a delivery for each endpoint that wants it, and their work is poked.
+"""
 
 from __future__ import annotations
 
 from collections.abc import Iterable
+from dataclasses import dataclass, field
 from fnmatch import fnmatchcase
 
 from sqlalchemy.dialects import postgresql, sqlite
@@ -10,9 +14,13 @@ from sqlalchemy.orm import Session
 
 from tldr_highlight.core.db import after_commit, before_commit
 from tldr_highlight.core.telemetry import current_trace, trace_id
+from tldr_highlight.core.work import clock, poke
 from tldr_highlight.runtime import Runtime
 from tldr_highlight.webhooks.catalogue import Payload
-from tldr_highlight.webhooks.models import Event, EventSequence
+from tldr_highlight.webhooks.models import Delivery, Event, EventSequence, Webhook
+
+DELIVER = "deliver"
+"""The kind of work that sends: one row for each endpoint, whose key is the endpoint's id."""
 
 PATTERN = r"^(\*|[a-z_]{1,30}\.(\*|[a-z_]{1,30}))$"
 """What an endpoint subscribes to: `*`, `stream.*`, `stream.completed`."""
@@ -39,6 +47,77 @@ def emit(
         stream_id: The stream it is part of; its events are numbered 1, 2, 3 … without gaps, in the order in
             which their transactions commit: one that emits holds up others of the same stream until it ends.
     """
+    event = _written(session, organization_id, payload, stream_id)
+    listening = Webhook.of(organization_id).where(Webhook.status == "active").order_by(Webhook.id)
+    for webhook in session.scalars(listening).all():
+        if wanted(webhook.events, event.type):
+            deliver(session, event, webhook)
+    return event
+
+
+def emit_to(session: Session, webhook: Webhook, payload: Payload) -> tuple[Event, Delivery]:
+    """The same for one endpoint alone, whatever it subscribes to."""
+    event = _written(session, webhook.organization_id, payload, None)
+    return event, deliver(session, event, webhook)
+
+
+def deliver(session: Session, event: Event, webhook: Webhook) -> Delivery:
+    """Have an event sent to an endpoint once the caller's transaction is committed."""
+    delivery = Delivery(
+        organization_id=webhook.organization_id,
+        webhook_id=webhook.id,
+        event_id=event.id,
+        event_type=event.type,
+        stream_id=event.stream_id,
+        sequence=event.sequence,
+        due_at=clock(session),
+    )
+    session.add(delivery)
+    wake(session, webhook.id)
+    return delivery
+
+
+def wake(session: Session, webhook_id: str) -> None:
+    """Have an endpoint's work look for what is due, once the caller's transaction is committed."""
+    _at_commit(session).woken.add(webhook_id)
+
+
+@dataclass
+class _AtCommit:
+    """What is done as the last acts of a transaction, when it waits for nothing else any more."""
+
+    woken: set[str] = field(default_factory=set[str])
+    events: list[Event] = field(default_factory=list[Event])
+
+
+def _at_commit(session: Session) -> _AtCommit:
+    """What a transaction is to do at its end.
+
+    Rows of work are locked then, all in one order: two transactions that tell of several things each would
+    wait for each other otherwise. Events get their places among their organization's last of all: so places
+    follow the order of commits, and whoever read up to one has missed nothing before it. Ids and times are
+    made earlier, and a transaction that began first may well commit last.
+    """
+    found: _AtCommit | None = session.info.get("events")
+    if found is not None:
+        return found
+    last = session.info["events"] = _AtCommit()
+
+    def finish() -> None:
+        for webhook_id in sorted(last.woken):
+            poke(session, DELIVER, webhook_id)
+        for event in sorted(last.events, key=lambda each: each.organization_id):
+            event.position = _next(session, event.organization_id)
+        session.flush()
+
+    before_commit(session, finish)
+    runtime: Runtime | None = session.info.get("runtime")
+    if runtime is not None:
+        after_commit(session, runtime.stir)
+    return last
+
+
+def _written(session: Session, organization_id: str, payload: Payload, stream_id: str | None) -> Event:
     trace = current_trace()
     event = Event(
         organization_id=organization_id,
@@ -50,32 +129,8 @@ def emit(
     )
     session.add(event)
     session.flush()
-    _place_at_commit(session, event)
+    _at_commit(session).events.append(event)
     return event
-
-
-def _place_at_commit(session: Session, event: Event) -> None:
-    """Give an event its place among its organization's, as the last act of its transaction.
-
-    So places follow the order of commits, and whoever read up to one has missed nothing before it: ids and
-    times are made earlier, and a transaction that began first may well commit last. One who has this counter
-    waits for nobody any more, so it is never a part of a deadlock; others of the organization wait a commit.
-    """
-    placed: list[Event] | None = session.info.get("events")
-    if placed is not None:
-        placed.append(event)
-        return
-    session.info["events"] = [event]
-
-    def place() -> None:
-        for each in sorted(session.info.pop("events"), key=lambda each: each.organization_id):
-            each.position = _next(session, each.organization_id)
-        session.flush()
-
-    before_commit(session, place)
-    runtime: Runtime | None = session.info.get("runtime")
-    if runtime is not None:
-        after_commit(session, runtime.stir)
 
 
 def _next(session: Session, owner_id: str) -> int:

@@ -19,10 +19,23 @@ Json = sa.JSON(none_as_null=True).with_variant(postgresql.JSONB(none_as_null=Tru
 def upgrade() -> None:
     """Take the step."""
     op.create_table(
+        "breakers",
+        sa.Column("id", sa.String(), nullable=False),
+        sa.Column("state", sa.String(), nullable=False),
+        sa.Column("window", Json, nullable=False),
+        sa.Column("until", Time, nullable=True),
+        sa.Column("probes", sa.Integer(), nullable=False),
+        sa.Column("openings", sa.Integer(), nullable=False),
+        sa.Column("error_code", sa.String(), nullable=True),
+        sa.Column("changed_at", Time, nullable=False),
+        sa.PrimaryKeyConstraint("id", name=op.f("pk_breakers")),
+    )
+    op.create_table(
         "batches",
         sa.Column("id", sa.String(), nullable=False),
         sa.Column("title", sa.String(length=200), nullable=True),
         sa.Column("count", sa.Integer(), nullable=False),
+        sa.Column("refused", Json, nullable=False),
         sa.Column("created_at", Time, nullable=False),
         sa.Column("ended_at", Time, nullable=True),
         sa.Column("organization_id", sa.String(), nullable=False),
@@ -40,9 +53,11 @@ def upgrade() -> None:
     op.create_table(
         "clip_files",
         sa.Column("id", sa.String(), nullable=False),
-        sa.Column("recipe", sa.String(), nullable=False),
+        sa.Column("recipe", sa.String(), nullable=True),
         sa.Column("key", sa.String(), nullable=False),
+        sa.Column("poster_key", sa.String(), nullable=True),
         sa.Column("bytes", sa.BigInteger(), nullable=False),
+        sa.Column("poster_bytes", sa.Integer(), nullable=False),
         sa.Column("sha256", sa.String(), nullable=False),
         sa.Column("result", Json, nullable=False),
         sa.Column("created_at", Time, nullable=False),
@@ -163,6 +178,7 @@ def upgrade() -> None:
         sa.Column("thumbnail_key", sa.String(), nullable=True),
         sa.Column("thumbnail_small_key", sa.String(), nullable=True),
         sa.Column("stored_bytes", sa.BigInteger(), nullable=False),
+        sa.Column("share_salt", sa.String(), nullable=True),
         sa.Column("error_code", sa.String(), nullable=True),
         sa.Column("error_message", sa.String(), nullable=True),
         sa.Column("created_at", Time, nullable=False),
@@ -182,9 +198,9 @@ def upgrade() -> None:
         batch_op.create_index(batch_op.f("ix_highlights_organization_id"), ["organization_id"], unique=False)
         batch_op.create_index("ix_highlights_organization_id_id", ["organization_id", "id"], unique=False)
         batch_op.create_index(
-            "ix_highlights_organization_id_score", ["organization_id", "score"], unique=False
+            "ix_highlights_organization_id_score", ["organization_id", "score", "id"], unique=False
         )
-        batch_op.create_index(batch_op.f("ix_highlights_stream_id"), ["stream_id"], unique=False)
+        batch_op.create_index("ix_highlights_stream_id_start", ["stream_id", "start", "id"], unique=False)
 
     op.create_table(
         "reels",
@@ -197,6 +213,7 @@ def upgrade() -> None:
         sa.Column("state", sa.String(), nullable=False),
         sa.Column("key", sa.String(), nullable=True),
         sa.Column("seconds", Real, nullable=True),
+        sa.Column("note", sa.String(), nullable=True),
         sa.Column("stored_bytes", sa.BigInteger(), nullable=False),
         sa.Column("error_code", sa.String(), nullable=True),
         sa.Column("error_message", sa.String(), nullable=True),
@@ -342,6 +359,9 @@ def upgrade() -> None:
     with op.batch_alter_table("clip_items", schema=None) as batch_op:
         batch_op.create_index(batch_op.f("ix_clip_items_file_id"), ["file_id"], unique=False)
         batch_op.create_index(batch_op.f("ix_clip_items_organization_id"), ["organization_id"], unique=False)
+        batch_op.create_index(
+            "ix_clip_items_organization_id_filename", ["organization_id", "filename"], unique=False
+        )
 
     op.create_table(
         "deliveries",
@@ -350,8 +370,10 @@ def upgrade() -> None:
         sa.Column("event_id", sa.String(), nullable=False),
         sa.Column("event_type", sa.String(), nullable=False),
         sa.Column("stream_id", sa.String(), nullable=True),
+        sa.Column("sequence", sa.BigInteger(), nullable=True),
         sa.Column("state", sa.String(), nullable=False),
         sa.Column("attempts", sa.Integer(), nullable=False),
+        sa.Column("failures", sa.Integer(), nullable=False),
         sa.Column("due_at", Time, nullable=False),
         sa.Column("created_at", Time, nullable=False),
         sa.Column("ended_at", Time, nullable=True),
@@ -373,6 +395,7 @@ def upgrade() -> None:
     )
     with op.batch_alter_table("deliveries", schema=None) as batch_op:
         batch_op.create_index(batch_op.f("ix_deliveries_organization_id"), ["organization_id"], unique=False)
+        batch_op.create_index("ix_deliveries_webhook_id_id", ["webhook_id", "id"], unique=False)
         batch_op.create_index(
             "ix_deliveries_webhook_id_state_due_at", ["webhook_id", "state", "due_at"], unique=False
         )
@@ -430,7 +453,7 @@ def upgrade() -> None:
     )
     with op.batch_alter_table("attempts", schema=None) as batch_op:
         batch_op.create_index(batch_op.f("ix_attempts_organization_id"), ["organization_id"], unique=False)
-        batch_op.create_index(batch_op.f("ix_attempts_webhook_id"), ["webhook_id"], unique=False)
+        batch_op.create_index("ix_attempts_webhook_id_created_at", ["webhook_id", "created_at"], unique=False)
 
     with op.batch_alter_table("events", schema=None) as batch_op:
         batch_op.add_column(sa.Column("position", sa.BigInteger(), nullable=True))
@@ -446,6 +469,8 @@ def upgrade() -> None:
         batch_op.add_column(sa.Column("disabled_reason", sa.String(), nullable=True))
         batch_op.add_column(sa.Column("failures", sa.Integer(), server_default="0", nullable=False))
         batch_op.add_column(sa.Column("failing_since", Time, nullable=True))
+        batch_op.add_column(sa.Column("missed_after", sa.String(), nullable=True))
+        batch_op.add_column(sa.Column("missed_until", sa.String(), nullable=True))
         batch_op.add_column(sa.Column("verified_at", Time, nullable=True))
         batch_op.add_column(sa.Column("disabled_at", Time, nullable=True))
 
