@@ -74,14 +74,6 @@ def _submitted(world: World, organization_id: str) -> Stream:
         return submit(act, StreamCreate(source_url=url, title=CANARY))
 
 
-def _stream(session: Session, organization_id: str) -> Stream:
-    named = {"source": "x", "source_label": CANARY, "source_kind": "url"}
-    kind = {"platform": "custom", "protocol": "http"}
-    return Stream(
-        organization_id=organization_id, job_id=new_id("job"), title=CANARY, options={}, **named, **kind
-    )
-
-
 FOREIGN: dict[str, Made] = {
     "stream_id": _stream,
     "job_id": _job,
@@ -89,7 +81,6 @@ FOREIGN: dict[str, Made] = {
     "invitation_id": _made(_invitation),
     "member_id": _made(_member),
     "session_id": _made(_login),
-    "stream_id": _made(_stream),
 }
 """Id in a path -> makes such an object of an organization."""
 

@@ -447,13 +447,13 @@ class Routes:
         return declare
 
 
-def _files(status: int, media: Mapping[str, object]) -> dict[int | str, dict[str, Any]] | None:
+def _files(status: int, media: Mapping[str, object]) -> dict[int | str, dict[str, Any]]:
     """What the OpenAPI document says of answers that are files."""
     content = {
         kind: {"schema": {"type": "string" if isinstance(example, str) else "object"}, "example": example}
         for kind, example in media.items()
     }
-    return {status: {"content": content}} if content else None
+    return {status: {"content": content}} if content else {}
 
 
 def _endpoint(

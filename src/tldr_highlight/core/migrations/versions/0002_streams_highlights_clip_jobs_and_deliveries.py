@@ -19,6 +19,15 @@ Json = sa.JSON(none_as_null=True).with_variant(postgresql.JSONB(none_as_null=Tru
 def upgrade() -> None:
     """Take the step."""
     op.create_table(
+        "alerts",
+        sa.Column("cause", sa.String(), nullable=False),
+        sa.Column("message", sa.String(), nullable=False),
+        sa.Column("raised_at", Time, nullable=False),
+        sa.Column("seen_at", Time, nullable=False),
+        sa.Column("recovered_at", Time, nullable=True),
+        sa.PrimaryKeyConstraint("cause", name=op.f("pk_alerts")),
+    )
+    op.create_table(
         "breakers",
         sa.Column("id", sa.String(), nullable=False),
         sa.Column("state", sa.String(), nullable=False),
