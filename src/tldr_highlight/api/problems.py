@@ -18,6 +18,7 @@ from tldr_highlight.streams.following import PROGRESS_ID
 from tldr_highlight.streams.schemas import WORD_PATTERN
 from tldr_highlight.web import CURSOR_PATTERN, ID_PATTERN, NAME_PATTERN
 from tldr_highlight.webhooks.events import PATTERN as EVENT_PATTERN
+from tldr_highlight.webhooks.schedules import SCHEDULE_PATTERN
 
 MEDIA_TYPE = "application/problem+json"
 
@@ -92,6 +93,7 @@ FORMS: Mapping[str, str] = {
     SET_PATTERN: "is no id, and not the name of one of ours: take those that our answers have",
     WORD_PATTERN: "is one word of small letters, such as youtube",
     PROGRESS_ID: "is no id of an event of progress: take what the last one had",
+    SCHEDULE_PATTERN: "is no schedule: write `short`, `standard`, or seconds with commas: 5,60,600",
     EVENT_PATTERN: "is no type of event and no pattern: write stream.completed, stream.* or *",
 }
 """Pattern of a field -> what to say where it does not match, for people who do not read patterns."""
