@@ -130,6 +130,13 @@ class House:
     def delivery(self, webhook_id: str) -> str:
         about = {"event_id": new_id("evt"), "event_type": "stream.completed", "state": "failed"}
         return self.add(Delivery(organization_id=self.id, webhook_id=webhook_id, **about)).id
+    def stream(self) -> str:
+        return self.world.client.post("/api/v1/streams", json=SOURCE, headers=self.owner).json()["id"]
+
+    def cancelled_stream(self) -> str:
+        id = self.stream()
+        self.world.client.post(f"/api/v1/streams/{id}/cancel", headers=self.owner)
+        return id
 
     def refresh_token(self) -> str:
         body = {"email": self.email, "password": PASSWORD}
@@ -287,6 +294,11 @@ SCENES: dict[str, Callable[[House], Scene]] = {
     "request_clip": lambda house: on_stream(house, {"start": 1, "end": 2}),
     "request_reel": lambda house: on_stream(house, {"target_seconds": 30}),
     "delete_reel": by_owner(House.reel, of="reel_id"),
+    "submit_batch": lambda house: Scene(house.user, answered("id"), {"sources": [SOURCE]}, house.owner),
+    "change_stream": by_owner(House.stream, {"title": "Final"}, of="stream_id"),
+    "cancel_stream": by_owner(House.stream, of="stream_id"),
+    "retry_stream": by_owner(House.cancelled_stream, of="stream_id"),
+    "delete_stream": by_owner(House.stream, of="stream_id"),
     "create_key": by_key,
     "change_key": by_owner(House.key, {"name": "other"}, of="key_id"),
     "rotate_key": by_owner(House.key, {}, of="key_id"),

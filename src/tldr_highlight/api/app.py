@@ -73,7 +73,7 @@ def create_app(runtime: Runtime) -> Application:
     app.take(tenancy.keys.router)
     for routes in (tenancy.auth, tenancy.me, accounts.auth, accounts.own, accounts.admin, webhooks.webhooks):
         app.take(routes.router)
-    for routes in (streams.streams, streams.jobs):
+    for routes in (streams.streams, streams.jobs, streams.batches):
         app.take(routes.router)
     for routes in (clip_jobs, compat):
         app.take(routes.router)

@@ -77,6 +77,12 @@ RATE_HEADERS: Document = {
     "RateLimit-Remaining": {"description": "Of them, what is left.", "schema": {"type": "integer"}},
     "RateLimit-Reset": {"description": "Seconds until they are whole again.", "schema": {"type": "integer"}},
 }
+EVENT = """id: evt_01kb8mz3s5e6v7w8x9y0a1b2c3
+event: stream.completed
+data: {"id": "evt_01kb8mz3s5e6v7w8x9y0a1b2c3", "type": "stream.completed", "data": {}}
+"""
+"""As an answer of events has them, each with an empty line after it."""
+
 TRACE_HEADER: Document = {"X-Trace-Id": {"$ref": "#/components/headers/X-Trace-Id"}}
 AGAIN: Document = {"Retry-After": {"$ref": "#/components/headers/Retry-After"}}
 REPLAYED: Document = {"Idempotency-Replayed": {"$ref": "#/components/headers/Idempotency-Replayed"}}
@@ -329,6 +335,8 @@ def _add_examples(operation: Document, schemas: Document) -> None:
         for kind, content in body.get("content", {}).items():
             if kind == "application/json" and not content.keys() & {"example", "examples"}:
                 content["example"] = example_of(content["schema"], schemas)
+            elif kind == "text/event-stream":
+                content["example"] = EVENT
     for parameter in operation.get("parameters", []):
         if "schema" in parameter and not parameter.keys() & {"example", "examples"}:
             parameter["example"] = example_of(parameter["schema"], schemas, parameter["name"])
