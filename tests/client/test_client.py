@@ -36,7 +36,7 @@ NOT_COVERED = {
 }
 """Operations that the client has no call for, and why. A new operation is covered or listed."""
 
-GROUPS = ("auth", "keys", "organization", "webhooks")
+GROUPS = ("auth", "keys", "organization", "webhooks", "events")
 
 KINDS: dict[Any, str] = {
     str: "string", int: "integer", float: "number", bool: "boolean", datetime: "string", dict: "object",
@@ -70,6 +70,10 @@ class Recorder(Calls):
     def pages(self, shape: type[Any], path: str, limit: int | None, **filters: Any) -> Pages[Any]:
         self._note("GET", path, None, Page[shape], query={**filters, "limit": 1, "cursor": "x"})
         return Pages(lambda limit, cursor: Page([], None))
+
+    def follow(self, shape: type[Any], path: str, **query: Any) -> Iterator[Any]:
+        self._note("GET", path, None, None, query=query)
+        return iter(())
 
     def _note(
         self,

@@ -7,6 +7,7 @@ from typing import Self
 
 from tldr_highlight.client.auth import Auth
 from tldr_highlight.client.calls import Calls
+from tldr_highlight.client.events import Events
 from tldr_highlight.client.keys import Keys
 from tldr_highlight.client.logins import Login
 from tldr_highlight.client.organization import OrganizationCalls
@@ -110,3 +111,4 @@ class Client:
         self.keys = Keys(calls)
         self.organization = OrganizationCalls(calls)
         self.webhooks = Webhooks(calls)
+        self.events = Events(calls)
