@@ -46,8 +46,7 @@ def submit(
         stream = client.streams.create(**_named(source), title=title, options=given or None)
         if wait:
             stream = _awaited(stream, tell)
-        found = list(client.streams.highlights(stream.id)) if wait else None
-    _tell(stream, found, as_json=as_json)
+    _tell(stream, as_json=as_json)
     if stream.ended and stream.state != "completed":
         raise typer.Exit(_failed(stream))
 
@@ -77,17 +76,12 @@ def _awaited(stream: Stream, tell: Tell) -> Stream:
         raise
 
 
-def _tell(stream: Stream, found: list[dict[str, Any]] | None, *, as_json: bool) -> None:
+def _tell(stream: Stream, *, as_json: bool) -> None:
     if as_json:
-        document = {"stream": _document(stream)} | ({} if found is None else {"highlights": found})
+        document = {"stream": _document(stream)}
         sys.stdout.write(json.dumps(document, ensure_ascii=False, indent=2, default=_document) + "\n")
         return
     sys.stdout.write(f"{stream.id}  {stream.state}\n")
-    for highlight in found or ():
-        sys.stdout.write(
-            f"{highlight['start']:9.1f} s  {highlight['end'] - highlight['start']:5.1f} s  "
-            f"{highlight['score'] or 0:.2f}  {highlight['title']}\n"
-        )
 
 
 def _document(value: object) -> Any:

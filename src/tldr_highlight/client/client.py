@@ -13,6 +13,7 @@ from tldr_highlight.client.organization import OrganizationCalls
 from tldr_highlight.client.shapes import Me, Tokens
 from tldr_highlight.client.streams import Batches, Streams
 from tldr_highlight.client.transport import Header, Transport
+from tldr_highlight.client.webhooks import Webhooks
 
 TIMEOUT = 30.0
 """Seconds that a server may be silent."""
@@ -111,3 +112,4 @@ class Client:
         self.organization = OrganizationCalls(calls)
         self.streams = Streams(calls)
         self.batches = Batches(calls)
+        self.webhooks = Webhooks(calls)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import dataclasses
 import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -112,6 +111,26 @@ class Stream:
         return cast("Streams", self.calls)
 
 
+@dataclass(frozen=True)
+class Job:
+    """A unit of work."""
+
+    id: str
+    kind: str
+    state: str
+    """`waiting`, `running`, `done`, `failed` or `cancelled`."""
+    attempts: int
+    progress: dict[str, Any]
+    held: bool
+    """It waits for others of yours, by the plan's limits."""
+    created_at: datetime
+    object_id: str | None = None
+    error: Failure | None = None
+    next_at: datetime | None = None
+    started_at: datetime | None = None
+    ended_at: datetime | None = None
+
+
 def _awaited(stream: Stream, timeout: float | None, on_progress: Callable[[Stream], None]) -> Stream:
     began = heard = time.monotonic()
     pause = FIRST_PAUSE
@@ -215,16 +234,18 @@ class Streams:
         """Let one that failed, was cancelled or is partly done go on where it ended."""
         return self._one("POST", at("streams", stream_id, "retry"))
 
+    def job(self, job_id: str) -> Job:
+        """A stream's work, or any other of yours."""
+        return self._calls.one(Job, "GET", at("jobs", job_id))
+
     def delete(self, stream_id: str) -> None:
         """Remove it, whatever its state, with everything that came of it."""
         self._calls.do("DELETE", at("streams", stream_id))
 
-    def highlights(self, stream_id: str, *, limit: int | None = None) -> Pages[dict[str, Any]]:
-        """What was found in it so far, in the order of time, as the API tells it."""
-        return self._calls.pages(dict[str, Any], at("streams", stream_id, "highlights"), limit)
-
     def _one(self, method: str, path: str, body: object = None, **how: Any) -> Stream:
-        return dataclasses.replace(self._calls.one(Stream, method, path, body, **how), calls=self)
+        stream = self._calls.one(Stream, method, path, body, **how)
+        object.__setattr__(stream, "calls", self)  # frozen is what was told, which this is no part of
+        return stream
 
 
 # --- batches -------------------------------------------------------------------------------------------
