@@ -36,7 +36,10 @@ NOT_COVERED = {
 }
 """Operations that the client has no call for, and why. A new operation is covered or listed."""
 
-GROUPS = ("auth", "keys", "organization", "webhooks", "events")
+GROUPS = ("auth", "batches", "events", "keys", "organization", "streams", "webhooks")
+
+OTHER_NAMES = {"source_url": "url"}
+"""Member of a body -> another that means the same, which the client does not use."""
 
 KINDS: dict[Any, str] = {
     str: "string", int: "integer", float: "number", bool: "boolean", datetime: "string", dict: "object",
@@ -66,6 +69,7 @@ class Recorder(Calls):
 
     def one(self, shape: type[Any], method: str, path: str, body: object = None, **how: Any) -> Any:
         self._note(method, path, body, shape, **how)
+        return object.__new__(shape)
 
     def pages(self, shape: type[Any], path: str, limit: int | None, **filters: Any) -> Pages[Any]:
         self._note("GET", path, None, Page[shape], query={**filters, "limit": 1, "cursor": "x"})
@@ -93,6 +97,8 @@ def argument(name: str, annotation: str) -> Any:
         return datetime(2027, 1, 1, tzinfo=UTC)
     if "Sequence" in annotation:
         return ["x"]
+    if "Mapping" in annotation:
+        return {"x": "x"}
     return 1 if annotation.startswith("int") else f"{{{name}}}"
 
 
@@ -158,7 +164,9 @@ def test_each_call_is_an_operation_and_sends_what_it_takes(document: dict[str, A
     if taken is None:
         assert sent.body is None
     else:
-        assert (sent.body or {}).keys() == resolved(document, taken)["properties"].keys()
+        named = (sent.body or {}).keys()
+        others = {OTHER_NAMES[name] for name in named & OTHER_NAMES.keys()}
+        assert named | others == resolved(document, taken)["properties"].keys()
 
 
 @pytest.mark.parametrize("name", CALLS)

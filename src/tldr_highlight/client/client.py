@@ -12,6 +12,7 @@ from tldr_highlight.client.keys import Keys
 from tldr_highlight.client.logins import Login
 from tldr_highlight.client.organization import OrganizationCalls
 from tldr_highlight.client.shapes import Me, Tokens
+from tldr_highlight.client.streams import Batches, Streams
 from tldr_highlight.client.transport import Header, Transport
 from tldr_highlight.client.webhooks import Webhooks
 
@@ -110,5 +111,7 @@ class Client:
         self.auth = Auth(calls)
         self.keys = Keys(calls)
         self.organization = OrganizationCalls(calls)
+        self.streams = Streams(calls)
+        self.batches = Batches(calls)
         self.webhooks = Webhooks(calls)
         self.events = Events(calls)
