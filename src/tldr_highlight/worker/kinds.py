@@ -45,5 +45,6 @@ def product_kinds() -> Kinds:
         MAIL,
         RESET_MAIL,
         PURGE,
+        ADMISSION,
         SWEEP,
     )
