@@ -89,7 +89,10 @@ def export_highlights(
         Query(description="Of the file; `fcpxml` is Final Cut Pro 7's."),
     ] = "json",
 ) -> Response:
-    """Export a stream's highlights for other programs. What somebody voted to drop is left out."""
+    """Export what was found for other programs.
+
+    What somebody voted to drop is left out, and so are clips that were asked for, which have no score.
+    """
     content, name = results.exported(call, stream_id, format)
     headers = {"Content-Disposition": disposition(name, inline=False)}
     return Response(content, headers=headers, media_type=results.MEDIA_TYPES[format])
