@@ -33,6 +33,10 @@ def nobody_known() -> None:
     """Forget nobody: callers are not remembered here."""
 
 
+def nobody_listens() -> None:
+    """Tell nobody that something happened."""
+
+
 def no_bell(job_id: str, priority: str) -> None:
     """Wake nobody: work is found by those who look for it."""
 
@@ -64,6 +68,11 @@ class Runtime:
     """That tests ask for."""
     closing: contextlib.ExitStack = field(default_factory=contextlib.ExitStack)
     """What ends before the database is closed: threads that write to it."""
+    stir: Callable[[], None] = field(default=nobody_listens)
+    """Something was committed here that somebody may listen for; never blocks, never fails."""
+
+    is_private: bool = False
+    """Whether this machine alone can reach our API, as far as `serve` knows: it listens on loopback."""
 
     listens_at: str = "http://127.0.0.1:8000"
     """Address of our own API, as `serve` has it; what others guess."""

@@ -31,6 +31,7 @@ from tldr_highlight.tenancy.models import (
     Organization,
     User,
 )
+from tldr_highlight.webhooks.models import Delivery, Webhook
 
 UNRECORDED = {
     "try_dimension_set": "it judges what is stored, and stores nothing",
@@ -122,6 +123,20 @@ class House:
     def type(self) -> str:
         with self.world.runtime.db.begin() as session:
             return add_type(session, self.id).id
+    def webhook(self, status: str = "active") -> str:
+        about = {"url": "https://example.com/hook", "events": ["*"], "secret": "x", "status": status}
+        return self.add(Webhook(organization_id=self.id, verified_at=now(), **about)).id
+
+    def delivery(self, webhook_id: str) -> str:
+        about = {"event_id": new_id("evt"), "event_type": "stream.completed", "state": "failed"}
+        return self.add(Delivery(organization_id=self.id, webhook_id=webhook_id, **about)).id
+    def stream(self) -> str:
+        return self.world.client.post("/api/v1/streams", json=SOURCE, headers=self.owner).json()["id"]
+
+    def cancelled_stream(self) -> str:
+        id = self.stream()
+        self.world.client.post(f"/api/v1/streams/{id}/cancel", headers=self.owner)
+        return id
 
     def refresh_token(self) -> str:
         body = {"email": self.email, "password": PASSWORD}
@@ -254,6 +269,14 @@ def on_stream(house: House, body: Any) -> Scene:
 
 def made_by_owner(body: Any) -> Callable[[House], Scene]:
     return lambda house: Scene(house.user, answered("id"), body, house.owner)
+def redeliver(house: House) -> Scene:
+    webhook = house.webhook()
+    ids = {"webhook_id": webhook, "delivery_id": house.delivery(webhook)}
+    return Scene(house.user, webhook, None, house.owner, ids)
+
+
+def by_webhook(body: Any = None, *, status: str = "active") -> Callable[[House], Scene]:
+    return by_owner(lambda house: house.webhook(status), body, of="webhook_id")
 
 
 SCENES: dict[str, Callable[[House], Scene]] = {
@@ -271,10 +294,26 @@ SCENES: dict[str, Callable[[House], Scene]] = {
     "request_clip": lambda house: on_stream(house, {"start": 1, "end": 2}),
     "request_reel": lambda house: on_stream(house, {"target_seconds": 30}),
     "delete_reel": by_owner(House.reel, of="reel_id"),
+    "submit_batch": lambda house: Scene(house.user, answered("id"), {"sources": [SOURCE]}, house.owner),
+    "change_stream": by_owner(House.stream, {"title": "Final"}, of="stream_id"),
+    "cancel_stream": by_owner(House.stream, of="stream_id"),
+    "retry_stream": by_owner(House.cancelled_stream, of="stream_id"),
+    "delete_stream": by_owner(House.stream, of="stream_id"),
     "create_key": by_key,
     "change_key": by_owner(House.key, {"name": "other"}, of="key_id"),
     "rotate_key": by_owner(House.key, {}, of="key_id"),
     "revoke_key": by_owner(House.key, of="key_id"),
+    "create_webhook": lambda house: Scene(
+        house.user, answered("id"), {"url": "https://example.com/hook"}, house.owner
+    ),
+    "change_webhook": by_webhook({"url": "https://example.com/other"}),
+    "delete_webhook": by_webhook(),
+    "verify_webhook": by_webhook(status="pending_verification"),
+    "send_test_event": by_webhook(),
+    "rotate_webhook_secret": by_webhook(),
+    "enable_webhook": by_webhook({"resend_since": "2026-01-01T00:00:00Z"}, status="disabled"),
+    "redeliver_missed": by_webhook({"since": "2026-01-01T00:00:00Z"}),
+    "redeliver": redeliver,
     "log_in": log_in,
     "begin_cookie_session": log_in,
     "log_out": by_owner(lambda house: house.session),

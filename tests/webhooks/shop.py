@@ -130,7 +130,9 @@ class Shop:
 
     def deliveries(self, webhook_id: str) -> list[Delivery]:
         """Of events, in order; challenges left out."""
-        query = select(Delivery).where(Delivery.webhook_id == webhook_id, Delivery.event_type != "webhook.challenge")
+        query = select(Delivery).where(
+            Delivery.webhook_id == webhook_id, Delivery.event_type != "webhook.challenge"
+        )
         return self.rows(query.order_by(Delivery.id))
 
     def attempts(self, webhook_id: str) -> list[Attempt]:
@@ -185,7 +187,7 @@ def shop_on(backend: Backend, folder: Path, **settings: Any) -> Iterator[Shop]:
         "database_url": backend.database(tables),
         "allow_networks": "127.0.0.0/8",
         "ca_file": AUTHORITY,
-        "webhook_timeout_seconds": 2.0,
+        "webhook_timeout_seconds": 10.0,
         **settings,
     }
     with opened(Settings(_env_file=None, **chosen), product_kinds()) as runtime:
@@ -193,7 +195,9 @@ def shop_on(backend: Backend, folder: Path, **settings: Any) -> Iterator[Shop]:
             for organization_id in (ORG, "org_2"):
                 limits = {"webhook_endpoints": 1000}
                 session.add(Organization(id=organization_id, name=organization_id, overrides=limits))
-            session.add(User(id="usr_1", email="ann@example.com", email_key="ann@example.com", password_hash="x"))
+            session.add(
+                User(id="usr_1", email="ann@example.com", email_key="ann@example.com", password_hash="x")
+            )
             session.flush()
             session.add(Member(organization_id=ORG, user_id="usr_1", role="owner"))
         yield Shop(runtime)

@@ -156,6 +156,11 @@ class OrgOwned:
         return row
 
 
+def before_commit(session: Session, call: Callable[[], None]) -> None:
+    """Run `call` as the transaction's last act, with all locks that it has."""
+    session.info.setdefault("before_commit", []).append(call)
+
+
 def after_commit(session: Session, call: Callable[[], None]) -> None:
     """Run `call` once the transaction is committed; calls run in order, and must not raise."""
     session.info.setdefault("after_commit", []).append(call)
@@ -232,6 +237,8 @@ class Database:
         session = Session(self.engine, expire_on_commit=False, autoflush=True, info=dict(self.info))
         with _database_errors(), self._writing, session, session.begin():
             yield session
+            for call in session.info.pop("before_commit", ()):
+                call()
         for call in session.info.pop("after_commit", ()):
             call()
 

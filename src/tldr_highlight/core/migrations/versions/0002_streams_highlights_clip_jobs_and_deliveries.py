@@ -464,6 +464,12 @@ def upgrade() -> None:
         batch_op.create_index(batch_op.f("ix_attempts_organization_id"), ["organization_id"], unique=False)
         batch_op.create_index("ix_attempts_webhook_id_created_at", ["webhook_id", "created_at"], unique=False)
 
+    with op.batch_alter_table("events", schema=None) as batch_op:
+        batch_op.add_column(sa.Column("position", sa.BigInteger(), nullable=True))
+        batch_op.create_unique_constraint(
+            batch_op.f("uq_events_organization_id_position"), ["organization_id", "position"]
+        )
+
     with op.batch_alter_table("webhooks", schema=None) as batch_op:
         batch_op.add_column(sa.Column("description", sa.String(length=200), nullable=True))
         batch_op.add_column(sa.Column("old_secret", sa.String(), nullable=True))
