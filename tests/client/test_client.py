@@ -36,7 +36,9 @@ NOT_COVERED = {
 }
 """Operations that the client has no call for, and why. A new operation is covered or listed."""
 
-GROUPS = ("auth", "keys", "organization", "webhooks")
+GROUPS = (
+    "auth", "keys", "organization", "webhooks", "highlights", "reels", "dimension_sets", "highlight_types",
+)  # fmt: skip
 
 KINDS: dict[Any, str] = {
     str: "string", int: "integer", float: "number", bool: "boolean", datetime: "string", dict: "object",
@@ -67,6 +69,13 @@ class Recorder(Calls):
     def one(self, shape: type[Any], method: str, path: str, body: object = None, **how: Any) -> Any:
         self._note(method, path, body, shape, **how)
 
+    def link(self, path: str, **query: Any) -> str:
+        self._note("GET", path, None, None, query=query)
+        return ""
+
+    def save(self, path: str, file: Any, **query: Any) -> None:
+        self._note("GET", path, None, None, query=query)
+
     def pages(self, shape: type[Any], path: str, limit: int | None, **filters: Any) -> Pages[Any]:
         self._note("GET", path, None, Page[shape], query={**filters, "limit": 1, "cursor": "x"})
         return Pages(lambda limit, cursor: Page([], None))
@@ -80,6 +89,7 @@ class Recorder(Calls):
         *,
         query: Any = None,
         creates: bool = False,
+        raw: bool = False,
     ) -> None:
         self.sent.append(Sent(method, path, body, query or {}, creates, shape))
 
