@@ -171,7 +171,7 @@ def test_each_call_is_an_operation_and_sends_what_it_takes(document: dict[str, A
 def test_each_answer_has_the_shape_that_is_expected(document: dict[str, Any], name: str) -> None:
     sent = CALLS[name]
     answers = operation(document, sent)["responses"]
-    good = next(a for status, a in answers.items() if status.startswith("2"))
+    good = next(a for status, a in answers.items() if status[0] in "23")
     if sent.shape is not None:
         schema = good["content"]["application/json"]["schema"]
         assert_promised(document, sent.shape, schema, name)

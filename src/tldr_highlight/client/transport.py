@@ -92,7 +92,7 @@ class Transport:
         once: bool = False,
         raw: bool = False,
     ) -> Any:
-        """Call an operation: its parsed answer, None where there is none; an address where it leads elsewhere.
+        """Call an operation: its parsed answer, or None; an address where it leads elsewhere.
 
         Args:
             method: Of HTTP.
