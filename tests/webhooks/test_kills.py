@@ -1,6 +1,6 @@
 """W1: receivers that fail, workers that are killed, and every event arrives, under its id, signed.
 
-500 events and a kill every 1.5 s; with TLDR_LONG_TESTS=1 10 000 and one every 20 s.
+500 events and a kill every 2 s; with TLDR_LONG_TESTS=1 10 000 and one every 20 s.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ from tldr_highlight.core.work import LIGHT
 from tldr_highlight.worker.embedded import EmbeddedWorker, hold_data_dir
 
 LONG = os.environ.get("TLDR_LONG_TESTS") == "1"
-EVENTS, EVERY_SECONDS = (10_000, 20.0) if LONG else (500, 1.5)
+EVENTS, EVERY_SECONDS = (10_000, 20.0) if LONG else (500, 2.0)
 STREAMS = 25
 PATIENCE = 600.0 if LONG else 90.0
 
@@ -59,7 +59,7 @@ def scaled(shop: Shop, start: Callable[..., Program]) -> Iterator[Kill]:
         "WORKER_THREADS": 1,
     }
     env = {f"TLDR_{name}": str(value) for name, value in values.items()}
-    worker = start("worker", *(part for name in LIGHT for part in ("--priority", name)), env=env)
+    worker = start("worker", *(part for name in LIGHT for part in ("--queues", name)), env=env)
     worker.says(r"ready")
 
     def one() -> None:
@@ -96,14 +96,10 @@ def test_every_event_arrives_whoever_is_killed(
 ) -> None:
     seed = random.randrange(1 << 32)
     print("seed", seed)
-    settings = {
-        "broker_url": deployment.redis_url,
-        "webhook_timeout_seconds": 3.0,
-        "worker_lease_seconds": 3.0,
-    }
+    quick = {"webhook_timeout_seconds": 3.0, "worker_lease_seconds": 3.0}
     run = embedded if deployment.name == "embedded" else scaled
     with (
-        shop_on(deployment, tmp_path, **settings) as shop,
+        shop_on(deployment, tmp_path, broker_url=deployment.redis_url, **quick) as shop,
         receiver(failing(random.Random(seed))) as bad,
         receiver() as good,
         run(shop, program) as kill_some,
