@@ -2,7 +2,7 @@
 
     TldrError                    code                    exit  fate
     ├── UsageError               usage                     2  permanent  asked for wrongly
-    │   ├── DimensionSetError    dimension_set_invalid     2  permanent  with the line it is on
+    │   ├── DimensionSetError    dimension_set_invalid     2  permanent  with its line, or its field (422)
     │   └── WatermarkError       watermark_invalid         2  permanent  no picture, no such letters
     ├── NotFoundError            not_found                 5  permanent
     ├── MediaError               media_unreadable          4  permanent  damaged or not media
@@ -14,6 +14,8 @@
     │   └── MediaMemoryError     media_over_memory         4  permanent  the process reading it was ended
     ├── SourceError              source_unavailable        8  transient  no answer, or a failing server
     │   ├── AddressError         source_url_not_allowed    2  permanent  one message, whatever the reason
+    │   ├── PathError            source_path_not_allowed   2  permanent  one message, whatever the reason
+    │   ├── ProtocolError        source_protocol_unsupported 2  permanent  known, and not taken yet
     │   ├── SourceNotFoundError  source_not_found          5  permanent
     │   ├── SourceDeniedError    source_denied             3  permanent  401, 403 and the like
     │   ├── SourceChangedError   source_changed            8  transient  another file than when it was opened
@@ -22,6 +24,9 @@
     │   ├── IncompleteError      source_incomplete         8  transient  fewer bytes than the server promised
     │   ├── RedirectError        source_redirect           8  permanent  too many, from https to http, nowhere
     │   ├── TlsError             source_tls_failed         8  permanent  a certificate that does not hold
+    │   ├── ResolverError        resolver_failed           8  transient  it turns pages into media
+    │   │   ├── ResolverRefusedError resolver_refused        8  permanent  private, gone, or no page it knows
+    │   │   └── NoResolverError    resolver_missing          2  permanent  a page, and nobody for it
     │   └── AnswerError          source_answer_unusable    8  permanent  not HTTP, or not the file
     ├── CutError                 cut_failed                1  permanent  one range; the others go on
     │   ├── RangeError           range_invalid             2  permanent
@@ -33,7 +38,7 @@
     │   ├── DiskFullError        disk_full                 1  resource
     │   └── OutputBusyError      output_busy               1  transient  another run holds the folder
     │       └── DataBusyError    data_busy                 1  transient  another server holds the data folder
-    ├── StorageError             storage_unavailable       8  transient  where files are kept: no answer (503)
+    ├── StorageError             storage_unavailable       8  resource   where files are kept: no answer (503)
     │   ├── StorageFullError     storage_full              1  resource   no room, or no quota left (507)
     │   ├── StorageSetupError    storage_setup             8  resource   waits for the operator (503)
     │   ├── StorageRefusedError  storage_refused           1  permanent  it will not do what we ask
@@ -73,10 +78,12 @@
     │   ├── PlanFitError         plan_does_not_fit         1  permanent  lists what is too much for it
     │   └── PlanLimitError       plan_limit_reached        1  permanent  as many as the plan has
     ├── LimitError               limited                   6  transient  too often (429), says when again
-    │   └── RateError            rate_limited              6  transient  the key's requests per minute
+    │   ├── RateError            rate_limited              6  transient  the key's requests per minute
+    │   └── PendingError         too_many_pending          6  transient  as many streams wait as may
     ├── QuotaError               quota_exceeded            6  resource   the plan's amount is used up (402)
     ├── UnavailableError         unavailable               8  transient  a service of ours is away (503)
     │   ├── DatabaseError        database_unavailable      8  transient
+    │   ├── BreakerError         breaker_open              8  resource   failed too often, is left alone
     │   ├── BusyError            busy                      8  transient  too many wait already
     │   └── SlowError            too_slow                  8  transient  no answer in time
     ├── InternalError            internal                  1  transient  a mistake of ours; the log has more
@@ -133,7 +140,7 @@ class UsageError(TldrError):
 
 
 class DimensionSetError(UsageError):
-    """A dimension set that cannot be used; the message names file and line."""
+    """A dimension set that cannot be used; the message names file and line, or the field."""
 
     code = "dimension_set_invalid"
 
@@ -215,6 +222,22 @@ class AddressError(SourceError):
     fate = Fate.PERMANENT
 
 
+class PathError(SourceError):
+    """A path on the server outside the folders that its operator opened for sources."""
+
+    code = "source_path_not_allowed"
+    exit_code = 2
+    fate = Fate.PERMANENT
+
+
+class ProtocolError(SourceError):
+    """An address of a protocol that is known, and that nothing is fetched by yet."""
+
+    code = "source_protocol_unsupported"
+    exit_code = 2
+    fate = Fate.PERMANENT
+
+
 class SourceNotFoundError(SourceError):
     """The server has no such file."""
 
@@ -276,6 +299,27 @@ class AnswerError(SourceError):
     """An answer that is not HTTP, or not a file."""
 
     code = "source_answer_unusable"
+    fate = Fate.PERMANENT
+
+
+class ResolverError(SourceError):
+    """What turns pages into addresses of media gave no answer, or one that makes no sense."""
+
+    code = "resolver_failed"
+
+
+class ResolverRefusedError(ResolverError):
+    """A resolver says that there is nothing to be had: private, gone, or no page that it knows."""
+
+    code = "resolver_refused"
+    fate = Fate.PERMANENT
+
+
+class NoResolverError(ResolverError):
+    """A page, not media, and no resolver for it is set up here."""
+
+    code = "resolver_missing"
+    exit_code = 2
     fate = Fate.PERMANENT
 
 
@@ -357,7 +401,7 @@ class StorageError(TldrError):
     code = "storage_unavailable"
     status = 503
     exit_code = 8
-    fate = Fate.TRANSIENT
+    fate = Fate.RESOURCE  # a bucket may be away for longer than three tries: nothing fails because of it
 
 
 class StorageFullError(StorageError):
@@ -642,6 +686,12 @@ class RateError(LimitError):
     code = "rate_limited"
 
 
+class PendingError(LimitError):
+    """As many streams of the organization wait for their turn as may."""
+
+    code = "too_many_pending"
+
+
 class QuotaError(TldrError):
     """More than the plan includes."""
 
@@ -677,6 +727,13 @@ class PoisonError(TldrError):
     """Work that ended the process it ran in, again and again, without getting further."""
 
     code = "poison"
+
+
+class BreakerError(UnavailableError):
+    """A service failed so often that it is not asked for a while; `retry_after` says how long."""
+
+    code = "breaker_open"
+    fate = Fate.RESOURCE
 
 
 class BusyError(UnavailableError):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import functools
 from collections.abc import Callable, Generator
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -10,9 +11,11 @@ from typing import Self
 
 from sqlalchemy.orm import Session
 
+from tldr_highlight.core.breaker import Breakers
 from tldr_highlight.core.counters import Counters
 from tldr_highlight.core.db import Database
 from tldr_highlight.core.egress import Policy
+from tldr_highlight.core.faults import Faults
 from tldr_highlight.core.files import keep_private
 from tldr_highlight.core.jwt import Tokens
 from tldr_highlight.core.leases import Leases
@@ -28,6 +31,10 @@ from tldr_highlight.storage.base import ObjectStore
 
 def nobody_known() -> None:
     """Forget nobody: callers are not remembered here."""
+
+
+def nobody_listens() -> None:
+    """Tell nobody that something happened."""
 
 
 def no_bell(job_id: str, priority: str) -> None:
@@ -57,8 +64,15 @@ class Runtime:
     forget_callers: Callable[[], None] = field(default=nobody_known)
     """Somebody may do less than before; to be called after the commit. Other processes notice in a second."""
 
+    faults: Faults = field(default_factory=Faults)
+    """That tests ask for."""
     closing: contextlib.ExitStack = field(default_factory=contextlib.ExitStack)
     """What ends before the database is closed: threads that write to it."""
+    stir: Callable[[], None] = field(default=nobody_listens)
+    """Something was committed here that somebody may listen for; never blocks, never fails."""
+
+    is_private: bool = False
+    """Whether this machine alone can reach our API, as far as `serve` knows: it listens on loopback."""
 
     listens_at: str = "http://127.0.0.1:8000"
     """Address of our own API, as `serve` has it; what others guess."""
@@ -67,6 +81,11 @@ class Runtime:
     def url(self) -> str:
         """Address people reach us at, for links. Never taken from a request: its `Host` is anybody's word."""
         return (self.settings.public_url or self.listens_at).rstrip("/")
+
+    @functools.cached_property
+    def breakers(self) -> Breakers:
+        """Before services that fail."""
+        return Breakers(self.db)
 
     @property
     def data_dir(self) -> Path:
@@ -184,6 +203,7 @@ def opened(settings: Settings, kinds: Kinds | None = None) -> Generator[Runtime]
             counters=counters,
             kinds=kinds or {},
             leases=leases,
+            faults=Faults(settings.fault, settings.data_dir / "faults"),
         )
         stack.enter_context(runtime.closing)
         db.info["runtime"] = runtime

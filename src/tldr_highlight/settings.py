@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Literal
 from urllib.parse import urlsplit
 
-from pydantic import Field, PositiveInt, SecretStr, field_validator
+from pydantic import Field, PositiveFloat, PositiveInt, SecretStr, field_validator
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
 DATABASES = ("sqlite", "postgresql", "postgres", "postgresql+psycopg")
@@ -32,6 +32,14 @@ class Settings(BaseSettings):
 
     allow_networks: str | None = None
     """Networks outside the public internet that sources may be in: `127.0.0.0/8,10.1.0.0/16`."""
+
+    allow_local_paths: str | None = None
+    """Folders on this machine that sources may be in: `/srv/media:/mnt/archive`; without it none."""
+    resolvers: str = "vidfly,ytdlp"
+    """Who turns web pages into media, in this order: `vidfly`, `ytdlp`."""
+
+    vidfly_url: str | None = None
+    """A service that speaks as Vidfly does: `https://resolver.example.com`; without it that is left out."""
 
     ca_file: Path | None = None
     """Certificate authorities (PEM) to trust beside the system's."""
@@ -76,6 +84,18 @@ class Settings(BaseSettings):
     """Calls that need no key or login (logging in, registering, …), per client address; as many that show one
     that is not valid, counted apart."""
 
+    clip_seconds: PositiveFloat = 300.0
+    """How long one clip of a clip job may take; then it has failed, and the next one begins."""
+
+    clip_job_ttl: PositiveFloat = 600.0
+    """Seconds after its end that a clip job and its files are deleted."""
+
+    compat_requires_key: bool | None = None
+    """Whether the compatible clip calls take a key; unless said, only where other machines can reach us."""
+
+    compat_video_url: str = "https://www.youtube.com/watch?v={id}"
+    """What a `video_id` of the compatible clip calls stands for."""
+
     worker_threads: int = 2
     """Units of work that `serve` does at once in its worker process, or `worker` in as many processes."""
 
@@ -100,6 +120,9 @@ class Settings(BaseSettings):
     worker_memory_mb: int = 2048
     """Memory that ends a worker process; another is started. Media is opened in processes of their own."""
 
+    fault: str | None = None
+    """For tests alone: points at which a process dies, see `core/faults.py`."""
+
     @field_validator("database_url")
     @classmethod
     def _known_database(cls, url: SecretStr | None) -> SecretStr | None:
@@ -114,14 +137,28 @@ class Settings(BaseSettings):
             raise ValueError("write `short`, `standard`, or seconds with commas: 5,60,600")
         return schedule
 
-    @field_validator("public_url")
+    @field_validator("public_url", "vidfly_url")
     @classmethod
     def _web_address(cls, url: str | None) -> str | None:
         if url is not None:
             scheme, host, _, more = _split(url)
             if scheme not in {"http", "https"} or not host or more:
-                raise ValueError("write the address that people see, as https://highlights.example.com")
+                raise ValueError("write an address as https://highlights.example.com")
         return url
+
+    @field_validator("compat_video_url")
+    @classmethod
+    def _template(cls, url: str) -> str:
+        if _split(url)[0] not in {"http", "https"} or url.count("{id}") != 1:
+            raise ValueError("write an address with {id} in it, as https://www.youtube.com/watch?v={id}")
+        return url
+
+    @field_validator("resolvers")
+    @classmethod
+    def _known_resolvers(cls, listed: str) -> str:
+        if not {name.strip() for name in listed.split(",") if name.strip()} <= {"vidfly", "ytdlp"}:
+            raise ValueError("write names out of vidfly,ytdlp, in the order they are to be asked")
+        return listed
 
     @field_validator("cors_origins")
     @classmethod

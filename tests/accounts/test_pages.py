@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import functools
 import re
 from collections.abc import Iterator
+from http.server import SimpleHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from threading import Thread
 from typing import Any
@@ -16,7 +18,7 @@ from tests.accounts.office import PASSWORD, Office, plain_text, token_in
 from tests.peers import need
 from tldr_highlight.accounts.pages import PAGES
 from tldr_highlight.api.app import create_app
-from tldr_highlight.tenancy.models import MailedToken, Member, User
+from tldr_highlight.tenancy.models import ApiKey, MailedToken, Member, Organization, User
 
 PATHS = [page.path for page in PAGES]
 
@@ -159,3 +161,59 @@ def test_a_page_without_its_token_says_so(served: Office, page: Any) -> None:
     page.goto(f"{served.runtime.url}/verify-email")
     page.get_by_text("Open this page by the link in the mail").wait_for()
     assert not page.get_by_role("button").is_visible()
+
+
+ATTACK = """async server => {
+    const named = '{"name": "eve"}'
+    const at = path => server + "/api/v1" + path
+    const tries = [
+        ["/auth/logout", {method: "POST", mode: "no-cors"}],
+        ["/auth/logout-everywhere", {method: "POST", mode: "no-cors", body: "{}"}],
+        ["/auth/session", {method: "DELETE"}],
+        ["/organization", {method: "PATCH", headers: {"Content-Type": "application/json"}, body: named}],
+        ["/keys", {method: "POST", mode: "no-cors", headers: {"Content-Type": "text/plain"}, body: named}],
+        ["/me", {}],
+    ]
+    const read = []
+    for (const [path, how] of tries) {
+        try {
+            const answer = await fetch(at(path), {credentials: "include", ...how})
+            read.push(answer.type == "opaque" ? "opaque" : await answer.text())
+        } catch (error) { read.push("refused") }
+    }
+    return read
+}"""
+
+FORM = """server => {
+    const action = server + "/api/v1/auth/logout"
+    document.body.innerHTML = `<form method=post action="${action}"><button>win</button></form>`
+}"""
+
+
+@pytest.mark.parametrize("host", ["localhost", "127.0.0.1"])
+def test_pages_of_other_sites_neither_read_nor_change(served: Office, chrome: Any, host: str) -> None:
+    """`localhost` is another site than `127.0.0.1`; the same host with another port is the same site, whose
+    requests do carry the cookie."""
+    served.confirmed()
+    handler = functools.partial(SimpleHTTPRequestHandler, directory="/nonexistent")
+    with ThreadingHTTPServer(("127.0.0.1", 0), handler) as theirs, chrome.new_context() as browser:
+        Thread(target=theirs.serve_forever, daemon=True).start()
+        ours, evil = browser.new_page(), browser.new_page()
+        ours.goto(f"{served.runtime.url}/forgot-password")  # it may call us
+        login = {"email": "ann@example.com", "password": PASSWORD}
+        assert ours.evaluate(LOG_IN, login) == 200
+        evil.goto(f"http://{host}:{theirs.server_port}/")
+        assert evil.evaluate(ATTACK, served.runtime.url) == ["refused"] * 6
+        evil.evaluate(FORM, served.runtime.url)
+        evil.get_by_role("button").click()
+        evil.wait_for_url("**/logout")
+        assert ours.evaluate("fetch('/api/v1/me').then(a => a.status)") == 200, "the login went on"
+        assert ours.evaluate("fetch('/api/v1/auth/logout', {method: 'POST'}).then(a => a.status)") == 204
+        theirs.shutdown()
+    [organization] = served.rows(select(Organization))
+    assert "eve" not in {organization.name, *(key.name for key in served.rows(select(ApiKey)))}
+
+
+LOG_IN = """login => fetch("/api/v1/auth/session", {
+    method: "POST", headers: {"Content-Type": "application/json"}, body: JSON.stringify(login),
+}).then(answer => answer.status)"""

@@ -34,6 +34,11 @@ class Operation:
     def public(self) -> bool:
         return not self.about["security"]
 
+    @property
+    def goes_on(self) -> bool:
+        """Whether its answer has no end of its own, unless it is asked for one."""
+        return "text/event-stream" in self.about["responses"].get("200", {}).get("content", {})
+
     def call(self, world: World, headers: dict[str, str], **ids: str) -> httpx2.Response:
         """Call it with its own example as the body."""
         content = self.about.get("requestBody", {}).get("content", {}).get("application/json", {})
@@ -42,6 +47,8 @@ class Operation:
             for p in self.about.get("parameters", [])
             if p.get("in") == "query" and p.get("required")
         }
+        if self.goes_on:
+            query["follow"] = "false"
         path = self.path.format(**{name: ids.get(name, "key_unknown") for name in self.ids})
         body = {"json": content["example"]} if content else {}
         return world.client.request(self.method, path, headers=headers, params=query, **body)

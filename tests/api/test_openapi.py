@@ -142,6 +142,8 @@ def inputs(document: dict[str, Any]) -> Iterator[tuple[str, dict[str, Any]]]:
             left.append((schema["$ref"], schemas[schema["$ref"].rpartition("/")[2]]))
         left += [(where, each) for each in schema.get("anyOf", [])]
         left += [(f"{where}.{name}", each) for name, each in schema.get("properties", {}).items()]
+        more = schema.get("additionalProperties")
+        left += [(f"{where}.*", more)] if isinstance(more, dict) else []
         left += [(f"{where}[]", schema["items"])] if isinstance(schema.get("items"), dict) else []
 
 
@@ -158,6 +160,8 @@ def bounded(schema: dict[str, Any]) -> bool:
         return ends or bool(said & {"maxLength", "format"})
     if kind in {"integer", "number"}:
         return bool(said & {"maximum", "exclusiveMaximum"}) and bool(said & {"minimum", "exclusiveMinimum"})
+    if kind == "object" and isinstance(schema.get("additionalProperties"), dict):  # names that callers choose
+        return "maxProperties" in said
     return "maxItems" in said if kind == "array" else schema.get("additionalProperties") is False
 
 

@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import json
 import socket
-import threading
 import time
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
+from tests.api.serving import serving
 from tests.api.world import World, world_on
 from tests.services import Backend, SQLite
 from tldr_highlight import web
@@ -23,16 +23,8 @@ Address = tuple[str, int]
 @pytest.fixture
 def served(light_world: World) -> Iterator[Address]:
     """The light world's application behind our server, in a thread."""
-    with server.listen("127.0.0.1", 0) as listening:
-        ready = threading.Event()
-        config_server = server._server(light_world.app, ready=ready.set)
-        thread = threading.Thread(target=config_server.run, kwargs={"sockets": [listening]}, daemon=True)
-        thread.start()
-        assert ready.wait(20)
-        yield listening.getsockname()
-        config_server.should_exit = True
-        thread.join(20)
-        assert not thread.is_alive()
+    with serving(light_world.app) as server:
+        yield server.address
 
 
 def said(address: Address, *pieces: bytes, pause: float = 0, seconds: float = 15) -> bytes:

@@ -140,6 +140,21 @@ def test_one_lost_connection_tells_of_the_others(postgres: Postgres) -> None:
             session.execute(text("SELECT 1"))
 
 
+def test_a_row_is_asked_for_again_once_the_database_is_back(postgres: Postgres) -> None:
+    """The driver's own errors are ours, too, and a connection that was lost is not asked twice."""
+    with postgres.databases() as new, contextlib.closing(Database(new(tables))) as db:
+        with db.begin() as session:
+            made = Organization(name="ACME")
+            session.add(made)
+        assert db.row(Organization, made.id).name == "ACME"
+        with db.begin() as session:
+            others = "SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE pid <> pg_backend_pid()"
+            session.execute(text(f"{others} AND datname = current_database()"))
+        with pytest.raises(DatabaseError):
+            db.row(Organization, made.id)
+        assert db.row(Organization, made.id).name == "ACME"
+
+
 @pytest.mark.usefixtures("safe_commits")
 def test_a_commit_is_on_the_disk_and_in_the_way_of_no_reader(tmp_path: Path) -> None:
     database = Database(f"sqlite:///{tmp_path / 'x.db'}")

@@ -22,6 +22,7 @@ from tldr_highlight.core.mails import (
     Invitation,
     Letter,
     LimitChange,
+    OperatorAlert,
     OrganizationSuspended,
     PasswordChanged,
     PlanChanged,
@@ -70,6 +71,7 @@ LETTERS: list[Letter] = [
         blocks=True,
         link=LINK,
     ),
+    OperatorAlert(cause="disk_full", message="no space left on /srv", raised_at=WHEN),
     WebhookDisabled(
         organization=NAME,
         url="https://hooks.example.com/in",

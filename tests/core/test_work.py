@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import math
 import os
 import threading
 import time
@@ -26,6 +27,7 @@ from tldr_highlight.core.work import (
     CancelledError,
     Job,
     Kind,
+    LaterError,
     LeaseLostError,
     StoppingError,
     Work,
@@ -729,6 +731,73 @@ def test_periodic_work_is_one_row_for_ever(open_shop: Open) -> None:
         make_due(shop, again.id)
     work.start_periodic(shop)
     assert len(work.due(shop)) == 1
+
+
+# --- held, and later -----------------------------------------------------------------------------------
+
+
+def test_held_work_waits_until_it_is_released(open_shop: Open) -> None:
+    shop = open_shop(Kind("chore", nothing))
+    rung: list[str] = []
+    shop.ring = lambda id, priority: rung.append(id)
+    held = add(shop, run_at=work.NEVER)
+    younger = add(shop)
+    assert rung == [younger]
+    with shop.db.begin() as session:
+        work.release(session, held)
+        assert rung == [younger], "before the commit"
+    assert rung == [younger, held]
+    assert run_one(shop, owner="a")
+    assert (row(shop, held).state, row(shop, younger).state) == ("done", "waiting"), "its place is by its age"
+    with shop.db.begin() as session:
+        work.release(session, held)  # too late
+    assert row(shop, held).state == "done"
+
+
+def test_work_looks_again_when_it_said_with_all_its_tries(open_shop: Open) -> None:
+    shop = open_shop(Kind("chore", raising(SourceError("no answer"), LaterError(60), LaterError(math.inf))))
+    id = add(shop)
+    run_one(shop, owner="a")
+    make_due(shop, id)
+    run_one(shop, owner="a")
+    later = row(shop, id)
+    assert (later.state, later.attempts, later.error_code) == ("waiting", 0, None)
+    assert 59 < (later.run_at - now()).total_seconds() <= 60
+    assert later.sort_at == later.run_at - work.BONUS["normal"], "it has no place before those who are due"
+    make_due(shop, id)
+    run_one(shop, owner="a")
+    assert row(shop, id).run_at == work.NEVER
+
+
+def test_a_poke_is_never_missed(open_shop: Open) -> None:
+    """Neither by work that waits nor by work that is just about to say that there is nothing to do."""
+    seen: list[str] = []
+    rung: list[str] = []
+
+    def poke(shop: Runtime) -> None:
+        with shop.db.begin() as session:
+            work.poke(session, "chore", "one")
+
+    def looks(job: Job[Runtime]) -> None:
+        seen.append("looked")
+        if len(seen) == 1:
+            poke(job.runtime)
+        raise LaterError(math.inf)
+
+    shop = open_shop(Kind("chore", looks))
+    id = add(shop, key="one")
+    shop.ring = lambda id, priority: rung.append(id)
+    run_one(shop, owner="a")
+    assert (row(shop, id).state, rung) == ("waiting", [id]), "poked while it ran: due at once"
+    assert run_one(shop, owner="a")
+    assert not run_one(shop, owner="a"), "nobody poked it since"
+    rung.clear()
+    poke(shop)
+    assert rung == [id]
+    assert run_one(shop, owner="a")
+    assert len(seen) == 3
+    with shop.db.begin() as session:
+        work.poke(session, "chore", "nobody")
 
 
 def test_rows_that_ended_long_ago_are_swept(open_shop: Open, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -162,11 +162,14 @@ def test_picture_of_8k(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize(("peak", "number"), [(None, 50), (2.3, 57), (0.0, 25), (9.0, 74)])
 def test_poster_of_a_clip(peak: float | None, number: int, media: Maker, tmp_path: Path) -> None:
-    spec = ClipSpec(1.0, 3.0, tmp_path / "clip.mp4", tmp_path / "poster.jpg", peak)
+    small = tmp_path / "small.webp"
+    spec = ClipSpec(1.0, 3.0, tmp_path / "clip.mp4", tmp_path / "poster.jpg", peak, small)
     outcome = next(iter(cut(media("mp4").info, [spec])))
     assert isinstance(outcome, ClipResult)
     assert number_in(tmp_path / "poster.jpg") == number
     assert size_of(tmp_path / "poster.jpg") == (320, 192)
+    assert number_in(small) == number
+    assert size_of(small) == (320, 192)
 
 
 def test_poster_shows_the_watermark(media: Maker, tmp_path: Path) -> None:

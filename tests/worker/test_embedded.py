@@ -48,10 +48,10 @@ class Shop:
         self.file = file
         self.worker = EmbeddedWorker(runtime, kinds=CHORES)
 
-    def add(self, kind: str, name: str, **payload: Any) -> str:
+    def add(self, kind: str, name: str, *, priority: str = "normal", **payload: Any) -> str:
+        payload = {"file": str(self.file), **payload}
         with self.runtime.db.begin() as session:
-            found = enqueue(session, kind, object_id=name, payload={"file": str(self.file), **payload})
-            return found.id
+            return enqueue(session, kind, object_id=name, payload=payload, priority=priority).id
 
     def row(self, id: str) -> Work:
         with self.runtime.db.read() as session:
@@ -116,6 +116,15 @@ def test_handing_in_rings(shop: Shop) -> None:
         shop.ended(shop.add("note", f"n{number}"))
         waits.append(float(shop.said(f"n{number}", "did")[0][2]) - start)
     assert sorted(waits)[5] < 0.2, f"found by looking, not by the bell: {waits}"
+
+
+@sqlite_only
+def test_light_work_does_not_wait_for_heavy_work(shop: Shop) -> None:
+    shop.worker.start()
+    heavy = [shop.add("count", f"h{n}", to=1000) for n in range(3)]  # more than there are threads for it
+    until(lambda: shop.said("h0", "counts") and shop.said("h1", "counts"), "both threads are busy")
+    shop.ended(shop.add("note", "light", priority="soon"))
+    assert {shop.row(id).state for id in heavy} == {"running", "waiting"}
 
 
 @sqlite_only

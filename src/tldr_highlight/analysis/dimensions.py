@@ -1,7 +1,8 @@
 """What to score, how much each of it matters, and what kind of highlight that makes.
 
-A dimension set is a preset or a file of the user's (`docs/dimensions.md`). An analyzer gives each
-dimension a value 0..1 or leaves it out: unknown, which is never the same as zero.
+A dimension set is a preset, a file of the user's (`docs/dimensions.md`), or a document of the same members
+that the API stores. An analyzer gives each dimension a value 0..1 or leaves it out: unknown, which is never
+the same as zero.
 """
 
 from __future__ import annotations
@@ -10,8 +11,8 @@ import difflib
 import math
 import re
 import tomllib
-from collections.abc import Iterable, Mapping
-from dataclasses import dataclass, field
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass, replace
 from pathlib import Path
 from types import MappingProxyType
 from typing import Literal, NoReturn, cast
@@ -249,7 +250,7 @@ def preset(name: str) -> DimensionSet:
     return PRESETS[name]
 
 
-# --- files ---------------------------------------------------------------------------------------------
+# --- files and documents -------------------------------------------------------------------------------
 
 LARGEST_FILE = 256 * 1024
 LONGEST_NAME = 64
@@ -268,7 +269,53 @@ def load(path: Path) -> DimensionSet:
         NotFoundError: no such file.
         DimensionSetError: it cannot be used; the message starts with file and line and says what to do.
     """
-    return _SetFile(path, _text_of(path)).dimension_set()
+    text = _text_of(path)
+    document = _parsed(path, text)
+    lines = key_lines(text)
+
+    def refuse(at: KeyPath, message: str) -> NoReturn:
+        while at and at not in lines:
+            at = at[:-1]
+        raise DimensionSetError(f"{path}:{lines.get(at, 1)}: {message}")
+
+    if not document:
+        raise DimensionSetError(f"{path}: there is nothing in it; see docs/dimensions.md for an example")
+    return _SetReader(path.stem, refuse).dimension_set(document)
+
+
+def read_set(document: Mapping[str, object]) -> DimensionSet:
+    """The dimension set that a document says: the members of a file, as JSON has them.
+
+    Raises:
+        DimensionSetError: it cannot be used; `extra["field"]` is the place: `dimensions.humor.weight`.
+    """
+    return _SetReader("", _refuse_field).dimension_set(document)
+
+
+def read_rule(name: str, rule: Mapping[str, object]) -> TypeRule:
+    """A type by itself, whose conditions may name any dimension.
+
+    Raises:
+        DimensionSetError: it cannot be used; `extra["field"]` is the place: `when.humor`.
+    """
+
+    def refuse(at: KeyPath, message: str) -> NoReturn:
+        _refuse_field(at[2:] or ("name",), message)  # within types.<name>
+
+    return _SetReader("", refuse).type(name, rule, None)
+
+
+def with_types(dimension_set: DimensionSet, rules: Iterable[TypeRule]) -> DimensionSet:
+    """The set with further types: those whose dimensions it has. Its own of the same name stay."""
+    own = {rule.type for rule in dimension_set.types if rule not in STANDARD_TYPES}
+    new = {r.type: r for r in rules if r.type not in own and r.when.keys() <= set(dimension_set.names)}
+    kept = tuple(rule for rule in dimension_set.types if rule.type not in new)
+    return replace(dimension_set, types=(*kept, *new.values()))
+
+
+def _refuse_field(at: KeyPath, message: str) -> NoReturn:
+    place = ".".join(at)
+    raise DimensionSetError(f"{place}: {message}" if place else message, field=place)
 
 
 def _text_of(path: Path) -> str:
@@ -313,27 +360,20 @@ _SYNTAX_HINTS = {
 """What tomllib says -> what to do."""
 
 
-@dataclass(slots=True)
-class _SetFile:
-    """A dimension set file while it is being understood; every complaint knows its line."""
+@dataclass(frozen=True, slots=True)
+class _SetReader:
+    """Understands documents; every complaint knows its place."""
 
-    path: Path
-    text: str
-    lines: dict[KeyPath, int] = field(init=False)
+    default_name: str  # where the document has none
+    refuse: Callable[[KeyPath, str], NoReturn]
 
-    def dimension_set(self) -> DimensionSet:
-        document = _parsed(self.path, self.text)
-        self.lines = key_lines(self.text)
+    def dimension_set(self, document: Mapping[str, object]) -> DimensionSet:
         self._only(document, (), {"name", "threshold", "base", "dimensions", "types"})
-        if not document:
-            raise DimensionSetError(
-                f"{self.path}: there is nothing in it; see docs/dimensions.md for an example"
-            )
         base = self._base(document)
         threshold = base.threshold if base else THRESHOLD
         if "threshold" in document:
             threshold = self._number(document["threshold"], ("threshold",), "threshold", 0.0, 1.0)
-        default = f"{base.name} (changed)" if base else self.path.stem[:LONGEST_NAME] or "custom"
+        default = f"{base.name} (changed)" if base else self.default_name[:LONGEST_NAME] or "custom"
         name = self._line_of_text(document, (), "name", "name", LONGEST_NAME) or default
         dimensions = self._dimensions(document, base)
         types = self._types(document, tuple(d.name for d in dimensions))
@@ -344,7 +384,7 @@ class _SetFile:
             return None
         name = document["base"]
         if not isinstance(name, str) or name not in PRESETS:
-            self._fail(("base",), f"base is {_shown(name)}; choose from {', '.join(PRESETS)}")
+            self.refuse(("base",), f"base is {_shown(name)}; choose from {', '.join(PRESETS)}")
         return PRESETS[name]
 
     # dimensions
@@ -360,17 +400,17 @@ class _SetFile:
             self._check_typo(name, at)
             found[name] = self._dimension(name, entry, found.get(name))
         if not found:
-            here = "dimensions" if "dimensions" in document else next(iter(document))
-            self._fail(
+            here = "dimensions" if "dimensions" in document else next(iter(document), "dimensions")
+            self.refuse(
                 (here,), 'there are no dimensions; add [dimensions.<name>], or base = "sports" to start from'
             )
         if len(found) > MOST_ENTRIES:
-            self._fail(
+            self.refuse(
                 ("dimensions",),
                 f"there are {len(found)} dimensions; keep the {MOST_ENTRIES} that matter most",
             )
         if not any(d.weight for d in found.values()):
-            self._fail(
+            self.refuse(
                 ("dimensions",), "all weights are 0, so nothing could be scored; give one of them more"
             )
         return tuple(found.values())
@@ -391,7 +431,7 @@ class _SetFile:
         if name in DESCRIPTIONS:
             return
         if near := difflib.get_close_matches(name, DESCRIPTIONS, 1, 0.9):
-            self._fail(
+            self.refuse(
                 at, f'{name} looks like {near[0]}; write "{near[0]}", or choose a name that differs more'
             )
 
@@ -401,47 +441,50 @@ class _SetFile:
         found = {rule.type: rule for rule in _types_for(names)}
         entries = self._table(document.get("types", {}), ("types",), "[types.<name>] when = {...}")
         for name, entry in entries.items():
-            at = ("types", name)
-            self._check_name(name, at, "type")
-            if name == GENERIC:
-                self._fail(at, "generic is what remains when no other type fits; it takes no rule, remove it")
-            found[name] = self._type(name, entry, names)
+            found[name] = self.type(name, entry, names)
         if len(entries) > MOST_ENTRIES:
-            self._fail(
+            self.refuse(
                 ("types",), f"there are {len(entries)} types; keep the {MOST_ENTRIES} that matter most"
             )
         return tuple(found.values())
 
-    def _type(self, name: str, entry: object, names: tuple[str, ...]) -> TypeRule:
+    def type(self, name: str, entry: object, names: tuple[str, ...] | None) -> TypeRule:
+        """One type; its conditions name some of `names`, or anything where there are none yet."""
         at = ("types", name)
-        example = f"when = {{{names[0]} = 0.6}}"
+        self._check_name(name, at, "type")
+        if name == GENERIC:
+            self.refuse(at, "generic is what remains when no other type fits; it takes no rule, remove it")
+        example = f"when = {{{names[0] if names else 'crowd_reaction'} = 0.6}}"
         table = self._table(entry, at, f"[types.{name}] {example}")
         self._only(table, at, {"when", "match", "priority"})
         if "when" not in table:
-            self._fail(at, f"type {name} has no conditions; add {example}")
+            self.refuse(at, f"type {name} has no conditions; add {example}")
         when = self._conditions(name, table["when"], names, example)
         match = table.get("match", "all")
         if match not in ("all", "any"):
-            self._fail((*at, "match"), f'match of {name} is {_shown(match)}; write "all" or "any"')
+            self.refuse((*at, "match"), f'match of {name} is {_shown(match)}; write "all" or "any"')
         priority = table.get("priority", 0)
         if not isinstance(priority, int) or isinstance(priority, bool) or not 0 <= priority <= 1000:
             what = f"priority of {name} is {_shown(priority)}"
-            self._fail((*at, "priority"), f"{what}; it must be a whole number between 0 and 1000")
+            self.refuse((*at, "priority"), f"{what}; it must be a whole number between 0 and 1000")
         return TypeRule(name, when, match, priority)
 
     def _conditions(
-        self, name: str, value: object, names: tuple[str, ...], example: str
+        self, name: str, value: object, names: tuple[str, ...] | None, example: str
     ) -> Mapping[str, float]:
         at = ("types", name, "when")
         table = self._table(value, at, example)
         if not table:
-            self._fail(at, f"type {name} has no conditions; write {example}")
+            self.refuse(at, f"type {name} has no conditions; write {example}")
         when: dict[str, float] = {}
         for dimension, minimum in table.items():
             here = (*at, dimension)
-            if dimension not in names:
+            if names is None:
+                self._check_name(dimension, here, "dimension")
+                self._check_typo(dimension, here)
+            elif dimension not in names:
                 hint = _did_you_mean(dimension, names) or f"; add [dimensions.{dimension}] or remove it here"
-                self._fail(here, f"type {name} asks for {dimension}, which this set does not have{hint}")
+                self.refuse(here, f"type {name} asks for {dimension}, which this set does not have{hint}")
             when[dimension] = self._number(minimum, here, f"minimum of {dimension}", 0.01, 1.0)
         return when
 
@@ -449,20 +492,20 @@ class _SetFile:
 
     def _table(self, value: object, at: KeyPath, example: str) -> Mapping[str, object]:
         if not isinstance(value, dict):
-            self._fail(at, f"{'.'.join(at)} is {_shown(value)}; it must be a table: {example}")
+            self.refuse(at, f"{'.'.join(at)} is {_shown(value)}; it must be a table: {example}")
         return cast("Mapping[str, object]", value)
 
     def _only(self, table: Mapping[str, object], at: KeyPath, known: set[str]) -> None:
         for key in table:
             if key not in known:
                 hint = _did_you_mean(key, known) or f"; what may stand here: {', '.join(sorted(known))}"
-                self._fail((*at, key), f"unknown key {_shown(key)}{hint}")
+                self.refuse((*at, key), f"unknown key {_shown(key)}{hint}")
 
     def _number(self, value: object, at: KeyPath, what: str, least: float, most: float) -> float:
         if not isinstance(value, int | float) or isinstance(value, bool):
-            self._fail(at, f"{what} is {_shown(value)}; it must be a number between {least:g} and {most:g}")
+            self.refuse(at, f"{what} is {_shown(value)}; it must be a number between {least:g} and {most:g}")
         if not least <= value <= most:  # NaN fails this too
-            self._fail(at, f"{what} is {_shown(value)}; it must be between {least:g} and {most:g}")
+            self.refuse(at, f"{what} is {_shown(value)}; it must be between {least:g} and {most:g}")
         return float(value)
 
     def _line_of_text(
@@ -473,28 +516,23 @@ class _SetFile:
         value = table[key]
         here = (*at, key)
         if not isinstance(value, str):
-            self._fail(here, f'{what} is {_shown(value)}; it must be a text in quotes: {key} = "..."')
+            self.refuse(here, f'{what} is {_shown(value)}; it must be a text in quotes: {key} = "..."')
         if not value.strip():
-            self._fail(here, f"{what} is empty; write something or remove the line")
+            self.refuse(here, f"{what} is empty; write something or remove the line")
         if len(value) > longest:
-            self._fail(here, f"{what} is {len(value)} characters long; {longest} are allowed")
+            self.refuse(here, f"{what} is {len(value)} characters long; {longest} are allowed")
         if not value.isprintable():
-            self._fail(here, f"{what} holds a line break or another control character; write it on one line")
+            self.refuse(here, f"{what} holds a line break or another control character; write it on one line")
         return value
 
     def _check_name(self, name: str, at: KeyPath, kind: str) -> None:
         if len(name) > LONGEST_NAME:
-            self._fail(at, f"the {kind}'s name is {len(name)} characters long; {LONGEST_NAME} are allowed")
+            self.refuse(at, f"the {kind}'s name is {len(name)} characters long; {LONGEST_NAME} are allowed")
         if not _NAME.fullmatch(name):
             better = re.sub(r"[^a-z0-9]+", "_", name.lower()).strip("_")
             hint = f': write "{better}"' if _NAME.fullmatch(better) else ""
             what = f"{kind} name {_shown(name)}"
-            self._fail(at, f"{what}: only lower-case letters, digits and underscores, a letter first{hint}")
-
-    def _fail(self, at: KeyPath, message: str) -> NoReturn:
-        while at and at not in self.lines:
-            at = at[:-1]
-        raise DimensionSetError(f"{self.path}:{self.lines.get(at, 1)}: {message}")
+            self.refuse(at, f"{what}: only lower-case letters, digits and underscores, a letter first{hint}")
 
 
 def _did_you_mean(word: str, known: Iterable[str]) -> str:

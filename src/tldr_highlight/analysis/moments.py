@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Collection, Iterable
 from dataclasses import dataclass, replace
+from typing import Protocol, TypeAlias
 
 import numpy as np
 
@@ -84,60 +86,100 @@ class MomentOptions:
     max_highlights: int | None = None
 
 
+Scored: TypeAlias = tuple[float, Event]
+"""An event and its score, 0..1."""
+
+Clip: TypeAlias = tuple[float, float]
+"""Start and end, media seconds."""
+
+
+class Ground(Protocol):
+    """The curves that borders of clips look at; step `i` covers `[(first + i) * STEP, + STEP)`."""
+
+    @property
+    def first(self) -> int: ...  # noqa: D102
+    @property
+    def loudness(self) -> Curve: ...  # noqa: D102
+    @property
+    def cuts(self) -> Curve: ...  # noqa: D102
+
+
 def choose(
     analysis: Analysis, dimension_set: DimensionSet, duration: float, options: MomentOptions | None = None
 ) -> list[Moment]:
     """The moments worth keeping, in order of time, none twice, with clips that do not overlap."""
     options = options or MomentOptions()
-    threshold = dimension_set.threshold if options.threshold is None else options.threshold
-    scored = sorted(((score(e, dimension_set), e) for e in analysis.events), key=lambda s: (-s[0], s[1].peak))
-    kept = _without_replays([s for s in scored if s[0] >= threshold], analysis)
+    kept = _without_replays(worthy(analysis.events, dimension_set, options), analysis)
     merged = _merge(sorted(kept, key=lambda s: s[1].start), options)
     best = sorted(merged, key=lambda s: (-s[0], s[1].peak))[: options.max_highlights]
     best.sort(key=lambda s: s[1].start)
     clips = _clips([e for _, e in best], analysis, duration, options)
-    return [_moment(s, e, clip, dimension_set) for (s, e), clip in zip(best, clips, strict=True)]
+    return [moment(s, clip, dimension_set) for s, clip in zip(best, clips, strict=True)]
 
 
-def _merge(scored: list[tuple[float, Event]], options: MomentOptions) -> list[tuple[float, Event]]:
-    """Join events closer than the gap, as long as a clip can hold them; the better one's peak stays."""
-    out: list[tuple[float, Event]] = []
-    for value, event in scored:
-        room = options.longest_clip - options.context_before - options.context_after
-        if out and event.start - out[-1][1].end < options.merge_gap and event.end - out[-1][1].start <= room:
-            before_value, before = out.pop()
-            best = event if value > before_value else before
-            names = before.dimensions.keys() | event.dimensions.keys()
-            event = replace(  # noqa: PLW2901
-                best,
-                start=min(before.start, event.start),
-                end=max(before.end, event.end),
-                dimensions={
-                    n: max(before.dimensions.get(n, 0.0), event.dimensions.get(n, 0.0)) for n in sorted(names)
-                },
-                evidence=tuple(sorted(before.evidence + event.evidence, key=lambda e: e.time)),
-            )
-            value = max(value, before_value)  # noqa: PLW2901
-        out.append((value, event))
+def worthy(events: Iterable[Event], dimension_set: DimensionSet, options: MomentOptions) -> list[Scored]:
+    """Those that reach the threshold, best first."""
+    threshold = dimension_set.threshold if options.threshold is None else options.threshold
+    scored = ((score(e, dimension_set), e) for e in events)
+    return sorted((s for s in scored if s[0] >= threshold), key=lambda s: (-s[0], s[1].peak))
+
+
+def _merge(scored: list[Scored], options: MomentOptions) -> list[Scored]:
+    """Join what belongs together."""
+    out: list[Scored] = []
+    for each in scored:
+        one = united(out[-1], each, options) if out else None
+        if one:
+            out[-1] = one
+        else:
+            out.append(each)
     return out
 
 
-def _without_replays(scored: list[tuple[float, Event]], analysis: Analysis) -> list[tuple[float, Event]]:
+def united(before: Scored, after: Scored, options: MomentOptions) -> Scored | None:
+    """Two events closer than the gap as one, if a clip can hold it, else None; the better peak stays."""
+    (worth, first), (other_worth, second) = before, after
+    room = options.longest_clip - options.context_before - options.context_after
+    if second.start - first.end >= options.merge_gap or second.end - first.start > room:
+        return None
+    names = first.dimensions.keys() | second.dimensions.keys()
+    event = replace(
+        second if other_worth > worth else first,
+        start=min(first.start, second.start),
+        end=max(first.end, second.end),
+        dimensions={
+            n: max(first.dimensions.get(n, 0.0), second.dimensions.get(n, 0.0)) for n in sorted(names)
+        },
+        evidence=tuple(sorted(first.evidence + second.evidence, key=lambda e: e.time)),
+    )
+    return max(worth, other_worth), event
+
+
+# --- replays -------------------------------------------------------------------------------------------
+
+
+def _without_replays(scored: list[Scored], analysis: Analysis) -> list[Scored]:
     """Leave out what was shown before: the better one of two that look and sound the same stays."""
-    kept: list[tuple[float, Event]] = []
-    for value, event in scored:
-        if not any(_same(event, other, analysis) for _, other in kept):
-            kept.append((value, event))
+    kept: list[Scored] = []
+    known: list[Curve] = []
+    for each in scored:
+        look = look_of(each[1], analysis)
+        if not shown_before(look, known):
+            kept.append(each)
+            known.append(look)
     return kept
 
 
 SAME = 0.85
 """Correlation, in each field of the texture, from which on two events are one shown twice."""
 
+LAGS = (0.0, -1.0, -0.5, 0.5, 1.0)
+"""Steps by which peaks of one thing shown twice may differ; the first is none."""
 
-def _same(a: Event, b: Event, analysis: Analysis) -> bool:
-    mine = _texture(a, analysis, 0.0)
-    return any(_correlation(mine, _texture(b, analysis, lag)) >= SAME for lag in (-1.0, -0.5, 0.0, 0.5, 1.0))
+
+def look_of(event: Event, analysis: Analysis) -> Curve:
+    """(lags, 16 steps, fields): what an event looks and sounds like around its peak. 5 KB."""
+    return np.stack([_texture(event, analysis, lag) for lag in LAGS])
 
 
 def _texture(event: Event, analysis: Analysis, lag: float) -> Curve:
@@ -150,38 +192,58 @@ def _texture(event: Event, analysis: Analysis, lag: float) -> Curve:
     return rows[:16] if lag == math.floor(lag) else (rows[:16] + rows[1:]) / 2
 
 
-def _correlation(a: Curve, b: Curve) -> float:
-    """Smallest correlation over the fields that both have and that vary; 0 with fewer than three."""
-    values: list[float] = []
-    for x, y in zip(a.T, b.T, strict=True):
-        both = np.isfinite(x) & np.isfinite(y)
-        if both.sum() < 12 or x[both].std() < 1e-3 or y[both].std() < 1e-3:
-            continue
-        values.append(float(np.corrcoef(x[both], y[both])[0, 1]))
-    return min(values) if len(values) >= 3 else 0.0
+def shown_before(look: Curve, known: Collection[Curve]) -> bool:
+    """Whether one of the `known` looks is this one: 3 ms for 250 of them."""
+    if not known:
+        return False
+    return bool((_correlation(look[0], np.stack(list(known))) >= SAME).any())
 
 
-def _clips(
-    events: list[Event], analysis: Analysis, duration: float, options: MomentOptions
-) -> list[tuple[float, float]]:
+def _correlation(a: Curve, b: Curve) -> Curve:
+    """(16, fields) and (n, lags, 16, fields) -> (n, lags): smallest correlation over the fields that both
+    have and that vary; 0 with fewer than three.
+    """
+    both = np.isfinite(a) & np.isfinite(b)
+    count = np.maximum(both.sum(axis=2, keepdims=True), 1)
+    x, y = np.where(both, a, 0.0), np.where(both, b, 0.0)
+    x = np.where(both, x - x.sum(axis=2, keepdims=True) / count, 0.0)
+    y = np.where(both, y - y.sum(axis=2, keepdims=True) / count, 0.0)
+    spread = np.sqrt((x**2).sum(axis=2) * (y**2).sum(axis=2))
+    least = 1e-3 * np.sqrt(count[:, :, 0])
+    varies = (np.sqrt((x**2).sum(axis=2)) >= least) & (np.sqrt((y**2).sum(axis=2)) >= least)
+    usable = varies & (both.sum(axis=2) >= 12)
+    values = np.where(usable, (x * y).sum(axis=2) / np.where(usable, spread, 1.0), np.inf)
+    return np.where(usable.sum(axis=2) >= 3, values.min(axis=2), 0.0)
+
+
+# --- clips ---------------------------------------------------------------------------------------------
+
+
+def _clips(events: list[Event], ground: Ground, duration: float, options: MomentOptions) -> list[Clip]:
     """Context around each event, at pauses and shot changes; neighbours meet in the middle."""
-    clips = [
-        (
-            _snap(max(0.0, e.start - options.context_before), e.start, analysis, starts=True),
-            _snap(min(duration, e.end + options.context_after), e.end, analysis, starts=False),
-        )
-        for e in events
-    ]
-    clips = [_long_enough(c, duration, options) for c in clips]
+    clips = [framed(e, ground, duration, options) for e in events]
     for i in range(1, len(clips)):
-        (a0, a1), (b0, b1) = clips[i - 1], clips[i]
-        if b0 < a1:
-            middle = min(max((a1 + b0) / 2, events[i - 1].end), events[i].start)
-            clips[i - 1], clips[i] = (a0, middle), (middle, b1)
-    return [(round(a, 3), round(b, 3)) for a, b in clips]
+        clips[i - 1], clips[i] = apart(events[i - 1], clips[i - 1], events[i], clips[i])
+    return clips
 
 
-def _long_enough(clip: tuple[float, float], duration: float, options: MomentOptions) -> tuple[float, float]:
+def framed(event: Event, ground: Ground, duration: float, options: MomentOptions) -> Clip:
+    """The clip of an event that has no neighbours: with context, at pauses and shot changes."""
+    start = _snap(max(0.0, event.start - options.context_before), event.start, ground, starts=True)
+    end = _snap(min(duration, event.end + options.context_after), event.end, ground, starts=False)
+    return _long_enough((start, end), duration, options)
+
+
+def apart(first: Event, clip: Clip, second: Event, next_clip: Clip) -> tuple[Clip, Clip]:
+    """Two clips that do not overlap: where they did, they meet in the middle, between the events."""
+    (a0, a1), (b0, b1) = clip, next_clip
+    if b0 >= a1:
+        return clip, next_clip
+    middle = min(max((a1 + b0) / 2, first.end), second.start)
+    return (a0, middle), (middle, b1)
+
+
+def _long_enough(clip: Clip, duration: float, options: MomentOptions) -> Clip:
     start, end = clip
     if end - start > options.longest_clip:
         end = start + options.longest_clip
@@ -197,23 +259,23 @@ SNAP = 1.0
 """Seconds that a clip's border may move to a pause or a shot change, never into the moment."""
 
 
-def _snap(at: float, edge: float, analysis: Analysis, *, starts: bool) -> float:
+def _snap(at: float, edge: float, ground: Ground, *, starts: bool) -> float:
     """The best place for a border within `SNAP` of `at`: a shot change, else the quietest step."""
-    middle = round(at / STEP) - analysis.first
-    a, b = max(0, middle - steps(SNAP)), min(len(analysis.cuts), middle + steps(SNAP) + 1)
-    places = [i for i in range(a, b) if ((i + analysis.first) * STEP <= edge) == starts]
+    middle = round(at / STEP) - ground.first
+    a, b = max(0, middle - steps(SNAP)), min(len(ground.cuts), middle + steps(SNAP) + 1)
+    places = [i for i in range(a, b) if ((i + ground.first) * STEP <= edge) == starts]
     if not places or at <= 0:
         return at
-    if changes := [i for i in places if analysis.cuts[i] > 0]:
+    if changes := [i for i in places if ground.cuts[i] > 0]:
         pick = min(changes, key=lambda i: abs(i - middle))
-        return (pick + analysis.first) * STEP
-    quiet = [i for i in places if np.isfinite(analysis.loudness[i])]
+        return (pick + ground.first) * STEP
+    quiet = [i for i in places if np.isfinite(ground.loudness[i])]
     if not quiet:
         return at
-    pick = min(quiet, key=lambda i: (analysis.loudness[i] + abs(i - middle), i))
-    here = analysis.loudness[min(max(middle, 0), len(analysis.loudness) - 1)]
-    deep = np.isfinite(here) and analysis.loudness[pick] < here - PAUSE
-    return (pick + analysis.first + 0.5) * STEP if deep else at
+    pick = min(quiet, key=lambda i: (ground.loudness[i] + abs(i - middle), i))
+    here = ground.loudness[min(max(middle, 0), len(ground.loudness) - 1)]
+    deep = np.isfinite(here) and ground.loudness[pick] < here - PAUSE
+    return (pick + ground.first + 0.5) * STEP if deep else at
 
 
 PAUSE = 6.0
@@ -235,7 +297,9 @@ NAMES = {
 }
 
 
-def _moment(value: float, event: Event, clip: tuple[float, float], dimension_set: DimensionSet) -> Moment:
+def moment(scored: Scored, clip: Clip, dimension_set: DimensionSet) -> Moment:
+    """An event as it is published, with the clip that shows it."""
+    value, event = scored
     names = [d.name for d in dimension_set.dimensions]
     values = {n: event.dimensions.get(n) for n in names}
     types = classify(values, dimension_set)
@@ -250,6 +314,6 @@ def _moment(value: float, event: Event, clip: tuple[float, float], dimension_set
         title=f"{title} at {clock(event.peak)}",
         dimensions={n: None if v is None else round(v, 4) for n, v in values.items()},
         evidence=event.evidence,
-        clip_start=clip[0],
-        clip_end=clip[1],
+        clip_start=round(clip[0], 3),
+        clip_end=round(clip[1], 3),
     )

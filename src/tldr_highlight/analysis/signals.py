@@ -38,7 +38,7 @@ Picture
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 
 import numpy as np
@@ -98,12 +98,22 @@ class Signals:
         """Media seconds at which the last step ends."""
         return (self.first + self.steps) * STEP
 
+    def part(self, first: int, last: int) -> Signals:
+        """What there is of steps `[first, last)` of the grid; of nothing it is as long as that."""
+        first = max(first, self.first)
+        keep = slice(first - self.first, max(last, first) - self.first)
+        return Signals(first, {name: curve[keep] for name, curve in self.curves.items()})
+
 
 def joined(before: Signals | None, after: Signals) -> Signals:
     """Two stretches that follow each other as one."""
-    if before is None:
-        return after
-    return Signals(before.first, {n: np.concatenate([c, after.curves[n]]) for n, c in before.curves.items()})
+    return after if before is None else strung([before, after])
+
+
+def strung(parts: Sequence[Signals]) -> Signals:
+    """Stretches that follow each other, of which there is one at least, as one."""
+    names = parts[0].curves
+    return Signals(parts[0].first, {n: np.concatenate([p.curves[n] for p in parts]) for n in names})
 
 
 def measure(segments: Iterable[Segment]) -> Signals:
@@ -132,11 +142,21 @@ class Extractor:
         for block in segment.audio:
             self._sound.feed(block)
         self._picture.feed(segment)
-        self._safe = int((segment.start - SETTLED) / STEP) - self.first
+        safe = int((segment.start - SETTLED) / STEP)
+        self._safe = max(0, self._sound.settled(safe) - self.first)
 
     def so_far(self) -> Signals:
         """The curves up to where nothing that comes can change them: some seconds before the last segment."""
-        return self._build(self._sound.done(), self._picture.finish(), max(0, self._safe))
+        return self._build(self._sound.done(), self._picture.finish(), self._safe)
+
+    def take(self) -> Signals:
+        """As `so_far`, but each step once: what was taken is forgotten, so that memory does not grow."""
+        taken = self.so_far()
+        self.first += taken.steps
+        self._safe = 0
+        self._sound.forget(self.first)
+        self._picture.forget(self.first)
+        return taken
 
     def finish(self) -> Signals:
         """All curves, made equally long."""
@@ -152,6 +172,10 @@ class Extractor:
 
 SETTLED = 3.0
 """Seconds before a segment's start up to which all its predecessors have been summarised."""
+
+SOUND_LATE = 15.0
+"""Seconds that sound may come behind its pictures in a file; beyond them there is none. Muxers write what
+lies within ten seconds together."""
 
 
 # --- sound ---------------------------------------------------------------------------------------------
@@ -186,7 +210,22 @@ class _SoundTrack:
         if len(frames):
             self._frames.append((first, frames))
         self._tail, self._tail_at = samples[used:], at + used
-        self._emit(final=False)
+        self._emit((self._heard - _AFTER) // PER_STEP)
+
+    def settled(self, end: int) -> int:
+        """The step up to which curves are ready that should be ready up to `end`."""
+        if self._spectra and self._next_step < end:
+            if end <= self._next_step + SOUND_LATE / STEP:
+                return self._next_step
+            self._emit(end)
+        return end
+
+    def forget(self, end: int) -> None:
+        """Let go of the steps before `end`."""
+        left = self.done()[:, end - self._first :].copy()
+        self._done = [left] if left.size else []
+        self._first = end
+        self._next_step = max(self._next_step, end)
 
     def done(self) -> NDArray[np.float32]:
         return (
@@ -194,16 +233,17 @@ class _SoundTrack:
         )
 
     def finish(self) -> NDArray[np.float32]:
-        self._emit(final=True)
+        self._emit(-(-self._heard // PER_STEP))
         return self.done()
 
-    def _emit(self, *, final: bool) -> None:
-        """Summarise the steps whose frames, and the second after them, are there."""
-        if not self._frames:
-            return
-        last = self._frames[-1][0] + len(self._frames[-1][1])
-        steps_end = -(-last // PER_STEP) if final else (last - _AFTER) // PER_STEP
-        if steps_end <= self._next_step:
+    @property
+    def _heard(self) -> int:
+        """Number of the frame behind the last."""
+        return self._frames[-1][0] + len(self._frames[-1][1]) if self._frames else 0
+
+    def _emit(self, steps_end: int) -> None:
+        """Summarise the steps before `steps_end`, whose frames, and the second after them, are there."""
+        if not self._frames or steps_end <= self._next_step:
             return
         low = self._next_step * PER_STEP - _BEFORE
         high = steps_end * PER_STEP + _AFTER
@@ -506,6 +546,12 @@ class _PictureTrack:
                 self._spans.append(_compare(self._last, (at, picture)))
             self._last = (at, picture)
 
+    def forget(self, end: int) -> None:
+        """Let go of what tells nothing of steps from `end` on."""
+        self._first = end
+        self._spans = [s for s in self._spans if s[1] >= end * STEP]
+        self._bytes = [(where, sizes) for where, sizes in self._bytes if where[-1] >= end]
+
     def finish(self) -> NDArray[np.float32]:
         ends = [int(np.ceil(s[1] / STEP)) for s in self._spans[-1:]]
         ends += [int(w[-1]) + 1 for w, _ in self._bytes[-1:]]
@@ -525,7 +571,7 @@ class _PictureTrack:
             _mean_over_spans(row[name], a[near], b[near], spans[near, column])
         row["cuts"][np.isfinite(row["brightness"])] = 0
         at = np.floor(spans[spans[:, 6] > 0, 1] / STEP).astype(int) - self._first
-        np.add.at(row["cuts"], np.clip(at, 0, length - 1), 1)
+        np.add.at(row["cuts"], np.minimum(at[at >= 0], length - 1), 1)
         return out
 
     def _fill_packets(self, row: NDArray[np.float32]) -> None:

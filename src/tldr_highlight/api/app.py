@@ -29,6 +29,8 @@ from tldr_highlight.api.edge import GONE, Edge
 from tldr_highlight.api.metrics import Metrics
 from tldr_highlight.api.openapi import finished
 from tldr_highlight.api.problems import invalid, problem
+from tldr_highlight.clips.compat import compat
+from tldr_highlight.clips.routes import clip_jobs
 from tldr_highlight.core.telemetry import logger
 from tldr_highlight.errors import (
     InternalError,
@@ -38,11 +40,17 @@ from tldr_highlight.errors import (
     TldrError,
     UnavailableError,
 )
+from tldr_highlight.highlights import routes as highlights
 from tldr_highlight.runtime import Runtime
+from tldr_highlight.streams import results_routes as results
+from tldr_highlight.streams import routes as streams
+from tldr_highlight.streams.following import progress
 from tldr_highlight.tenancy import routes as tenancy
 from tldr_highlight.tenancy.auth import TenantGate
 from tldr_highlight.web import THREADS, GatedRoute, password_lane
+from tldr_highlight.web.listening import Listeners
 from tldr_highlight.webhooks import routes as webhooks
+from tldr_highlight.webhooks.event_routes import events
 
 log = logger(__name__)
 
@@ -65,6 +73,17 @@ def create_app(runtime: Runtime) -> Application:
     app.take(tenancy.keys.router)
     for routes in (tenancy.auth, tenancy.me, accounts.auth, accounts.own, accounts.admin, webhooks.webhooks):
         app.take(routes.router)
+    for routes in (streams.streams, streams.jobs, streams.batches):
+        app.take(routes.router)
+    for routes in (clip_jobs, compat):
+        app.take(routes.router)
+    for routes in (highlights.highlights, highlights.sets, highlights.types):
+        app.take(routes.router)
+    for routes in (results.found, results.reels, results.trials):
+        app.take(routes.router)
+    app.take(highlights.shared_router())
+    app.take(events.router)
+    app.take(progress.router)
     app.take(page_router())
     return app
 
@@ -171,7 +190,9 @@ async def _lifespan(app: FastAPI) -> AsyncGenerator[None]:
     with ThreadPoolExecutor(THREADS, thread_name_prefix="request") as threads:
         app.state.threads = threads
         with contextlib.closing(password_lane()) as app.state.passwords:
-            yield
+            listeners = Listeners(app.state.runtime, app.state.gate.still_admits)
+            async with listeners.looking() as app.state.listeners:
+                yield
     app.state.gate.close()
 
 

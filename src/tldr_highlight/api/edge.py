@@ -66,7 +66,7 @@ class Edge:
         state: MutableMapping[str, Any] = scope.setdefault("state", {})
         ours = [(b"x-trace-id", trace_id(traceparent).encode()), (b"traceparent", traceparent.encode())]
         status = GONE
-        bodiless = scope["method"] == "HEAD"
+        bodiless = state["bodiless"] = scope["method"] == "HEAD"
 
         async def answer(message: Message) -> None:
             nonlocal status

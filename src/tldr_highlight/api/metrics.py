@@ -7,10 +7,11 @@ from collections.abc import Iterator
 from datetime import datetime
 
 from prometheus_client import CollectorRegistry, Counter, Histogram, generate_latest
-from prometheus_client.core import GaugeMetricFamily, Metric
+from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, Metric
 from prometheus_client.registry import Collector
 from sqlalchemy import func, select
 
+from tldr_highlight.core.breaker import Breaker
 from tldr_highlight.core.counters import FALLBACKS
 from tldr_highlight.core.db import Database
 from tldr_highlight.core.work import Work, clock
@@ -37,6 +38,7 @@ class Metrics:
         self.registry.register(FALLBACKS)
         self._of = functools.cache(self._find)  # operations and statuses are few; finding them takes 2 µs
         self.registry.register(_WorkCollector(db))
+        self.registry.register(_BreakerCollector(db))
 
     def observe(self, operation: str, status: int, seconds: float) -> None:
         """Count one request."""
@@ -82,6 +84,33 @@ class _WorkCollector(Collector):
                 oldest.add_metric([kind], _age(at, since))
         yield rows
         yield oldest
+
+
+class _BreakerCollector(Collector):
+    """Breakers as the database has them."""
+
+    STATES = ("closed", "half_open", "open")
+
+    def __init__(self, db: Database) -> None:
+        self._db = db
+
+    def describe(self) -> list[Metric]:
+        """Nothing, as above."""
+        return []
+
+    def collect(self) -> Iterator[Metric]:
+        """Of each service whose breaker ever saw a failure: the state, and how often it opened."""
+        state = GaugeMetricFamily(
+            "tldr_breaker_state", "1 for the state it is in.", labels=["service", "state"]
+        )
+        openings = CounterMetricFamily("tldr_breaker_openings", "Times it opened.", labels=["service"])
+        with self._db.read() as session:
+            for row in session.execute(select(Breaker.id, Breaker.state, Breaker.openings)):
+                for each in self.STATES:
+                    state.add_metric([row.id, each], float(row.state == each))
+                openings.add_metric([row.id], row.openings)
+        yield state
+        yield openings
 
 
 def _age(at: datetime, since: datetime) -> float:

@@ -1,7 +1,7 @@
 """Listens: uvicorn with httptools and uvloop, and the limits that they lack.
 
 httptools keeps a header until it is whole, however long that takes and gets, and uvicorn waits for ever: a
-caller could fill the memory or hold thousands of connections. Bodies are bounded in `web.py`.
+caller could fill the memory or hold thousands of connections. Bodies are bounded in `web/`.
 """
 
 from __future__ import annotations
@@ -11,6 +11,7 @@ import json
 import socket
 import sys
 from collections.abc import Callable
+from ipaddress import ip_address
 from typing import Any
 
 import uvicorn
@@ -70,6 +71,11 @@ def address_of(listening: socket.socket) -> str:
     return f"http://[{host}]:{port}" if ":" in host else f"http://{host}:{port}"
 
 
+def is_loopback(listening: socket.socket) -> bool:
+    """Whether callers on this machine alone reach it."""
+    return ip_address(listening.getsockname()[0].partition("%")[0]).is_loopback
+
+
 def run(app: Application, listening: socket.socket, *, ready: Callable[[], None]) -> None:
     """Serve until SIGTERM or SIGINT, which are raised again at the end.
 
@@ -95,14 +101,15 @@ def _server(app: Application, *, ready: Callable[[], None]) -> uvicorn.Server:
         timeout_keep_alive=IDLE_SECONDS,
         timeout_graceful_shutdown=STOP_SECONDS,
     )
-    return _Server(config, ready)
+    return _Server(config, app, ready)
 
 
 class _Server(uvicorn.Server):
     """Says when it is ready."""
 
-    def __init__(self, config: uvicorn.Config, ready: Callable[[], None]) -> None:
+    def __init__(self, config: uvicorn.Config, app: Application, ready: Callable[[], None]) -> None:
         super().__init__(config)
+        self._app = app
         self._ready = ready
 
     async def startup(self, sockets: list[socket.socket] | None = None) -> None:
@@ -115,6 +122,11 @@ class _Server(uvicorn.Server):
         if self.started:
             gc.freeze()
             self._ready()
+
+    async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
+        """Stop. Those who listen would stay: they are sent home first."""
+        self._app.state.listeners.stop()
+        await super().shutdown(sockets)
 
 
 class Refusal(Exception):  # noqa: N818 - what the parser makes an error of
@@ -168,6 +180,9 @@ class Protocol(HttpToolsProtocol):
         """The head is whole."""
         self._head_open = False
         self._cancel()
+        self.scope.setdefault("state", {})["cut_off"] = (
+            self.transport.abort
+        )  # closing waits for a reader who never reads
         super().on_headers_complete()
 
     def send_400_response(self, msg: str) -> None:

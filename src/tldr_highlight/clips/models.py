@@ -40,35 +40,44 @@ class ClipJob(OrgOwned, Base):
 
 
 class ClipItem(OrgOwned, Base):
-    """One range of a clip job. `state`: pending → ready | failed."""
+    """One range of a clip job. `state`: pending → ready | failed; ready → deleted: its file alone is gone."""
 
     __tablename__ = "clip_items"
-    __table_args__ = (UniqueConstraint("job_id", "ordinal"),)
+    __table_args__ = (
+        UniqueConstraint("job_id", "ordinal"),
+        Index("ix_clip_items_organization_id_filename", "organization_id", "filename"),
+    )
 
     id: Mapped[str] = mapped_column(primary_key=True, default=lambda: new_id("clip"))
     job_id: Mapped[str] = mapped_column(ForeignKey("clip_jobs.id", ondelete="CASCADE"))
     ordinal: Mapped[int]  # 0, 1, 2 …: its index
     asked: Mapped[dict[str, Any]] = mapped_column(Json)  # as the customer wrote it
     filename: Mapped[str] = mapped_column(String(400))
-    start: Mapped[float | None]
+    start: Mapped[float | None]  # None: what was asked is no number
     end: Mapped[float | None]
     state: Mapped[str] = mapped_column(default="pending")
     file_id: Mapped[str | None] = mapped_column(index=True)
-    result: Mapped[dict[str, Any]] = mapped_column(default=dict)  # actual range, method, frames, resolution …
+    result: Mapped[dict[str, Any]] = mapped_column(default=dict)  # actual range, method, frames, pictures …
     error_code: Mapped[str | None]
     error_message: Mapped[str | None]
 
 
 class ClipFile(OrgOwned, Base):
-    """A verified clip in the store; it lives until the last job that has it is deleted."""
+    """A verified clip in the store. It lives until the last clip that has it is deleted, then it is swept.
+
+    Its keys are its own: they follow from the clip that it was cut for, and no other file ever has them, so
+    that deleting them can take as long as it takes.
+    """
 
     __tablename__ = "clip_files"
     __table_args__ = (UniqueConstraint("organization_id", "recipe"),)
 
     id: Mapped[str] = mapped_column(primary_key=True, default=lambda: new_id("cf"))
-    recipe: Mapped[str]  # hash of the source's version, the range and the options
+    recipe: Mapped[str | None]  # hash of source, its version, range and options; None: for one clip alone
     key: Mapped[str]  # in the store
-    bytes: Mapped[int] = mapped_column(BigInteger)
+    poster_key: Mapped[str | None]
+    bytes: Mapped[int] = mapped_column(BigInteger)  # of the clip
+    poster_bytes: Mapped[int] = mapped_column(default=0)
     sha256: Mapped[str]
     result: Mapped[dict[str, Any]] = mapped_column(default=dict)
     created_at: Mapped[datetime] = mapped_column(default=now)

@@ -125,6 +125,12 @@ class Blocks:
         return self._place.url
 
     @property
+    def version(self) -> str | None:
+        """What changes when the file does: its size with its ETag or time; None where it has neither."""
+        size, etag, modified = self._version
+        return f"{size} {etag or modified}" if etag or modified else None
+
+    @property
     def moved(self) -> int:
         """Bytes received so far, headers included."""
         return self._egress.moved

@@ -218,8 +218,8 @@ def enqueue(
     adding = (
         dialect.insert(Work)
         .values(
-            id=id or new_id("job"), kind=kind, organization_id=organization_id, object_id=object_id, key=key, payload=payload or {},
-            run_at=run_at, sort_at=run_at - BONUS[priority], priority=priority,
+            id=id or new_id("job"), kind=kind, organization_id=organization_id, object_id=object_id, key=key,
+            payload=payload or {}, run_at=run_at, sort_at=run_at - BONUS[priority], priority=priority,
             traceparent=current_trace() or new_trace(),
         )
         .on_conflict_do_nothing(index_elements=[Work.kind, Work.key])
@@ -246,10 +246,13 @@ def get(session: Session, id: str, *, lock: bool = False) -> Work:
     return work
 
 
-def cancel(session: Session, id: str) -> Work:
-    """Stop work for good: at once while it waits, within seconds while it runs; ended work stays as it is."""
+def cancel(session: Session, id: str, *, at_once: bool = False) -> Work:
+    """Stop work for good: at once while it waits, within seconds while it runs; ended work stays as it is.
+
+    With `at_once` what runs is over, too, when this commits: whoever works on it can store nothing any more.
+    """
     work = get(session, id, lock=True)
-    if work.state == "waiting":
+    if work.state == "waiting" or (work.state == "running" and at_once):
         runtime = cast(Workshop, session.info["runtime"])
         kind = runtime.kinds[work.kind]
         _store(session, runtime, work, kind.on_end, Ending("cancelled"))
@@ -258,8 +261,10 @@ def cancel(session: Session, id: str) -> Work:
     return work
 
 
-def retry(session: Session, id: str) -> Work:
+def retry(session: Session, id: str, *, hold: bool = False) -> Work:
     """Let failed or cancelled work go on from its checkpoint, with all its tries; waiting work waits no more.
+
+    With `hold` it goes on once somebody releases it.
 
     Raises:
         ConflictError: it is running, or done.
@@ -271,8 +276,11 @@ def retry(session: Session, id: str) -> Work:
         work.attempts = work.waits = work.crashes = 0
         work.cancel_asked = False
         work.state, work.ended_at = "waiting", None
-    work.run_at = clock(session)
-    _ring_after(session, work)
+    if hold:
+        work.run_at = NEVER
+    else:
+        work.run_at = clock(session)
+        _ring_after(session, work)
     return work
 
 
@@ -518,6 +526,7 @@ class Job(Generic[AnyWorkshop]):
         work = session.scalar(select(Work).where(mine).with_for_update())
         if work is None:
             raise LeaseLostError
+        self._lease.cancel_asked |= work.cancel_asked  # sooner than the next renewal tells
         return work
 
 

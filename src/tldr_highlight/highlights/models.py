@@ -21,12 +21,13 @@ class Highlight(OrgOwned, Base):
     __table_args__ = (
         UniqueConstraint("stream_id", "ordinal"),
         Index("ix_highlights_organization_id_id", "organization_id", "id"),
-        Index("ix_highlights_organization_id_score", "organization_id", "score"),
+        Index("ix_highlights_organization_id_score", "organization_id", "score", "id"),
+        Index("ix_highlights_stream_id_start", "stream_id", "start", "id"),
     )
 
     id: Mapped[str] = mapped_column(primary_key=True)
-    stream_id: Mapped[str] = mapped_column(index=True)  # no foreign key: streams are a room above
-    ordinal: Mapped[int]  # 1, 2, 3 … in the order of publishing
+    stream_id: Mapped[str]  # no foreign key: streams are a room above
+    ordinal: Mapped[int]  # 1, 2, 3 … in the order of publishing; -1, -2, -3 … those that were asked for
     origin: Mapped[str] = mapped_column(default="analysis")  # | request: somebody asked for this clip
     start: Mapped[float]  # media seconds, tight around what happens
     end: Mapped[float]
@@ -47,6 +48,7 @@ class Highlight(OrgOwned, Base):
     thumbnail_key: Mapped[str | None]
     thumbnail_small_key: Mapped[str | None]
     stored_bytes: Mapped[int] = mapped_column(BigInteger, default=0)  # of all its files
+    share_salt: Mapped[str | None]  # in the signature of its links without account; a new one ends them
     error_code: Mapped[str | None]
     error_message: Mapped[str | None]
     created_at: Mapped[datetime] = mapped_column(default=now)
@@ -97,6 +99,7 @@ class Reel(OrgOwned, Base):
     state: Mapped[str] = mapped_column(default="pending")
     key: Mapped[str | None]
     seconds: Mapped[float | None]
+    note: Mapped[str | None]  # why it is not as long as it should be
     stored_bytes: Mapped[int] = mapped_column(BigInteger, default=0)
     error_code: Mapped[str | None]
     error_message: Mapped[str | None]

@@ -46,7 +46,7 @@ from tldr_highlight.media.types import (
     MediaInfo,
     range_text,
 )
-from tldr_highlight.media.verify import Expected, verify
+from tldr_highlight.media.verify import Expected, picture_size, verify
 
 
 def cut(
@@ -161,6 +161,7 @@ def finished(spec: ClipSpec, method: CutMethod, reason: str, write: Callable[[Pa
         with draft.open("rb") as file:
             digest = hashlib.file_digest(file, "sha256").hexdigest()
         size = draft.stat().st_size
+        width, height = picture_size(draft)
     result = ClipResult(
         spec=spec,
         actual_start=written.start,
@@ -172,6 +173,8 @@ def finished(spec: ClipSpec, method: CutMethod, reason: str, write: Callable[[Pa
         bytes=size,
         sha256=digest,
         warnings=written.expected.warnings,
+        width=width,
+        height=height,
     )
     add_poster(result)
     return result

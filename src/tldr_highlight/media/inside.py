@@ -35,7 +35,7 @@ def visit(arguments: Json, tell: Tell) -> Generator[Json, Json]:
     """
     wanted = unpack(Look, arguments)
     looked = wanted.info is not None
-    with _reached(wanted.origin, wanted.sound, wanted.policy, probed=looked) as (origin, sound):
+    with reached(wanted.origin, wanted.sound, wanted.policy, probed=looked) as (origin, sound):
         info = wanted.info or probe(origin, sound=sound)
         task = yield pack(replace(info, origin=wanted.origin, sound_origin=wanted.sound))
         info = replace(info, origin=origin, sound_origin=sound)
@@ -101,7 +101,7 @@ def _seldom(tell: Tell) -> _Note:
 
 
 @contextlib.contextmanager
-def _reached(
+def reached(
     origin: Origin, sound: Origin | None, policy: Policy, *, probed: bool = False
 ) -> Generator[tuple[Origin, Origin | None]]:
     """Both in a form that can be opened as often as needed."""

@@ -176,6 +176,23 @@ class Visit:
             yield self._asked(child, wanted, self.limits.seconds, on_note)
             wanted = None
 
+    @property
+    def policy(self) -> Policy:
+        """What its process may reach."""
+        return self._look.policy
+
+    def given(self, wanted: Json) -> Iterator[Json]:
+        """All items that the process gives for what is `wanted`, each within `limits.seconds`.
+
+        Raises:
+            MediaTimeoutError, MediaMemoryError, MediaCrashError: the process had to be ended, or died.
+            TldrError: what it refused with.
+        """
+        child = self._open()
+        while (item := self._asked(child, wanted, self.limits.seconds, None)) is not None:
+            wanted = None
+            yield item
+
     def _open(self) -> Child:
         """The process, which has opened the source."""
         if self._child is None:
@@ -396,7 +413,7 @@ _Identity: TypeAlias = tuple[int, int] | None
 
 
 def _files(spec: ClipSpec) -> tuple[Path, ...]:
-    return (spec.path, spec.poster) if spec.poster else (spec.path,)
+    return tuple(path for path in (spec.path, spec.poster, spec.small) if path)
 
 
 def _identities(spec: ClipSpec) -> tuple[_Identity, ...]:

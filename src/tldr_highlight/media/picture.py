@@ -57,7 +57,7 @@ def thumbnails(
 
 
 def add_poster(result: ClipResult) -> None:
-    """Write the poster that a finished clip's spec asks for: a JPEG as `thumbnail`'s, of the clip itself.
+    """Write the poster that a finished clip's spec asks for: pictures as `thumbnail`'s, of the clip itself.
 
     A clip of sound alone gets none.
 
@@ -76,7 +76,10 @@ def add_poster(result: ClipResult) -> None:
         picture = _shown_at(source.pictures(at), at)
     if picture is None:
         raise CutError(f"no picture of the finished clip can be decoded at {at:.3f} s")
-    _write(spec.poster, _jpeg(_image(picture, info.video)))
+    image = _image(picture, info.video)
+    _write(spec.poster, _jpeg(image))
+    if spec.small:
+        _write(spec.small, _webp(image))
 
 
 def _shown_at(pictures: Iterable[Picture], at: float) -> Picture | None:
@@ -110,9 +113,14 @@ def _fitted(video: VideoInfo) -> tuple[int, int]:
 
 def _save(image: Image.Image, jpeg: Path, webp: Path) -> None:
     _write(jpeg, _jpeg(image))
+    _write(webp, _webp(image))
+
+
+def _webp(image: Image.Image) -> bytes:
+    """A small one for lists."""
     height = max(1, round(WEBP_WIDTH * image.height / image.width))
     small = image.resize((WEBP_WIDTH, height), Image.Resampling.LANCZOS, reducing_gap=3.0)
-    _write(webp, _encoded(small, "WEBP", quality=78, method=2))
+    return _encoded(small, "WEBP", quality=78, method=2)
 
 
 def _jpeg(image: Image.Image) -> bytes:

@@ -261,6 +261,7 @@ def _paired(seen: MediaInfo, heard: MediaInfo) -> MediaInfo:
         audio_tracks=heard.audio_tracks,
         warnings=tuple(dict.fromkeys([*seen.warnings, *heard.warnings])),
         sound_origin=heard.origin,
+        version=f"{seen.version} {heard.version}" if seen.version and heard.version else None,
     )
 
 
@@ -306,7 +307,16 @@ def _described(origin: Origin, container: InputContainer, limits: Limits, kinds:
             *_warnings(container, picture, audio, look, start, estimated=estimated),
             *_breaks(away),
         ),
+        version=away.version if away else _version(origin),
     )
+
+
+def _version(origin: Origin) -> str | None:
+    """Size and time of a file."""
+    if not isinstance(origin, Path):
+        return None
+    status = origin.stat()
+    return f"{status.st_size} {status.st_mtime_ns}"
 
 
 def use_only(container: InputContainer, streams: Iterable[Stream]) -> None:

@@ -12,21 +12,25 @@ from __future__ import annotations
 import contextlib
 import heapq
 import itertools
+from collections import deque
 from collections.abc import Iterable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from enum import Enum
+from typing import TypeVar
 
 import av
 import numpy as np
+from av.audio.codeccontext import AudioCodecContext
 from av.audio.frame import AudioFrame
 from av.audio.stream import AudioStream
+from av.codec.context import CodecContext
 from av.container import InputContainer
 from av.error import FFmpegError
 from av.stream import Stream
 from av.video.stream import VideoStream
 
-from tldr_highlight.errors import MediaError, MediaLimitError
+from tldr_highlight.errors import MediaError, MediaLimitError, TldrError
 from tldr_highlight.media.frames import believable
 from tldr_highlight.media.groups import GroupSampler
 from tldr_highlight.media.probe import Limits, open_media, packets, shown
@@ -52,6 +56,9 @@ LONGEST_GOP = 3.0
 
 SOUND_GAP = 0.05
 """Seconds that sound may be off its place before a new block starts."""
+
+SOUND_OVER = 2.0
+"""Seconds that sound may be behind the pictures until what there is of a block need not wait for more."""
 
 LONGEST = Limits().seconds
 """Media seconds after which a source is given up."""
@@ -93,9 +100,23 @@ class Reader:
     end: float = field(default=0.0, init=False)  # media seconds at which the last picture or sound ends
     damaged: int = field(default=0, init=False)  # packets that could not be read or decoded
     jumped: bool = field(default=False, init=False)  # timestamps leapt, see `Timeline`
+    _end: float = field(default=0.0, init=False)  # the same three, in the thread that is ahead
+    _damaged: int = field(default=0, init=False)
+    _jumped: bool = field(default=False, init=False)
+    _lost: TldrError | None = field(default=None, init=False)  # why the source cannot be read any more
 
     def __iter__(self) -> Iterator[Segment]:
-        return _ahead(self._read())
+        try:
+            for segment, so_far in ahead(self._told()):
+                self.end, self.damaged, self.jumped = so_far
+                yield segment
+        finally:
+            self.end, self.damaged, self.jumped = self._end, self._damaged, self._jumped
+
+    def _told(self) -> Iterator[tuple[Segment, tuple[float, int, bool]]]:
+        """Each segment with how the reading went until then."""
+        for segment in self._read():
+            yield segment, (self._end, self._damaged, self._jumped)
 
     def _read(self) -> Iterator[Segment]:
         with contextlib.ExitStack() as opened:
@@ -114,7 +135,7 @@ class Reader:
         pictures: PictureSampler | GroupSampler | None,
     ) -> Iterator[Segment]:
         audio = _audio_stream(heard, self.info)
-        sound = _SoundReader() if audio else None
+        sound = _SoundReader(audio) if audio else None
         held = 2 if isinstance(pictures, GroupSampler) else 1
         segments = _Segmenter(self.segment_seconds, by_key=video is not None, start=self.start, held=held)
         if self.start > 0:
@@ -122,7 +143,7 @@ class Reader:
                 each.seek(int((self.start + self.info.start_time) * av.time_base), backward=True)
         timeline = Timeline()
         bases = [_tick(s) if s else 0.0 for s in (audio, video)]
-        for packet in _in_order(container, heard, [s for s in (video, audio) if s]):
+        for packet in self._until_lost(_in_order(container, heard, [s for s in (video, audio) if s])):
             stamp = packet.dts if packet.dts is not None else packet.pts
             if stamp is None:
                 continue
@@ -130,16 +151,18 @@ class Reader:
             base = bases[seen]
             if packet.pts is not None and abs(packet.pts - stamp) * base > FORWARD:
                 # no reordering, but nonsense
-                self.damaged += 1
+                self._damaged += 1
                 continue
             length = (packet.duration or 0) * base
             shift = timeline.offset(seen, stamp * base - self.info.start_time, length) - self.info.start_time
             at = (packet.pts if packet.pts is not None else stamp) * base + shift
-            self.end = max(self.end, at + length)
-            self.jumped = timeline.jumped
+            self._end = max(self._end, at + length)
+            self._jumped = timeline.jumped
             self._check_clock()
             self._check_length()
             if pictures and seen:
+                if sound:
+                    yield from segments.sound(sound.due(at))
                 yield from segments.packet(at, packet.size, packet.is_keyframe)
                 segments.pictures(pictures.feed(packet, at, shift))
             elif sound:
@@ -150,32 +173,44 @@ class Reader:
             segments.pictures(pictures.finish())
         if sound:
             yield from segments.sound(sound.finish())
-        self.damaged += sum(s.damaged for s in (pictures, sound) if s)
-        yield from segments.finish(self.end)
+        self._damaged += sum(s.damaged for s in (pictures, sound) if s)
+        yield from segments.finish(self._end)
+        if self._lost:
+            raise self._lost
+
+    def _until_lost(self, packets: Iterator[AnyPacket]) -> Iterator[AnyPacket]:
+        """Packets until the source is gone: what is read of it is given, and only then the reason."""
+        try:
+            yield from packets
+        except TldrError as error:
+            self._lost = error
 
     def _check_clock(self) -> None:
         """Where each of a pair leaps by itself, nothing tells any more what belongs together."""
-        if self.jumped and self.info.sound_origin:
+        if self._jumped and self.info.sound_origin:
             raise MediaError(
                 f"the timestamps of {shown(self.info.origin)} or its sound leap: join the two into one file"
             )
 
     def _check_length(self) -> None:
         """A few kilobytes of timestamps an hour apart are weeks of curves, whatever the header promised."""
-        if self.end > LONGEST:
+        if self._end > LONGEST:
             raise MediaLimitError(
                 f"{shown(self.info.origin)} goes on for more than {LONGEST / 3600:.0f} hours:"
                 " its timestamps are wrong, or split it first"
             )
 
 
-def _ahead(segments: Iterator[Segment]) -> Iterator[Segment]:
-    """The same, each but the first read while its predecessor is worked on."""
+Item = TypeVar("Item")
+
+
+def ahead(items: Iterator[Item]) -> Iterator[Item]:
+    """The same, each but the first made in a thread while its predecessor is worked on."""
     with ThreadPoolExecutor(1) as thread:
-        coming = thread.submit(next, segments, None)
-        while segment := coming.result():
-            coming = thread.submit(next, segments, None)
-            yield segment
+        coming = thread.submit(next, items, None)
+        while (item := coming.result()) is not None:
+            coming = thread.submit(next, items, None)
+            yield item
 
 
 def pictures_between(info: MediaInfo, windows: Iterable[tuple[float, float]]) -> Iterator[Pictures]:
@@ -252,14 +287,66 @@ def _in_order(
     return heapq.merge(*apart, key=lambda p: float((p.dts or p.pts or 0) * p.time_base))
 
 
+MAKE_NOISE = frozenset({"aac", "aac_latm", "ac3", "eac3"})
+"""Codecs whose decoders put in noise of their own, which depends on all that they decoded before."""
+
+AFRESH = 10.0
+"""Seconds of raw time from one fresh decoder of these to the next."""
+
+WARM_UP = 1.0
+"""Seconds of packets that a fresh decoder gets for its start: 20 times what overlaps, and a header of SBR."""
+
+
+class _SoundDecoder:
+    """Packets in, frames out, the same ones, bit for bit, wherever reading began 11 s before or earlier."""
+
+    def __init__(self, stream: AudioStream) -> None:
+        self._own = stream.codec_context
+        self._makes_noise = self._own.name in MAKE_NOISE
+        self._fresh: AudioCodecContext | None = None
+        self._turn: int | None = None
+        self._recent: deque[tuple[float, AnyPacket]] = deque()
+
+    def decode(self, packet: AnyPacket) -> Sequence[object]:
+        """The packet's frames.
+
+        Raises:
+            FFmpegError: it is damaged.
+        """
+        stamp = packet.dts if packet.dts is not None else packet.pts
+        if not self._makes_noise or stamp is None:
+            return packet.decode()
+        at = float(stamp * packet.time_base)
+        turn = int(at // AFRESH)
+        if self._turn not in {None, turn}:
+            self._start_afresh()
+        self._turn = turn
+        self._recent.append((at, packet))
+        while not 0 <= at - self._recent[0][0] <= WARM_UP:
+            self._recent.popleft()
+        if self._fresh is None:
+            return packet.decode()
+        return self._fresh.decode(packet)  # pyright: ignore[reportUnknownMemberType]
+
+    def _start_afresh(self) -> None:
+        fresh = CodecContext.create(self._own.codec, "r")
+        assert isinstance(fresh, AudioCodecContext)
+        fresh.extradata = self._own.extradata
+        for _, packet in self._recent:
+            with contextlib.suppress(FFmpegError):
+                fresh.decode(packet)  # pyright: ignore[reportUnknownMemberType]
+        self._fresh = fresh
+
+
 class _SoundReader:
     """Audio packets in, mono blocks of about a second out: numpy costs per call, not per sample.
 
     A block ends early where the sound has a gap or changes its format.
     """
 
-    def __init__(self) -> None:
+    def __init__(self, stream: AudioStream) -> None:
         self.damaged = 0  # packets that could not be decoded
+        self._decoder = _SoundDecoder(stream)
         self._frames: list[AudioFrame] = []
         self._kind: tuple[int, str, int] | None = None  # of the frames
         self._start: float = -np.inf
@@ -288,10 +375,14 @@ class _SoundReader:
 
     def _decoded(self, packet: AnyPacket) -> Sequence[object]:
         try:
-            return packet.decode()
+            return self._decoder.decode(packet)
         except FFmpegError:
             self.damaged += 1
             return ()
+
+    def due(self, at: float) -> list[tuple[bool, AudioBlock]]:
+        """What is left, where pictures have come to `at` and no more sound has."""
+        return self.finish() if at - self._end > SOUND_OVER else []
 
     def finish(self) -> list[tuple[bool, AudioBlock]]:
         """What is left."""

@@ -62,6 +62,11 @@ class Medium(Protocol):
         ...
 
     @property
+    def version(self) -> str | None:
+        """What changes when it does; None where nothing tells."""
+        ...
+
+    @property
     def parts(self) -> Sequence[Part]:
         """The stretches of a recording that each have a clock of their own; none of what is one file."""
         ...
@@ -122,6 +127,10 @@ class _File:
         return self._blocks.size
 
     @property
+    def version(self) -> str | None:
+        return self._blocks.version
+
+    @property
     def parts(self) -> Sequence[Part]:
         return ()
 
@@ -152,6 +161,10 @@ class _Segments:
     @property
     def size(self) -> int:
         return self._recording.size
+
+    @property
+    def version(self) -> str | None:
+        return None  # a playlist may stay the same while its segments do not
 
     @property
     def parts(self) -> Sequence[Part]:

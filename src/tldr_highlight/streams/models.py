@@ -3,12 +3,27 @@
 from __future__ import annotations
 
 from datetime import datetime
+from enum import StrEnum
 from typing import Any
 
 from sqlalchemy import BigInteger, ForeignKey, Index, LargeBinary, String, UniqueConstraint
 from sqlalchemy.orm import Mapped, mapped_column
 
-from tldr_highlight.core.db import Base, OrgOwned, new_id, now
+from tldr_highlight.core.db import Base, Json, OrgOwned, new_id, now
+
+
+class StreamState(StrEnum):
+    """How far a stream is. The last four are ends; from all of them but `completed` it can be tried again."""
+
+    PENDING = "pending"
+    PROCESSING = "processing"
+    COMPLETED = "completed"
+    PARTIALLY_COMPLETED = "partially_completed"
+    FAILED = "failed"
+    CANCELLED = "cancelled"
+
+
+ONGOING = (StreamState.PENDING, StreamState.PROCESSING)
 
 
 class Stream(OrgOwned, Base):
@@ -94,6 +109,7 @@ class Batch(OrgOwned, Base):
 
     id: Mapped[str] = mapped_column(primary_key=True, default=lambda: new_id("bat"))
     title: Mapped[str | None] = mapped_column(String(200))
-    count: Mapped[int]
+    count: Mapped[int]  # streams that were taken
+    refused: Mapped[list[Any]] = mapped_column(Json, default=list)  # the others: index, code, message
     created_at: Mapped[datetime] = mapped_column(default=now)
     ended_at: Mapped[datetime | None]

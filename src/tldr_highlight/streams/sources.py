@@ -8,11 +8,16 @@ from __future__ import annotations
 
 import dataclasses
 import json
+import os
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Literal, Self
 from urllib.parse import urlsplit
+
+from tldr_highlight.errors import PathError
+from tldr_highlight.settings import Settings
 
 Kind = Literal["url", "pair", "upload", "path"]
 
@@ -34,6 +39,9 @@ PROTOCOLS: Mapping[str, str] = {
     "srt": "srt", "udp": "udp", "rtp": "rtp",
 }  # fmt: skip
 """Scheme -> protocol, where the scheme says it."""
+
+LIVE = PROTOCOLS.keys()
+"""Schemes of what is never a recording."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -70,10 +78,12 @@ class Source:
         if self.url is None:
             return "file"
         parts = urlsplit(self.url)
+        if parts.scheme.lower() in PROTOCOLS:
+            return PROTOCOLS[parts.scheme.lower()]
         path = parts.path.lower()
         if path.endswith((".m3u8", ".m3u")):
             return "hls"
-        return "dash" if path.endswith(".mpd") else PROTOCOLS.get(parts.scheme.lower(), "http")
+        return "dash" if path.endswith(".mpd") else "http"
 
     @property
     def label(self) -> str:
@@ -92,3 +102,23 @@ class Source:
     def from_json(cls, text: str) -> Self:
         """What was stored."""
         return cls(**json.loads(text))
+
+
+def allowed_path(settings: Settings, path: str) -> Path:
+    """Where a path on this machine leads, if that is in a folder that the operator opened.
+
+    Raises:
+        PathError: it does not, or none is open; whether there is such a file is not told.
+    """
+    folders = [Path(f).resolve() for f in (settings.allow_local_paths or "").split(os.pathsep) if f.strip()]
+    try:
+        target = Path(path).resolve()
+    except (OSError, RuntimeError, ValueError):  # a loop of links, a name that is too long
+        raise _path_refused() from None
+    if not Path(path).is_absolute() or not any(target.is_relative_to(folder) for folder in folders):
+        raise _path_refused()
+    return target
+
+
+def _path_refused() -> PathError:
+    return PathError("this path is not allowed: sources are files in folders named in TLDR_ALLOW_LOCAL_PATHS")

@@ -26,6 +26,7 @@ from tldr_highlight.errors import (
     TokenExpiredError,
 )
 from tldr_highlight.runtime import Caller, Runtime
+from tldr_highlight.tenancy import local
 from tldr_highlight.tenancy.callers import (
     Known,
     Recent,
@@ -58,6 +59,10 @@ class Credential(NamedTuple):
     is_cookie: bool = False
 
 
+NOTHING = Credential("", "nothing")
+"""What callers show who may do without a key."""
+
+
 class TenantGate:
     """Knows who is calling; see `web.Gate`."""
 
@@ -82,7 +87,7 @@ class TenantGate:
         if demand.public:
             return self._anybody(request)
         try:
-            known = self._recent.get(self._credential(request).digest)
+            known = self._recent.get(self._credential(request, demand).digest)
             return None if known is None else self._let_in(request, demand, known)
         except FAILURES as error:
             self._failed(request, error)
@@ -93,21 +98,29 @@ class TenantGate:
         if demand.public:
             return self._anybody(request)
         try:
-            credential = self._credential(request)
-            known = self._recent.get(credential.digest)
-            if known is None:
-                known = self._recent.learn(credential.digest, lambda: self._look_up(credential))
-            return self._let_in(request, demand, known)
+            return self._let_in(request, demand, self._known(self._credential(request, demand)))
         except FAILURES as error:
             self._failed(request, error)
             raise
+
+    def still_admits(self, request: Request) -> bool:
+        """Whether somebody who came in some time ago may still be here."""
+        demand: Demand = request.state.demand
+        try:
+            if not demand.public:
+                known = self._known(self._credential(request, demand))
+                _check_still(known, request)
+                check(known, demand)
+        except (AuthError, ForbiddenError, RequestError):
+            return False
+        return True
 
     def close(self) -> None:
         """Store what is not stored yet."""
         self._uses.store()
 
-    def _credential(self, request: Request) -> Credential:
-        """The one thing that a request shows; a header comes before the cookie.
+    def _credential(self, request: Request, demand: Demand) -> Credential:
+        """The one thing that a request shows; a header comes before the cookie, and nothing may be enough.
 
         Raises:
             RequestError: it shows two, of which one may be somebody else's.
@@ -121,12 +134,20 @@ class TenantGate:
             secret = text if name == b"x-api-key" else _bearer(text)
             return Credential(secret, hash_token(secret))
         secret = cookie_of(request, self.runtime.settings)
+        if secret is None and demand.keyless and local.is_allowed(self.runtime, request):
+            return NOTHING
         if secret is None:
             raise AuthError(NO_CREDENTIALS)
         refuse_cross_site(request, self.runtime.settings)
         return Credential(secret, hash_token(f"cookie:{secret}"), is_cookie=True)
 
+    def _known(self, credential: Credential) -> Known:
+        known = self._recent.get(credential.digest)
+        return known or self._recent.learn(credential.digest, lambda: self._look_up(credential))
+
     def _look_up(self, credential: Credential) -> Known:
+        if credential is NOTHING:
+            return local.holder(self.runtime.db)
         with self.runtime.db.read() as session:
             if credential.is_cookie:
                 return holder_of_cookie(session, hash_token(credential.secret))
@@ -159,9 +180,7 @@ class TenantGate:
         self._limits.count(what + home, most, request.state.headers)
 
     def _let_in(self, request: Request, demand: Demand, known: Known) -> Caller:
-        if known.ends <= time.time():
-            raise AuthError("this key or login is over")
-        _check_address(known, request.state.address)
+        _check_still(known, request)
         self._limits.count(known.name, known.requests_per_minute, request.state.headers)
         if self._uses.note(known.name):
             request.app.state.threads.submit(self._uses.store)
@@ -191,6 +210,12 @@ def check(known: Known, demand: Demand) -> None:
     if caller.rank < demand.rank:
         role = Role(demand.rank).word
         raise RoleError(f"this takes the role {role}", required_role=role)
+
+
+def _check_still(known: Known, request: Request) -> None:
+    if known.ends <= time.time():
+        raise AuthError("this key or login is over")
+    _check_address(known, request.state.address)
 
 
 def _check_address(known: Known, address: str | None) -> None:

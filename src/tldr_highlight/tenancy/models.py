@@ -182,3 +182,15 @@ class AuditRecord(Base):
     address: Mapped[str | None]
     trace_id: Mapped[str | None]
     created_at: Mapped[datetime] = mapped_column(default=now)
+
+
+class Alert(Base):
+    """Something that keeps work from being done until the operator acts; one row for each cause."""
+
+    __tablename__ = "alerts"
+
+    cause: Mapped[str] = mapped_column(primary_key=True)  # an error's code
+    message: Mapped[str]
+    raised_at: Mapped[datetime]
+    seen_at: Mapped[datetime]  # last
+    recovered_at: Mapped[datetime | None]

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+from sqlalchemy import ScalarSelect, func, select
 from sqlalchemy.dialects import postgresql, sqlite
 from sqlalchemy.orm import Session
 
 from tldr_highlight.core.db import new_id, now
+from tldr_highlight.usage import notices
 from tldr_highlight.usage.models import UsageRecord, UsageTotal
 from tldr_highlight.usage.quotas import Metric, month_of
 
@@ -47,13 +49,31 @@ def record(
 
 def _add(session: Session, organization_id: str, metric: Metric, amount: int) -> None:
     dialect = sqlite if session.get_bind().dialect.name == "sqlite" else postgresql
-    adding = dialect.insert(UsageTotal).values(
-        id=new_id("use"), organization_id=organization_id, month=month_of(now()), metric=metric.value,
-        amount=amount,
-    )  # fmt: skip
-    session.execute(
-        adding.on_conflict_do_update(
+    month = month_of(now())
+    begin = amount if metric is not Metric.STORED_BYTES else amount + _stored_before(organization_id, month)
+    adding = (
+        dialect.insert(UsageTotal)
+        .values(
+            id=new_id("use"), organization_id=organization_id, month=month, metric=metric.value, amount=begin
+        )
+        .on_conflict_do_update(
             index_elements=["organization_id", "month", "metric"],
             set_={"amount": UsageTotal.amount + amount},
         )
+        .returning(UsageTotal)
     )
+    total = session.scalars(adding, execution_options={"populate_existing": True}).one()
+    if amount > 0:
+        notices.tell(session, total)
+
+
+def _stored_before(organization_id: str, month: str) -> ScalarSelect[int]:
+    """What was stored when a month began: it does not start from nothing, as what is used month by month."""
+    last = (
+        UsageTotal.of(organization_id)
+        .where(UsageTotal.metric == Metric.STORED_BYTES, UsageTotal.month < month)
+        .order_by(UsageTotal.month.desc())
+        .limit(1)
+        .with_only_columns(UsageTotal.amount)
+    )
+    return select(func.coalesce(last.scalar_subquery(), 0)).scalar_subquery()

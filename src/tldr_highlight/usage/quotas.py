@@ -11,8 +11,9 @@ from sqlalchemy import Select, func, select
 from sqlalchemy.orm import Session
 
 from tldr_highlight.core.db import now
-from tldr_highlight.tenancy.models import Invitation, Member
-from tldr_highlight.tenancy.plans import Limits
+from tldr_highlight.errors import QuotaError
+from tldr_highlight.tenancy.models import Invitation, Member, Organization
+from tldr_highlight.tenancy.plans import PLANS, Limits, PlanName
 from tldr_highlight.tenancy.service import count_keys
 from tldr_highlight.usage.models import UsageTotal
 from tldr_highlight.webhooks.models import Webhook
@@ -48,6 +49,36 @@ class Fit:
     def fits(self) -> bool:
         """Whether what is used is allowed."""
         return self.used <= self.allowed
+
+
+OVERAGE_CAP = 2.0
+"""How much of a plan's amounts those may use whose further use is billed, in multiples of it."""
+
+
+def require(session: Session, organization: Organization, metric: Metric, more: int = 0) -> None:
+    """Refuse what the plan does not have any more: STARTER's amounts are the most, others' are billed beyond.
+
+    Args:
+        session: Holding the organization's row locked, where it has to be exact.
+        organization: Who wants more.
+        metric: Of what.
+        more: In the metric's unit, where it is known; none: whether there is anything left at all.
+
+    Raises:
+        QuotaError: there is not; `extra` says of what, how much is used and how much is allowed.
+    """
+    limit, unit = LIMIT_OF[metric]
+    blocks = PLANS[PlanName(organization.plan)].blocks_at_quota
+    allowed = organization.limits.as_dict()[limit] * (1.0 if blocks else OVERAGE_CAP)
+    used = _amounts(session, organization.id)[limit]
+    if used >= allowed or used + more / unit > allowed:
+        raise QuotaError(
+            f"{used:g} of {allowed:g} {limit.replace('_', ' ')} are used: wait for the next month, or take "
+            "another plan",
+            limit=limit,
+            used=used,
+            allowed=allowed,
+        )
 
 
 def open_month(session: Session, organization_id: str) -> None:

@@ -6,14 +6,16 @@ In the same transaction it gets a delivery for each endpoint that wants it, and 
 from __future__ import annotations
 
 from collections.abc import Iterable
+from dataclasses import dataclass, field
 from fnmatch import fnmatchcase
 
 from sqlalchemy.dialects import postgresql, sqlite
-from sqlalchemy.event import listen
 from sqlalchemy.orm import Session
 
+from tldr_highlight.core.db import after_commit, before_commit
 from tldr_highlight.core.telemetry import current_trace, trace_id
 from tldr_highlight.core.work import clock, poke
+from tldr_highlight.runtime import Runtime
 from tldr_highlight.webhooks.catalogue import Payload
 from tldr_highlight.webhooks.models import Delivery, Event, EventSequence, Webhook
 
@@ -76,23 +78,43 @@ def deliver(session: Session, event: Event, webhook: Webhook) -> Delivery:
 
 
 def wake(session: Session, webhook_id: str) -> None:
-    """Have an endpoint's work look for what is due, once the caller's transaction is committed.
+    """Have an endpoint's work look for what is due, once the caller's transaction is committed."""
+    _at_commit(session).woken.add(webhook_id)
 
-    The rows of work are locked at the very end of the transaction, all in one order: two transactions that
-    tell of several things each would wait for each other otherwise.
+
+@dataclass
+class _AtCommit:
+    """What is done as the last acts of a transaction, when it waits for nothing else any more."""
+
+    woken: set[str] = field(default_factory=set[str])
+    events: list[Event] = field(default_factory=list[Event])
+
+
+def _at_commit(session: Session) -> _AtCommit:
+    """What a transaction is to do at its end.
+
+    Rows of work are locked then, all in one order: two transactions that tell of several things each would
+    wait for each other otherwise. Events get their places among their organization's last of all: so places
+    follow the order of commits, and whoever read up to one has missed nothing before it. Ids and times are
+    made earlier, and a transaction that began first may well commit last.
     """
-    if "woken" not in session.info:
-        session.info["woken"] = set[str]()
-        listen(session, "before_commit", _poke_all)
-    session.info["woken"].add(webhook_id)
+    found: _AtCommit | None = session.info.get("events")
+    if found is not None:
+        return found
+    last = session.info["events"] = _AtCommit()
 
-
-def _poke_all(session: Session) -> None:
-    if not session.in_nested_transaction():
-        woken: set[str] = session.info["woken"]
-        for webhook_id in sorted(woken):
+    def finish() -> None:
+        for webhook_id in sorted(last.woken):
             poke(session, DELIVER, webhook_id)
-        woken.clear()
+        for event in sorted(last.events, key=lambda each: each.organization_id):
+            event.position = _next(session, event.organization_id)
+        session.flush()
+
+    before_commit(session, finish)
+    runtime: Runtime | None = session.info.get("runtime")
+    if runtime is not None:
+        after_commit(session, runtime.stir)
+    return last
 
 
 def _written(session: Session, organization_id: str, payload: Payload, stream_id: str | None) -> Event:
@@ -107,16 +129,19 @@ def _written(session: Session, organization_id: str, payload: Payload, stream_id
     )
     session.add(event)
     session.flush()
+    _at_commit(session).events.append(event)
     return event
 
 
-def _next(session: Session, stream_id: str) -> int:
-    """The stream's next number. A counter, not max + 1: old events are deleted, and a rolled back one counts
-    back by itself."""
+def _next(session: Session, owner_id: str) -> int:
+    """The next number of a stream, or of an organization.
+
+    A counter, not max + 1: old events are deleted, and a rolled back one counts back by itself.
+    """
     dialect = sqlite if session.get_bind().dialect.name == "sqlite" else postgresql
     counting = (
         dialect.insert(EventSequence)
-        .values(stream_id=stream_id, last=1)
+        .values(stream_id=owner_id, last=1)
         .on_conflict_do_update(index_elements=["stream_id"], set_={"last": EventSequence.last + 1})
         .returning(EventSequence.last)
     )

@@ -17,6 +17,7 @@ class Event(OrgOwned, Base):
     __tablename__ = "events"
     __table_args__ = (
         UniqueConstraint("stream_id", "sequence"),
+        UniqueConstraint("organization_id", "position"),
         Index("ix_events_organization_id_id", "organization_id", "id"),
     )
 
@@ -24,6 +25,7 @@ class Event(OrgOwned, Base):
     type: Mapped[str]
     stream_id: Mapped[str | None]
     sequence: Mapped[int | None] = mapped_column(BigInteger)  # gapless within its stream
+    position: Mapped[int | None] = mapped_column(BigInteger)  # in its organization: the order of commits
     data: Mapped[dict[str, Any]]
     trace_id: Mapped[str | None]
     created_at: Mapped[datetime] = mapped_column(default=now)
@@ -106,9 +108,9 @@ class Attempt(OrgOwned, Base):
 
 
 class EventSequence(Base):
-    """The number of a stream's latest event."""
+    """The number of the latest event of a stream, or of an organization."""
 
     __tablename__ = "event_sequences"
 
-    stream_id: Mapped[str] = mapped_column(primary_key=True)
+    stream_id: Mapped[str] = mapped_column(primary_key=True)  # or an organization's
     last: Mapped[int] = mapped_column(BigInteger)

@@ -4,10 +4,16 @@ from __future__ import annotations
 
 from tldr_highlight.accounts import invitations, mailed
 from tldr_highlight.accounts.passwords import RESET_MAIL
+from tldr_highlight.clips.job import CLIP_JOB
+from tldr_highlight.clips.sweep import CLIP_SWEEP
 from tldr_highlight.core import idempotency, outbox, sweep
 from tldr_highlight.core.outbox import MAIL
 from tldr_highlight.core.sweep import sweep_of
 from tldr_highlight.core.work import Kinds, kinds_of
+from tldr_highlight.highlights.files import REMOVE_FILES
+from tldr_highlight.pipeline.requested import CLIP, REEL
+from tldr_highlight.pipeline.run import STREAM
+from tldr_highlight.streams.steering import PURGE
 from tldr_highlight.tenancy import logins
 from tldr_highlight.webhooks import delivery
 from tldr_highlight.webhooks.delivery import Courier
@@ -28,4 +34,16 @@ SWEEP = sweep_of(
 
 def product_kinds() -> Kinds:
     """Every kind of this product."""
-    return kinds_of(MAIL, RESET_MAIL, SWEEP, Courier().kind())
+    return kinds_of(
+        STREAM,
+        CLIP,
+        REEL,
+        REMOVE_FILES,
+        CLIP_JOB,
+        CLIP_SWEEP,
+        Courier().kind(),
+        MAIL,
+        RESET_MAIL,
+        PURGE,
+        SWEEP,
+    )

@@ -186,6 +186,16 @@ class WebhookDisabled(Letter):
     link: str = field(repr=False)
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class OperatorAlert(Letter):
+    """To operators: something only they can put right keeps work from being done."""
+
+    kind: ClassVar[str] = "operator_alert"
+    cause: str  # an error's code
+    message: str
+    raised_at: datetime
+
+
 KINDS: Mapping[str, type[Letter]] = {
     cls.kind: cls
     for cls in (
@@ -199,6 +209,7 @@ KINDS: Mapping[str, type[Letter]] = {
         OrganizationSuspended,
         UsageWarning,
         WebhookDisabled,
+        OperatorAlert,
     )
 }
 """Every kind of letter by its name."""

@@ -19,10 +19,32 @@ Json = sa.JSON(none_as_null=True).with_variant(postgresql.JSONB(none_as_null=Tru
 def upgrade() -> None:
     """Take the step."""
     op.create_table(
+        "alerts",
+        sa.Column("cause", sa.String(), nullable=False),
+        sa.Column("message", sa.String(), nullable=False),
+        sa.Column("raised_at", Time, nullable=False),
+        sa.Column("seen_at", Time, nullable=False),
+        sa.Column("recovered_at", Time, nullable=True),
+        sa.PrimaryKeyConstraint("cause", name=op.f("pk_alerts")),
+    )
+    op.create_table(
+        "breakers",
+        sa.Column("id", sa.String(), nullable=False),
+        sa.Column("state", sa.String(), nullable=False),
+        sa.Column("window", Json, nullable=False),
+        sa.Column("until", Time, nullable=True),
+        sa.Column("probes", sa.Integer(), nullable=False),
+        sa.Column("openings", sa.Integer(), nullable=False),
+        sa.Column("error_code", sa.String(), nullable=True),
+        sa.Column("changed_at", Time, nullable=False),
+        sa.PrimaryKeyConstraint("id", name=op.f("pk_breakers")),
+    )
+    op.create_table(
         "batches",
         sa.Column("id", sa.String(), nullable=False),
         sa.Column("title", sa.String(length=200), nullable=True),
         sa.Column("count", sa.Integer(), nullable=False),
+        sa.Column("refused", Json, nullable=False),
         sa.Column("created_at", Time, nullable=False),
         sa.Column("ended_at", Time, nullable=True),
         sa.Column("organization_id", sa.String(), nullable=False),
@@ -40,9 +62,11 @@ def upgrade() -> None:
     op.create_table(
         "clip_files",
         sa.Column("id", sa.String(), nullable=False),
-        sa.Column("recipe", sa.String(), nullable=False),
+        sa.Column("recipe", sa.String(), nullable=True),
         sa.Column("key", sa.String(), nullable=False),
+        sa.Column("poster_key", sa.String(), nullable=True),
         sa.Column("bytes", sa.BigInteger(), nullable=False),
+        sa.Column("poster_bytes", sa.Integer(), nullable=False),
         sa.Column("sha256", sa.String(), nullable=False),
         sa.Column("result", Json, nullable=False),
         sa.Column("created_at", Time, nullable=False),
@@ -163,6 +187,7 @@ def upgrade() -> None:
         sa.Column("thumbnail_key", sa.String(), nullable=True),
         sa.Column("thumbnail_small_key", sa.String(), nullable=True),
         sa.Column("stored_bytes", sa.BigInteger(), nullable=False),
+        sa.Column("share_salt", sa.String(), nullable=True),
         sa.Column("error_code", sa.String(), nullable=True),
         sa.Column("error_message", sa.String(), nullable=True),
         sa.Column("created_at", Time, nullable=False),
@@ -182,9 +207,9 @@ def upgrade() -> None:
         batch_op.create_index(batch_op.f("ix_highlights_organization_id"), ["organization_id"], unique=False)
         batch_op.create_index("ix_highlights_organization_id_id", ["organization_id", "id"], unique=False)
         batch_op.create_index(
-            "ix_highlights_organization_id_score", ["organization_id", "score"], unique=False
+            "ix_highlights_organization_id_score", ["organization_id", "score", "id"], unique=False
         )
-        batch_op.create_index(batch_op.f("ix_highlights_stream_id"), ["stream_id"], unique=False)
+        batch_op.create_index("ix_highlights_stream_id_start", ["stream_id", "start", "id"], unique=False)
 
     op.create_table(
         "reels",
@@ -197,6 +222,7 @@ def upgrade() -> None:
         sa.Column("state", sa.String(), nullable=False),
         sa.Column("key", sa.String(), nullable=True),
         sa.Column("seconds", Real, nullable=True),
+        sa.Column("note", sa.String(), nullable=True),
         sa.Column("stored_bytes", sa.BigInteger(), nullable=False),
         sa.Column("error_code", sa.String(), nullable=True),
         sa.Column("error_message", sa.String(), nullable=True),
@@ -342,6 +368,9 @@ def upgrade() -> None:
     with op.batch_alter_table("clip_items", schema=None) as batch_op:
         batch_op.create_index(batch_op.f("ix_clip_items_file_id"), ["file_id"], unique=False)
         batch_op.create_index(batch_op.f("ix_clip_items_organization_id"), ["organization_id"], unique=False)
+        batch_op.create_index(
+            "ix_clip_items_organization_id_filename", ["organization_id", "filename"], unique=False
+        )
 
     op.create_table(
         "deliveries",
@@ -434,6 +463,12 @@ def upgrade() -> None:
     with op.batch_alter_table("attempts", schema=None) as batch_op:
         batch_op.create_index(batch_op.f("ix_attempts_organization_id"), ["organization_id"], unique=False)
         batch_op.create_index("ix_attempts_webhook_id_created_at", ["webhook_id", "created_at"], unique=False)
+
+    with op.batch_alter_table("events", schema=None) as batch_op:
+        batch_op.add_column(sa.Column("position", sa.BigInteger(), nullable=True))
+        batch_op.create_unique_constraint(
+            batch_op.f("uq_events_organization_id_position"), ["organization_id", "position"]
+        )
 
     with op.batch_alter_table("webhooks", schema=None) as batch_op:
         batch_op.add_column(sa.Column("description", sa.String(length=200), nullable=True))

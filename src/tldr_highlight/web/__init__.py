@@ -22,12 +22,13 @@ import hashlib
 import inspect
 import re
 import unicodedata
-from collections.abc import Callable, Coroutine, Sequence
+from collections.abc import Callable, Coroutine, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import asdict, dataclass, field
-from typing import Annotated, Any, Generic, ParamSpec, Protocol, TypeAlias, TypeVar, get_type_hints
+from typing import Annotated, Any, Generic, ParamSpec, Protocol, TypeAlias, TypeVar, cast, get_type_hints
 
 from fastapi import APIRouter, Query, Request, Response
+from fastapi.responses import JSONResponse
 from fastapi.routing import APIRoute
 from pydantic import AfterValidator, BaseModel, ConfigDict, StringConstraints
 from pydantic_core import PydanticCustomError
@@ -67,6 +68,8 @@ INLINE_BYTES = 16_384
 
 IDEMPOTENCY_KEY = re.compile(r"[\x21-\x7e]{1,255}")
 """Printable ASCII without spaces."""
+
+NONE: Mapping[Any, Any] = {}
 
 T = TypeVar("T")
 R = TypeVar("R")
@@ -151,6 +154,7 @@ class Demand:
     rank: int = 0  # a login of that role at least
     login: bool = False  # a person, of whatever role
     operator: bool = False
+    keyless: bool = False  # who shows nothing acts as the local organization, where the operator lets them
 
 
 class Gate(Protocol):
@@ -176,6 +180,10 @@ class Gate(Protocol):
         """
         ...
 
+    def still_admits(self, request: Request) -> bool:
+        """Whether somebody who came in some time ago may still be here; nothing is counted."""
+        ...
+
 
 @dataclass(frozen=True, slots=True)
 class Operation:
@@ -187,12 +195,18 @@ class Operation:
     hashes: bool = False  # looks at passwords
     body_bytes: int = BODY_BYTES
     errors: tuple[type[TldrError], ...] = ()  # beside what every operation may raise
+    compatible: bool = False  # with the clip service: numbers as they were written, errors as it has them
 
     def described(self) -> dict[str, Any]:
         """For the OpenAPI document, whose maker (`api/openapi.py`) says it in the words of OpenAPI."""
         errors = [error.code for error in self.errors]
         scope = self.demand.scope or ""  # FastAPI leaves out what is None
-        return asdict(self.demand) | {"scope": scope, "creates": self.creates, "errors": errors}
+        return asdict(self.demand) | {
+            "scope": scope,
+            "creates": self.creates,
+            "compatible": self.compatible,
+            "errors": errors,
+        }
 
 
 @dataclass
@@ -217,6 +231,8 @@ class GatedRoute(APIRoute):
 
         async def handler(request: Request) -> Response:
             request.state.operation = operation.id
+            request.state.compatible = operation.compatible
+            request.state.demand = demand
             _refuse_nul(request)
             gate: Gate = request.app.state.gate
             request.state.arrived = now()
@@ -228,7 +244,7 @@ class GatedRoute(APIRoute):
                     return await in_thread(request, admitted, request, gate)
                 request.state.caller = await in_thread(request, gate.admit, request, demand)
             if self.body_field is not None:
-                await _read_json(request, operation.body_bytes)
+                await _read_json(request, operation)
             return await inner(request)
 
         def admitted(request: Request, gate: Gate) -> Response:
@@ -253,10 +269,11 @@ def _refuse_nul(request: Request) -> None:
         raise RequestError("the address holds a NUL character")
 
 
-async def _read_json(request: Request, most: int) -> None:
+async def _read_json(request: Request, operation: Operation) -> None:
     """Read the body where FastAPI finds it: read once, never more than it may have, and strict JSON."""
     if request.headers.get("content-encoding", "identity").strip().lower() != "identity":
         raise BodyTypeError("send the body as it is, without Content-Encoding: nothing is unpacked here")
+    most = operation.body_bytes
     declared = request.headers.get("content-length", "0")
     if declared.isdecimal() and int(declared) > most:
         raise _too_large(most)
@@ -268,7 +285,7 @@ async def _read_json(request: Request, most: int) -> None:
     charset = parameter.replace(" ", "").replace('"', "").lower()
     if kind.strip().lower() != "application/json" or charset not in {"", "charset=utf-8"}:
         raise BodyTypeError("send JSON in UTF-8, and the header Content-Type: application/json")
-    parse = strict_json.parse
+    parse = functools.partial(strict_json.parse, as_written=operation.compatible)
     value = parse(body) if len(body) <= INLINE_BYTES else await in_thread(request, parse, body)
     request._json = value  # pyright: ignore[reportPrivateUsage]
 
@@ -380,7 +397,10 @@ class Routes:
         creates: bool = False,
         body_bytes: int = BODY_BYTES,
         status: int = 200,
+        media: Mapping[str, object] = NONE,
+        answers: Mapping[int, str] = NONE,
         errors: Sequence[type[TldrError]] = (),
+        compatible: bool = False,
     ) -> Callable[[Callable[..., Any]], Callable[..., Any]]:
         """Declare an operation.
 
@@ -400,16 +420,24 @@ class Routes:
             creates: Takes an `Idempotency-Key`, with which sending it again answers again and does nothing.
             body_bytes: Of its body, at most.
             status: Of the answer when it went well.
+            media: Types of the files that it answers with -> an example, where that is no JSON of ours.
+            answers: Further statuses of answers that are no errors, and what they say.
             errors: What it raises beside what every operation may.
+            compatible: It is as the clip service has it: errors, numbers as they were written, and no key
+                where the operator lets callers do without.
         """
-        demand = Demand(public, known, scope, rank, login or rank > 0, operator)
+        demand = Demand(public, known, scope, rank, login or rank > 0, operator, compatible)
         if not (public or known or scope or demand.login or operator):
             raise TypeError(f"{method} {path} must say who may call it")
 
         def declare(function: Callable[..., Any]) -> Callable[..., Any]:
-            operation = Operation(function.__name__, demand, creates, hashes, body_bytes, tuple(errors))
+            operation = Operation(
+                function.__name__, demand, creates, hashes, body_bytes, tuple(errors), compatible
+            )
             hints = get_type_hints(function, include_extras=True)
             returns = hints.pop("return")
+            responds = isinstance(returns, type) and issubclass(returns, Response)
+            form = cast(type[Response], returns) if responds and returns is not Response else JSONResponse
             in_transaction = method != "GET" and not hashes if writes is None else writes
             endpoint = _endpoint(function, hints, operation, status, writes=in_transaction, quick=quick)
             endpoint.operation = operation  # pyright: ignore[reportFunctionMemberAccess]
@@ -422,12 +450,24 @@ class Routes:
                 summary=re.split(r"\.\s|\.?$|\n", text, maxsplit=1)[0],
                 description=text,
                 status_code=status,
-                response_model=None if returns in (None, type(None), Response) else returns,
+                responses=_files(status, media)
+                | {each: {"description": says} for each, says in answers.items()},
+                response_model=None if returns in (None, type(None)) or responds else returns,
+                response_class=form,
                 openapi_extra={"x-operation": operation.described()},
             )
             return function
 
         return declare
+
+
+def _files(status: int, media: Mapping[str, object]) -> dict[int | str, dict[str, Any]]:
+    """What the OpenAPI document says of answers that are files."""
+    content = {
+        kind: {"schema": {"type": "string" if isinstance(example, str) else "object"}, "example": example}
+        for kind, example in media.items()
+    }
+    return {status: {"content": content}} if content else {}
 
 
 def _endpoint(

@@ -1,0 +1,62 @@
+"""What becomes of a stream when its work is over, in the transaction that stores that."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from sqlalchemy.orm import Session
+
+from tldr_highlight.core.db import now
+from tldr_highlight.core.telemetry import hidden
+from tldr_highlight.core.work import Work, after_commit
+from tldr_highlight.errors import TldrError
+from tldr_highlight.runtime import Runtime
+from tldr_highlight.streams import service
+from tldr_highlight.streams.models import ONGOING, Stream, StreamState
+from tldr_highlight.webhooks.catalogue import (
+    Payload,
+    StreamCancelled,
+    StreamCompleted,
+    StreamFailed,
+    StreamPartiallyCompleted,
+)
+from tldr_highlight.webhooks.events import emit
+
+
+def ended(session: Session, runtime: Runtime, work: Work, error: TldrError | None) -> None:
+    """Tell how it ended, and give its place to the next one.
+
+    A stream of which something was analysed has partly succeeded, whatever came then; its highlights stay.
+    """
+    mine = Stream.of(work.organization_id or "").where(Stream.id == work.object_id)
+    stream = session.scalar(mine.with_for_update())
+    if stream is None or stream.state not in ONGOING:
+        return
+    stream.ended_at = now()
+    stream.error_code = error and error.code
+    stream.error_message = error and str(hidden(str(error)))[:2000]
+    stream.state, event = _end(stream, work, error)
+    service.ended(session, runtime, stream)
+    service.ended(session, runtime, stream)
+    emit(session, stream.organization_id, event, stream_id=stream.id)
+    runtime.faults.at("ended-uncommitted")
+    after_commit(session, lambda: runtime.faults.at("ended"))
+
+
+def _end(stream: Stream, work: Work, error: TldrError | None) -> tuple[StreamState, Payload]:
+    totals: dict[str, Any] = {
+        "stream_id": stream.id,
+        "duration": stream.duration,
+        "analysed_seconds": stream.analysed_seconds,
+        "highlights": stream.highlight_count,
+        "degraded": stream.degraded,
+        "warnings": stream.warnings,
+    }
+    if work.state == "cancelled":
+        return StreamState.CANCELLED, StreamCancelled(stream_id=stream.id, highlights=stream.highlight_count)
+    if error is None:
+        return StreamState.COMPLETED, StreamCompleted(**totals)
+    told: dict[str, Any] = {"error_code": error.code, "error_message": stream.error_message or ""}
+    if stream.analysed_seconds > 0:
+        return StreamState.PARTIALLY_COMPLETED, StreamPartiallyCompleted(**totals, **told)
+    return StreamState.FAILED, StreamFailed(stream_id=stream.id, **told)

@@ -1,0 +1,64 @@
+"""What only the operator can put right: told once for each cause, and again when it comes back later."""
+
+from __future__ import annotations
+
+from collections.abc import Collection
+from datetime import timedelta
+
+from sqlalchemy import select, update
+from sqlalchemy.dialects import postgresql, sqlite
+from sqlalchemy.orm import Session
+
+from tldr_highlight.core.db import now
+from tldr_highlight.core.mails import OperatorAlert
+from tldr_highlight.core.outbox import post
+from tldr_highlight.core.telemetry import hidden, logger
+from tldr_highlight.errors import TldrError
+from tldr_highlight.tenancy.models import Alert, User
+
+log = logger(__name__)
+
+FRESH = timedelta(minutes=20)
+"""How long after its last sign a cause counts as lasting; what waits for it looks each 15 minutes or less."""
+
+
+def raised(session: Session, error: TldrError) -> bool:
+    """Note that work waits because of this error; True: that is new, and the operators are told.
+
+    Whoever comes second meanwhile waits for us here, and finds that it is known.
+    """
+    dialect = sqlite if session.get_bind().dialect.name == "sqlite" else postgresql
+    at = now()
+    message = str(hidden(str(error)))[:500]
+    noting = dialect.insert(Alert).values(cause=error.code, message=message, raised_at=at, seen_at=at)
+    fresh = noting.on_conflict_do_update(
+        index_elements=[Alert.cause],
+        set_={"message": message, "raised_at": at, "seen_at": at, "recovered_at": None},
+        where=Alert.recovered_at.is_not(None),
+    ).returning(Alert.cause)
+    if session.scalar(fresh) is None:
+        session.execute(update(Alert).where(Alert.cause == error.code).values(seen_at=at))
+        return False
+    log.error("work waits for the operator", cause=error.code, reason=message)
+    letter = OperatorAlert(cause=error.code, message=message, raised_at=at)
+    operators = select(User.email).where(User.is_operator, User.disabled_at.is_(None)).order_by(User.id)
+    for address in session.scalars(operators).all():
+        post(session, letter, address)
+    return True
+
+
+def recovered(session: Session, causes: Collection[str]) -> None:
+    """Note that what these causes kept from being done was done: should one come back, it is told again."""
+    over = (
+        update(Alert).where(Alert.cause.in_(causes), Alert.recovered_at.is_(None)).values(recovered_at=now())
+    )
+    for cause in session.scalars(over.returning(Alert.cause)).all():
+        log.info("what work waited for is there again", cause=cause)
+
+
+def lasting(session: Session, causes: Collection[str]) -> bool:
+    """Whether one of these causes keeps work from being done, as far as anybody knows."""
+    query = select(Alert.cause).where(
+        Alert.cause.in_(causes), Alert.recovered_at.is_(None), Alert.seen_at > now() - FRESH
+    )
+    return session.scalars(query.limit(1)).first() is not None

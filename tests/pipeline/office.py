@@ -1,0 +1,134 @@
+"""Streams without an API: an installation with an organization, sources, and a worker that is called."""
+
+from __future__ import annotations
+
+import logging
+import multiprocessing
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from tldr_highlight.core.telemetry import set_up_logs
+from tldr_highlight.core.work import Work, enqueue, get, run_one
+from tldr_highlight.highlights.models import Highlight
+from tldr_highlight.pipeline import run
+from tldr_highlight.runtime import Runtime, opened
+from tldr_highlight.settings import Settings
+from tldr_highlight.streams.models import Stream
+from tldr_highlight.streams.sources import Source
+from tldr_highlight.tenancy.models import Organization
+from tldr_highlight.usage.models import UsageRecord
+from tldr_highlight.usage.quotas import open_month
+from tldr_highlight.webhooks.models import Event
+from tldr_highlight.worker.kinds import product_kinds
+
+ORGANIZATION = "org_1"
+
+
+@dataclass
+class Office:
+    """What tests do with an opened installation."""
+
+    runtime: Runtime
+
+    def found(self, id: str = ORGANIZATION, **more: Any) -> None:
+        """Make an organization."""
+        with self.runtime.db.begin() as session:
+            session.add(Organization(id=id, name="One", **more))
+            session.flush()
+            open_month(session, id)
+
+    def submit(
+        self, source: Source | Path, id: str = "str_1", *, organization_id: str = ORGANIZATION, **options: Any
+    ) -> str:
+        """Hand a stream in, as its service does once the plan has room for it."""
+        source = Source(path=str(source)) if isinstance(source, Path) else source
+        with self.runtime.db.begin() as session:
+            work = enqueue(session, "stream", organization_id=organization_id, object_id=id, key=id)
+            stream = Stream(
+                id=id,
+                organization_id=organization_id,
+                job_id=work.id,
+                source=self.runtime.vault.seal(source.as_json()),
+                source_label=source.label,
+                source_kind=source.kind,
+                platform=source.platform,
+                protocol=source.protocol,
+                options=options,
+                admitted=True,
+            )
+            session.add(stream)
+        return id
+
+    def work(self, owner: str = "here/1") -> None:
+        """Do all that can be done now."""
+        while run_one(self.runtime, owner=owner, suspects=None):
+            pass
+
+    def stream(self, id: str = "str_1") -> Stream:
+        with self.runtime.db.read() as session:
+            return session.get_one(Stream, id)
+
+    def job(self, id: str = "str_1") -> Work:
+        with self.runtime.db.read() as session:
+            return get(session, self.stream(id).job_id)
+
+    def highlights(self, id: str = "str_1") -> Sequence[Highlight]:
+        with self.runtime.db.read() as session:
+            mine = Highlight.of(ORGANIZATION).where(Highlight.stream_id == id)
+            return session.scalars(mine.order_by(Highlight.ordinal)).all()
+
+    def events(self, id: str = "str_1") -> Sequence[Event]:
+        with self.runtime.db.read() as session:
+            mine = Event.of(ORGANIZATION).where(Event.stream_id == id)
+            return session.scalars(mine.order_by(Event.sequence)).all()
+
+    def usage(self) -> dict[str, int]:
+        """Key -> amount of every record."""
+        with self.runtime.db.read() as session:
+            return {row.key: row.amount for row in session.scalars(UsageRecord.of(ORGANIZATION))}
+
+
+# --- workers that die ----------------------------------------------------------------------------------
+
+FORKS = multiprocessing.get_context("forkserver")
+FORKS.set_forkserver_preload([__name__])  # a worker starts in no time: all is imported already
+
+
+def work_apart(settings: dict[str, Any], jobs: Sequence[str], diaries: Path) -> int:
+    """Do these jobs in a process of its own: how it ended.
+
+    In a file for each job it writes down what it takes upon itself: a line for each piece that it measures,
+    and for each clip that it cuts.
+    """
+    process = FORKS.Process(target=_work_apart, args=(settings, jobs, diaries))
+    process.start()
+    process.join()
+    assert process.exitcode is not None
+    return process.exitcode
+
+
+def _work_apart(settings: dict[str, Any], jobs: Sequence[str], diaries: Path) -> None:
+    set_up_logs(level=logging.ERROR)
+    measure, cut = run.measure, run.cut_apart
+    job = ""
+
+    def note(*words: object) -> None:
+        with (diaries / job).open("ab", buffering=0) as file:
+            file.write((" ".join(map(str, words)) + "\n").encode())
+
+    def measured(visit: Any, **how: Any) -> Iterator[Any]:
+        for piece in measure(visit, **how):
+            note("measured", piece.signals.first)
+            yield piece
+
+    def cutting(visit: Any, specs: Any, **how: Any) -> Iterator[Any]:
+        for spec in specs:
+            note("cut", spec.path.parent.name)
+        yield from cut(visit, specs, **how)
+
+    run.measure, run.cut_apart = measured, cutting
+    with opened(Settings(**settings), product_kinds()) as runtime:
+        for job in jobs:
+            run_one(runtime, owner=f"dying/{job}", id=job, suspects=None)

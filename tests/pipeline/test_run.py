@@ -1,0 +1,61 @@
+"""A stream's job: from a source to highlights that can be watched, whatever comes between."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from tests.pipeline.office import ORGANIZATION, Office
+from tests.schema import tables
+from tests.services import Backend
+from tests.walks.films import ROAR, film
+from tldr_highlight.media.probe import probe
+from tldr_highlight.runtime import opened
+from tldr_highlight.settings import Settings
+from tldr_highlight.worker.kinds import product_kinds
+
+
+@pytest.fixture(scope="module")
+def match(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Twenty-four seconds with a roar at the twelfth."""
+    return film(tmp_path_factory.mktemp("films") / "match.mp4")
+
+
+@pytest.fixture
+def office(backend: Backend, tmp_path: Path) -> Iterator[Office]:
+    settings = Settings(data_dir=tmp_path / "data", database_url=backend.database(tables))
+    with opened(settings, product_kinds()) as runtime:
+        office = Office(runtime)
+        office.found()
+        yield office
+
+
+def test_a_stream_becomes_highlights(office: Office, match: Path, tmp_path: Path) -> None:
+    office.submit(match)
+    office.work()
+    stream = office.stream()
+    assert (stream.state, stream.error_code, stream.degraded) == ("completed", None, False)
+    assert stream.duration == pytest.approx(24.0, abs=0.2)
+    assert stream.analysed_seconds == stream.duration
+    [highlight] = office.highlights()
+    assert highlight.state == "ready"
+    assert highlight.start - 1 < ROAR < highlight.end + 1
+    clip = tmp_path / "clip.mp4"
+    office.runtime.storage.get(highlight.clip_key or "", clip)
+    assert probe(clip).duration == pytest.approx(highlight.clip_end - highlight.clip_start, abs=0.2)
+    types = [e.type for e in office.events()]
+    assert [t for t in types if t != "stream.progress"] == [
+        "stream.started",
+        "highlight.detected",
+        "highlight.ready",
+        "stream.completed",
+    ]
+    assert [e.sequence for e in office.events()] == [*range(1, len(types) + 1)]
+    kept = list(office.runtime.storage.list(ORGANIZATION))
+    usage = office.usage()
+    assert usage.pop(f"{highlight.id}/stored") == sum(file.bytes for file in kept)
+    assert sum(usage.values()) == pytest.approx(1000 * stream.duration, abs=len(usage))
+    assert len(kept) == 3
+    assert list((office.runtime.data_dir / "scratch").iterdir()) == []
