@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import base64
 import json
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from datetime import timedelta
 from typing import Any, cast
 
@@ -65,28 +65,28 @@ _ORDERS: dict[str, tuple[tuple[InstrumentedAttribute[Any], ...], bool]] = {
 
 
 def _filters(act: Act, page: HighlightsQuery) -> list[ColumnElement[bool]]:
-    found: list[ColumnElement[bool]] = []
-    if page.min_score is not None:
-        found.append(Highlight.score >= page.min_score)
-    if page.max_score is not None:
-        found.append(Highlight.score <= page.max_score)
-    if page.verdict is not None:
-        found.append(Highlight.verdict == page.verdict)
-    if page.state is not None:
-        found.append(Highlight.state == page.state)
-    if page.origin is not None:
-        found.append(Highlight.origin == page.origin)
-    if page.created_after is not None:
-        found.append(Highlight.created_at >= page.created_after)
-    if page.created_before is not None:
-        found.append(Highlight.created_at < page.created_before)
-    if page.type is not None:
-        found.append(_has(act, Highlight.types, page.type))
-    if page.tag is not None:
-        found.append(_has(act, Highlight.tags, page.tag))
+    found = [
+        condition(value)
+        for name, condition in _CONDITIONS.items()
+        if (value := getattr(page, name)) is not None
+    ]
+    found += [_has(act, Highlight.types, page.type)] if page.type is not None else []
+    found += [_has(act, Highlight.tags, page.tag)] if page.tag is not None else []
     if page.order == "score":
         found.append(Highlight.score.is_not(None))  # where null comes differs between databases
     return found
+
+
+_CONDITIONS: dict[str, Callable[[Any], ColumnElement[bool]]] = {
+    "min_score": lambda value: Highlight.score >= value,
+    "max_score": lambda value: Highlight.score <= value,
+    "verdict": lambda value: Highlight.verdict == value,
+    "state": lambda value: Highlight.state == value,
+    "origin": lambda value: Highlight.origin == value,
+    "created_after": lambda value: Highlight.created_at >= value,
+    "created_before": lambda value: Highlight.created_at < value,
+}
+"""Filter -> what it asks of a highlight."""
 
 
 def _has(act: Act, column: InstrumentedAttribute[list[str]], word: str) -> ColumnElement[bool]:
