@@ -6,6 +6,7 @@ import itertools
 import re
 from collections.abc import Iterator
 from dataclasses import replace
+from datetime import timedelta
 from pathlib import Path
 from typing import Any
 
@@ -22,9 +23,9 @@ from tldr_highlight.core import work
 from tldr_highlight.core.outbox import Mail
 from tldr_highlight.core.work import CancelledError, LaterError, StoppingError
 from tldr_highlight.errors import DiskFullError, StorageError, StorageFullError
-from tldr_highlight.highlights.models import Highlight
+from tldr_highlight.highlights.models import Highlight, Reel
 from tldr_highlight.media.types import ClipSpec
-from tldr_highlight.pipeline import publish, run
+from tldr_highlight.pipeline import publish, run, tidy
 from tldr_highlight.runtime import opened
 from tldr_highlight.settings import Settings
 from tldr_highlight.streams.models import Stream
@@ -50,7 +51,10 @@ def long_match(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def office(sqlite: SQLite, tmp_path: Path) -> Iterator[Office]:
     with sqlite.databases(tmp_path) as new:
         settings = Settings(
-            data_dir=tmp_path / "data", database_url=new(tables), allow_networks="127.0.0.0/8"
+            data_dir=tmp_path / "data",
+            database_url=new(tables),
+            allow_networks="127.0.0.0/8",
+            allow_local_paths="/",
         )
         with opened(settings, product_kinds()) as runtime:
             office = Office(runtime)
@@ -323,6 +327,43 @@ def test_a_quota_that_is_reached_keeps_what_there_is_and_waits(office: Office, l
         assert session.scalars(select(Alert)).all() == []  # nothing the operator could do
 
 
+# --- what is left over ---------------------------------------------------------------------------------
+
+
+def test_files_that_nobody_refers_to_are_removed_after_a_day(
+    office: Office, match: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    office.submit(match)
+    office.work()
+    store = office.runtime.storage
+    kept = {file.key for file in store.list()}
+    others = {f"{ORGANIZATION}/str_1/hl_9990001.mp4", f"{ORGANIZATION}/str_9/hl_9990001.jpg"}
+    foreign = f"{ORGANIZATION}/uploads/upl_1"
+    for key in (*others, foreign):
+        store.put(key, match, content_type="video/mp4")
+    (office.runtime.data_dir / "scratch" / "job_dead").mkdir()
+    with office.runtime.db.begin() as session:
+        work.enqueue(session, "tidy", key="1")
+    office.work()
+    assert {file.key for file in store.list()} == kept | others | {foreign}  # they may be about to be named
+    assert list((office.runtime.data_dir / "scratch").iterdir()) == []
+    monkeypatch.setattr(tidy, "OLD", timedelta(0))
+    office.hurry()
+    office.work()
+    assert {file.key for file in store.list()} == kept | {foreign}
+
+
+# --- reels ---------------------------------------------------------------------------------------------
+
+
+def test_a_reel_that_was_asked_for_is_joined_at_the_end(office: Office, match: Path) -> None:
+    office.submit(match, reel_seconds=6.0)
+    office.work()
+    with office.runtime.db.read() as session:
+        [reel] = session.scalars(Reel.of(ORGANIZATION)).all()
+    assert (reel.state, reel.stream_id) == ("ready", "str_1")
+
+
 # --- strangers -----------------------------------------------------------------------------------------
 
 
@@ -336,4 +377,4 @@ def test_work_for_another_organization_is_dropped_and_audited(office: Office, ma
     assert office.stream().state == "pending"  # untouched
     with office.runtime.db.read() as session:
         record = session.scalars(select(AuditRecord).where(AuditRecord.action == "work.dropped")).one()
-    assert (record.organization_id, record.object_id, record.actor) == ("org_2", id, "system")
+    assert (record.details["said"], record.object_id, record.actor) == ("org_2", id, "system")
