@@ -1,7 +1,7 @@
 """`python -m benchmarks.streams`: what the service adds to the engine, and how streams share a machine.
 
-    python -m benchmarks.streams                     # an hour of 1080p; makes its files once, in benchmarks/cache
-    python -m benchmarks.streams --minutes 3 --short 5       # a taste of it
+    python -m benchmarks.streams                        # an hour of 1080p; its file is made once, and kept
+    python -m benchmarks.streams --minutes 3 --short 5  # a taste of it
 
 Starts `serve` on a new folder and submits files by path. Prints, with the bounds that are promised:
 
@@ -25,6 +25,7 @@ import tempfile
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
 from typing import TypeVar
@@ -48,6 +49,7 @@ PATIENCE = 3600.0
 KILLS = 10
 
 
+@dataclass
 class Service:
     """A server with one organization on the largest plan, so that its limits are not what is measured."""
 

@@ -66,8 +66,9 @@ def _known(session: Session, keys: Iterable[str]) -> set[str]:
     """Those that a row of the organization named in them refers to."""
     found = [match for match in map(KEY.fullmatch, keys) if match]
     organization_ids, ids = {match[1] for match in found}, {match[3] for match in found}
-    files = select(Highlight.clip_key, Highlight.thumbnail_key, Highlight.thumbnail_small_key)
-    highlights = files.where(Highlight.organization_id.in_(organization_ids), Highlight.id.in_(ids))
+    highlights = select(Highlight.clip_key, Highlight.thumbnail_key, Highlight.thumbnail_small_key).where(
+        Highlight.organization_id.in_(organization_ids), Highlight.id.in_(ids)
+    )
     reels = select(Reel.key).where(Reel.organization_id.in_(organization_ids), Reel.id.in_(ids))
     rows = [*session.execute(highlights).all(), *session.execute(reels).all()]
     return {key for row in rows for key in row if key is not None}
