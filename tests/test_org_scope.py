@@ -12,8 +12,11 @@ SRC = Path(__file__).parents[1] / "src" / "tldr_highlight"
 REASONS: dict[str, str] = {
     "accounts/invitations.py": "finds an invitation by its secret, before its organization is known",
     "accounts/passwords.py": "ends the keys that a person made, in whatever organization",
+    "clips/sweep.py": "deletes what is over, whosever it is",
     "cli/key.py": "the operator's shell, which sees every organization",
     "highlights/sharing.py": "opens a link without account: its signature is what lets in",
+    "webhooks/delivery.py": "looks whose an endpoint is that work of another organization names",
+    "webhooks/outcomes.py": "stores how deliveries of all organizations went, by the ids that were claimed",
     "tenancy/last_use.py": "stores when keys were used, by the ids that the gate found",
 }
 """File -> why it selects rows of organizations without one."""

@@ -24,6 +24,9 @@
     │   ├── IncompleteError      source_incomplete         8  transient  fewer bytes than the server promised
     │   ├── RedirectError        source_redirect           8  permanent  too many, from https to http, nowhere
     │   ├── TlsError             source_tls_failed         8  permanent  a certificate that does not hold
+    │   ├── ResolverError        resolver_failed           8  transient  it turns pages into media
+    │   │   ├── ResolverRefusedError resolver_refused        8  permanent  private, gone, or no page it knows
+    │   │   └── NoResolverError    resolver_missing          2  permanent  a page, and nobody for it
     │   └── AnswerError          source_answer_unusable    8  permanent  not HTTP, or not the file
     ├── CutError                 cut_failed                1  permanent  one range; the others go on
     │   ├── RangeError           range_invalid             2  permanent
@@ -297,6 +300,27 @@ class AnswerError(SourceError):
     """An answer that is not HTTP, or not a file."""
 
     code = "source_answer_unusable"
+    fate = Fate.PERMANENT
+
+
+class ResolverError(SourceError):
+    """What turns pages into addresses of media gave no answer, or one that makes no sense."""
+
+    code = "resolver_failed"
+
+
+class ResolverRefusedError(ResolverError):
+    """A resolver says that there is nothing to be had: private, gone, or no page that it knows."""
+
+    code = "resolver_refused"
+    fate = Fate.PERMANENT
+
+
+class NoResolverError(ResolverError):
+    """A page, not media, and no resolver for it is set up here."""
+
+    code = "resolver_missing"
+    exit_code = 2
     fate = Fate.PERMANENT
 
 

@@ -71,6 +71,9 @@ class Runtime:
     stir: Callable[[], None] = field(default=nobody_listens)
     """Something was committed here that somebody may listen for; never blocks, never fails."""
 
+    is_private: bool = False
+    """Whether this machine alone can reach our API, as far as `serve` knows: it listens on loopback."""
+
     listens_at: str = "http://127.0.0.1:8000"
     """Address of our own API, as `serve` has it; what others guess."""
 

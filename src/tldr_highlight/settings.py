@@ -5,6 +5,7 @@ Read from the environment (prefix `TLDR_`) or from a file named `.env` in the wo
 
 from __future__ import annotations
 
+import re
 from pathlib import Path
 from typing import Literal
 from urllib.parse import urlsplit
@@ -34,6 +35,11 @@ class Settings(BaseSettings):
 
     allow_local_paths: str | None = None
     """Folders on this machine that sources may be in: `/srv/media:/mnt/archive`; without it none."""
+    resolvers: str = "vidfly,ytdlp"
+    """Who turns web pages into media, in this order: `vidfly`, `ytdlp`."""
+
+    vidfly_url: str | None = None
+    """A service that speaks as Vidfly does: `https://resolver.example.com`; without it that is left out."""
 
     ca_file: Path | None = None
     """Certificate authorities (PEM) to trust beside the system's."""
@@ -124,13 +130,21 @@ class Settings(BaseSettings):
             raise ValueError("write postgresql://user:password@host/name, or leave it out for SQLite")
         return url
 
+    @field_validator("public_url", "vidfly_url")
+    @field_validator("webhook_schedule")
+    @classmethod
+    def _schedule(cls, schedule: str) -> str:
+        if not re.fullmatch(r"short|standard|[1-9][0-9]{0,4}(,[1-9][0-9]{0,4}){0,19}", schedule):
+            raise ValueError("write `short`, `standard`, or seconds with commas: 5,60,600")
+        return schedule
+
     @field_validator("public_url")
     @classmethod
     def _web_address(cls, url: str | None) -> str | None:
         if url is not None:
             scheme, host, _, more = _split(url)
             if scheme not in {"http", "https"} or not host or more:
-                raise ValueError("write the address that people see, as https://highlights.example.com")
+                raise ValueError("write an address as https://highlights.example.com")
         return url
 
     @field_validator("compat_video_url")
@@ -139,6 +153,13 @@ class Settings(BaseSettings):
         if _split(url)[0] not in {"http", "https"} or url.count("{id}") != 1:
             raise ValueError("write an address with {id} in it, as https://www.youtube.com/watch?v={id}")
         return url
+
+    @field_validator("resolvers")
+    @classmethod
+    def _known_resolvers(cls, listed: str) -> str:
+        if not {name.strip() for name in listed.split(",") if name.strip()} <= {"vidfly", "ytdlp"}:
+            raise ValueError("write names out of vidfly,ytdlp, in the order they are to be asked")
+        return listed
 
     @field_validator("cors_origins")
     @classmethod

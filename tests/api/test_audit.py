@@ -16,6 +16,7 @@ from structlog.testing import capture_logs
 
 from tests.api.calls import Operation, operations
 from tests.api.world import PASSWORD, World
+from tests.highlights.made import add_highlight, add_reel, add_segment, add_set, add_stream, add_type
 from tldr_highlight.accounts import mailed
 from tldr_highlight.accounts.mailed import Purpose
 from tldr_highlight.core.db import Base, Database, new_id, now
@@ -30,8 +31,10 @@ from tldr_highlight.tenancy.models import (
     Organization,
     User,
 )
+from tldr_highlight.webhooks.models import Delivery, Webhook
 
 UNRECORDED = {
+    "try_dimension_set": "it judges what is stored, and stores nothing",
     "forgot_password": "nobody is known yet, and it must look alike for all addresses (A8): its work records",
     "refresh_login": "a login goes on: nothing that anybody may do is other than before; moving is recorded",
 }
@@ -94,6 +97,46 @@ class House:
             expires_at=now().replace(year=2100),
         )  # fmt: skip
         return self.add(row).id
+
+    def highlight(self, **more: Any) -> str:
+        with self.world.runtime.db.begin() as session:
+            return add_highlight(session, self.id, **more).id
+
+    def shared(self) -> str:
+        return self.highlight(share_salt="salt")
+
+    def stream_with_clips(self) -> str:
+        with self.world.runtime.db.begin() as session:
+            stream = add_stream(session, self.id)
+            add_segment(session, stream)
+            add_highlight(session, self.id, stream.id)
+            return stream.id
+
+    def reel(self) -> str:
+        with self.world.runtime.db.begin() as session:
+            return add_reel(session, self.id).id
+
+    def set_(self) -> str:
+        with self.world.runtime.db.begin() as session:
+            return add_set(session, self.id).set_id
+
+    def type(self) -> str:
+        with self.world.runtime.db.begin() as session:
+            return add_type(session, self.id).id
+    def webhook(self, status: str = "active") -> str:
+        about = {"url": "https://example.com/hook", "events": ["*"], "secret": "x", "status": status}
+        return self.add(Webhook(organization_id=self.id, verified_at=now(), **about)).id
+
+    def delivery(self, webhook_id: str) -> str:
+        about = {"event_id": new_id("evt"), "event_type": "stream.completed", "state": "failed"}
+        return self.add(Delivery(organization_id=self.id, webhook_id=webhook_id, **about)).id
+    def stream(self) -> str:
+        return self.world.client.post("/api/v1/streams", json=SOURCE, headers=self.owner).json()["id"]
+
+    def cancelled_stream(self) -> str:
+        id = self.stream()
+        self.world.client.post(f"/api/v1/streams/{id}/cancel", headers=self.owner)
+        return id
 
     def refresh_token(self) -> str:
         body = {"email": self.email, "password": PASSWORD}
@@ -218,12 +261,59 @@ def disable(house: House, *, before: bool) -> Scene:
 
 SOURCE = {"source_url": "https://media.example.com/final.mp4"}
 
+
+def on_stream(house: House, body: Any) -> Scene:
+    ids = {"stream_id": house.stream_with_clips()}
+    return Scene(house.user, answered("id"), body, house.owner, ids)
+
+
+def made_by_owner(body: Any) -> Callable[[House], Scene]:
+    return lambda house: Scene(house.user, answered("id"), body, house.owner)
+def redeliver(house: House) -> Scene:
+    webhook = house.webhook()
+    ids = {"webhook_id": webhook, "delivery_id": house.delivery(webhook)}
+    return Scene(house.user, webhook, None, house.owner, ids)
+
+
+def by_webhook(body: Any = None, *, status: str = "active") -> Callable[[House], Scene]:
+    return by_owner(lambda house: house.webhook(status), body, of="webhook_id")
+
+
 SCENES: dict[str, Callable[[House], Scene]] = {
     "submit_stream": lambda house: Scene(house.user, answered("id"), SOURCE, house.owner),
+    "change_highlight": by_owner(House.highlight, {"verdict": "keep"}, of="highlight_id"),
+    "delete_highlight": by_owner(House.highlight, of="highlight_id"),
+    "share_highlight": by_owner(House.highlight, {}, of="highlight_id"),
+    "unshare_highlight": by_owner(House.shared, of="highlight_id"),
+    "create_dimension_set": made_by_owner({"base": "sports", "name": "derby"}),
+    "change_dimension_set": by_owner(House.set_, {"threshold": 0.7}, of="set_id"),
+    "delete_dimension_set": by_owner(House.set_, of="set_id"),
+    "create_highlight_type": made_by_owner({"name": "goal", "when": {"crowd_reaction": 0.6}}),
+    "change_highlight_type": by_owner(House.type, {"priority": 7}, of="type_id"),
+    "delete_highlight_type": by_owner(House.type, of="type_id"),
+    "request_clip": lambda house: on_stream(house, {"start": 1, "end": 2}),
+    "request_reel": lambda house: on_stream(house, {"target_seconds": 30}),
+    "delete_reel": by_owner(House.reel, of="reel_id"),
+    "submit_batch": lambda house: Scene(house.user, answered("id"), {"sources": [SOURCE]}, house.owner),
+    "change_stream": by_owner(House.stream, {"title": "Final"}, of="stream_id"),
+    "cancel_stream": by_owner(House.stream, of="stream_id"),
+    "retry_stream": by_owner(House.cancelled_stream, of="stream_id"),
+    "delete_stream": by_owner(House.stream, of="stream_id"),
     "create_key": by_key,
     "change_key": by_owner(House.key, {"name": "other"}, of="key_id"),
     "rotate_key": by_owner(House.key, {}, of="key_id"),
     "revoke_key": by_owner(House.key, of="key_id"),
+    "create_webhook": lambda house: Scene(
+        house.user, answered("id"), {"url": "https://example.com/hook"}, house.owner
+    ),
+    "change_webhook": by_webhook({"url": "https://example.com/other"}),
+    "delete_webhook": by_webhook(),
+    "verify_webhook": by_webhook(status="pending_verification"),
+    "send_test_event": by_webhook(),
+    "rotate_webhook_secret": by_webhook(),
+    "enable_webhook": by_webhook({"resend_since": "2026-01-01T00:00:00Z"}, status="disabled"),
+    "redeliver_missed": by_webhook({"since": "2026-01-01T00:00:00Z"}),
+    "redeliver": redeliver,
     "log_in": log_in,
     "begin_cookie_session": log_in,
     "log_out": by_owner(lambda house: house.session),
@@ -254,7 +344,14 @@ SCENES: dict[str, Callable[[House], Scene]] = {
 }
 """Operation -> a call of it that goes well."""
 
+
+def try_set(house: House) -> Scene:
+    body = {"stream_id": house.stream_with_clips()}
+    return Scene("", "", body, house.owner, {"set_id": "sports"})
+
+
 UNRECORDED_SCENES: dict[str, Callable[[House], Scene]] = {
+    "try_dimension_set": try_set,
     "forgot_password": lambda house: Scene("", "", {"email": house.email}),
     "refresh_login": lambda house: Scene("", "", {"refresh_token": house.refresh_token()}),
 }

@@ -13,12 +13,15 @@ from sqlalchemy.orm import Session
 
 from tests.api.calls import Operation, operations
 from tests.api.world import World
+from tests.highlights.made import DOCUMENT, add_highlight, add_reel, add_set, add_type
 from tldr_highlight.core.db import new_id, now
+from tldr_highlight.highlights.models import Highlight, HighlightType, Reel
 from tldr_highlight.runtime import Act, Caller
-from tldr_highlight.streams.models import Stream
+from tldr_highlight.streams.models import Batch, Stream
 from tldr_highlight.streams.schemas import StreamCreate
 from tldr_highlight.streams.service import submit
 from tldr_highlight.tenancy.models import ApiKey, AuditRecord, Invitation, LoginSession, Member
+from tldr_highlight.webhooks.models import Delivery, Webhook
 
 CANARY = "canary-of-a-stranger"
 
@@ -45,6 +48,24 @@ def _invitation(session: Session, organization_id: str) -> Invitation:
     about = {"token_hash": new_id("h"), "invited_by": "usr_x", "expires_at": now().replace(year=2100)}
     email = f"{CANARY}@example.com"
     return Invitation(organization_id=organization_id, email=email, email_key=email, role="member", **about)
+
+
+def _highlight(session: Session, organization_id: str) -> Highlight:
+    return add_highlight(session, organization_id, title=CANARY, clip_key=None, state="detected")
+
+
+def _reel(session: Session, organization_id: str) -> Reel:
+    return add_reel(session, organization_id, note=CANARY)
+
+
+def _type(session: Session, organization_id: str) -> HighlightType:
+    return add_type(session, organization_id, description=CANARY)
+
+
+def _set(world: World, organization_id: str) -> str:
+    with world.runtime.db.begin() as session:
+        document = {**DOCUMENT, "name": CANARY}
+        return add_set(session, organization_id, name=CANARY, document=document).set_id
 
 
 def _member(session: Session, organization_id: str) -> Member:
@@ -74,9 +95,37 @@ def _submitted(world: World, organization_id: str) -> Stream:
         return submit(act, StreamCreate(source_url=url, title=CANARY))
 
 
+def _batch(session: Session, organization_id: str) -> Batch:
+    return Batch(organization_id=organization_id, title=CANARY, count=0)
+
+
 FOREIGN: dict[str, Made] = {
+    "batch_id": _made(_batch),
     "stream_id": _stream,
     "job_id": _job,
+    "highlight_id": _made(_highlight),
+    "reel_id": _made(_reel),
+    "set_id": _set,
+    "type_id": _made(_type),
+def _webhook(session: Session, organization_id: str) -> Webhook:
+    about = {"url": f"https://{CANARY}.example.com", "events": ["*"], "secret": "x"}
+    return Webhook(organization_id=organization_id, description=CANARY, **about)
+
+
+def _delivery(session: Session, organization_id: str) -> Delivery:
+    """To the latest endpoint: where both are named, it is the one made just before."""
+    webhook = session.scalars(Webhook.of(organization_id).order_by(Webhook.id.desc())).first()
+    if webhook is None:
+        webhook = _webhook(session, organization_id)
+        session.add(webhook)
+        session.flush()
+    about = {"event_id": new_id("evt"), "event_type": "stream.completed"}
+    return Delivery(organization_id=organization_id, webhook_id=webhook.id, **about)
+
+
+FOREIGN: dict[str, Made] = {
+    "webhook_id": _made(_webhook),
+    "delivery_id": _made(_delivery),
     "key_id": _made(_key),
     "invitation_id": _made(_invitation),
     "member_id": _made(_member),

@@ -161,7 +161,7 @@ def bounded(schema: dict[str, Any]) -> bool:
     if kind in {"integer", "number"}:
         return bool(said & {"maximum", "exclusiveMaximum"}) and bool(said & {"minimum", "exclusiveMinimum"})
     if kind == "object" and isinstance(schema.get("additionalProperties"), dict):  # names that callers choose
-        return "maxProperties" in said and "maxLength" in schema["propertyNames"]
+        return "maxProperties" in said
     return "maxItems" in said if kind == "array" else schema.get("additionalProperties") is False
 
 

@@ -36,7 +36,7 @@ NOT_COVERED = {
 }
 """Operations that the client has no call for, and why. A new operation is covered or listed."""
 
-GROUPS = ("auth", "keys", "organization")
+GROUPS = ("auth", "keys", "organization", "webhooks")
 
 KINDS: dict[Any, str] = {
     str: "string", int: "integer", float: "number", bool: "boolean", datetime: "string", dict: "object",

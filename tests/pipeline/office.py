@@ -2,20 +2,26 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import logging
+import multiprocessing
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from tldr_highlight.core.telemetry import set_up_logs
 from tldr_highlight.core.work import Work, enqueue, get, run_one
 from tldr_highlight.highlights.models import Highlight
-from tldr_highlight.runtime import Runtime
+from tldr_highlight.pipeline import run
+from tldr_highlight.runtime import Runtime, opened
+from tldr_highlight.settings import Settings
 from tldr_highlight.streams.models import Stream
 from tldr_highlight.streams.sources import Source
 from tldr_highlight.tenancy.models import Organization
 from tldr_highlight.usage.models import UsageRecord
 from tldr_highlight.usage.quotas import open_month
 from tldr_highlight.webhooks.models import Event
+from tldr_highlight.worker.kinds import product_kinds
 
 ORGANIZATION = "org_1"
 
@@ -82,3 +88,47 @@ class Office:
         """Key -> amount of every record."""
         with self.runtime.db.read() as session:
             return {row.key: row.amount for row in session.scalars(UsageRecord.of(ORGANIZATION))}
+
+
+# --- workers that die ----------------------------------------------------------------------------------
+
+FORKS = multiprocessing.get_context("forkserver")
+FORKS.set_forkserver_preload([__name__])  # a worker starts in no time: all is imported already
+
+
+def work_apart(settings: dict[str, Any], jobs: Sequence[str], diaries: Path) -> int:
+    """Do these jobs in a process of its own: how it ended.
+
+    In a file for each job it writes down what it takes upon itself: a line for each piece that it measures,
+    and for each clip that it cuts.
+    """
+    process = FORKS.Process(target=_work_apart, args=(settings, jobs, diaries))
+    process.start()
+    process.join()
+    assert process.exitcode is not None
+    return process.exitcode
+
+
+def _work_apart(settings: dict[str, Any], jobs: Sequence[str], diaries: Path) -> None:
+    set_up_logs(level=logging.ERROR)
+    measure, cut = run.measure, run.cut_apart
+    job = ""
+
+    def note(*words: object) -> None:
+        with (diaries / job).open("ab", buffering=0) as file:
+            file.write((" ".join(map(str, words)) + "\n").encode())
+
+    def measured(visit: Any, **how: Any) -> Iterator[Any]:
+        for piece in measure(visit, **how):
+            note("measured", piece.signals.first)
+            yield piece
+
+    def cutting(visit: Any, specs: Any, **how: Any) -> Iterator[Any]:
+        for spec in specs:
+            note("cut", spec.path.parent.name)
+        yield from cut(visit, specs, **how)
+
+    run.measure, run.cut_apart = measured, cutting
+    with opened(Settings(**settings), product_kinds()) as runtime:
+        for job in jobs:
+            run_one(runtime, owner=f"dying/{job}", id=job, suspects=None)

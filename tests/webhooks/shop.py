@@ -187,7 +187,7 @@ def shop_on(backend: Backend, folder: Path, **settings: Any) -> Iterator[Shop]:
         "database_url": backend.database(tables),
         "allow_networks": "127.0.0.0/8",
         "ca_file": AUTHORITY,
-        "webhook_timeout_seconds": 2.0,
+        "webhook_timeout_seconds": 10.0,
         **settings,
     }
     with opened(Settings(_env_file=None, **chosen), product_kinds()) as runtime:

@@ -6,14 +6,13 @@ from datetime import datetime
 from typing import Annotated, Any
 
 from fastapi import Query
-from pydantic import Field, SecretStr, StringConstraints, field_validator
+from pydantic import Field, SecretStr, StringConstraints
 
 from tldr_highlight.tenancy.plans import PlanName, Priority
 from tldr_highlight.tenancy.roles import RoleWord
 from tldr_highlight.tenancy.schemas import KeyCreated, UserOut
 from tldr_highlight.web import Name, PageQuery, Schema
-from tldr_highlight.webhooks.catalogue import EventType
-from tldr_highlight.webhooks.events import PATTERN, wanted
+from tldr_highlight.webhooks.schemas import Patterns
 
 Email = Annotated[str, Field(min_length=3, max_length=254, examples=["ann@example.com"])]
 
@@ -35,22 +34,7 @@ class WebhookWanted(Schema):
     """An endpoint to register along the way."""
 
     url: Annotated[str, Field(max_length=2048, examples=["https://example.com/hooks/highlights"])]
-    events: Annotated[
-        list[Annotated[str, StringConstraints(pattern=PATTERN, max_length=100)]],
-        Field(
-            min_length=1,
-            max_length=50,
-            description="Types of events, or patterns such as `stream.*`; all unless said otherwise.",
-        ),
-    ] = Field(default_factory=lambda: ["*"])
-
-    @field_validator("events")
-    @classmethod
-    def _known(cls, patterns: list[str]) -> list[str]:
-        for pattern in patterns:
-            if not any(wanted([pattern], type) for type in EventType):
-                raise ValueError("one of them is no type of event that there is, nor a pattern of some")
-        return patterns
+    events: Patterns = Field(default_factory=lambda: ["*"])
 
 
 class Person(Schema):

@@ -210,12 +210,15 @@ class _SoundTrack:
         if len(frames):
             self._frames.append((first, frames))
         self._tail, self._tail_at = samples[used:], at + used
-        self._emit(final=False)
+        self._emit((self._heard - _AFTER) // PER_STEP)
 
     def settled(self, end: int) -> int:
         """The step up to which curves are ready that should be ready up to `end`."""
-        late = self._next_step < end <= self._next_step + SOUND_LATE / STEP
-        return self._next_step if late and self._spectra else end
+        if self._spectra and self._next_step < end:
+            if end <= self._next_step + SOUND_LATE / STEP:
+                return self._next_step
+            self._emit(end)
+        return end
 
     def forget(self, end: int) -> None:
         """Let go of the steps before `end`."""
@@ -230,16 +233,17 @@ class _SoundTrack:
         )
 
     def finish(self) -> NDArray[np.float32]:
-        self._emit(final=True)
+        self._emit(-(-self._heard // PER_STEP))
         return self.done()
 
-    def _emit(self, *, final: bool) -> None:
-        """Summarise the steps whose frames, and the second after them, are there."""
-        if not self._frames:
-            return
-        last = self._frames[-1][0] + len(self._frames[-1][1])
-        steps_end = -(-last // PER_STEP) if final else (last - _AFTER) // PER_STEP
-        if steps_end <= self._next_step:
+    @property
+    def _heard(self) -> int:
+        """Number of the frame behind the last."""
+        return self._frames[-1][0] + len(self._frames[-1][1]) if self._frames else 0
+
+    def _emit(self, steps_end: int) -> None:
+        """Summarise the steps before `steps_end`, whose frames, and the second after them, are there."""
+        if not self._frames or steps_end <= self._next_step:
             return
         low = self._next_step * PER_STEP - _BEFORE
         high = steps_end * PER_STEP + _AFTER

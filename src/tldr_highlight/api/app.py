@@ -30,6 +30,7 @@ from tldr_highlight.api.edge import GONE, Edge
 from tldr_highlight.api.metrics import Metrics
 from tldr_highlight.api.openapi import finished
 from tldr_highlight.api.problems import invalid, problem
+from tldr_highlight.clips.compat import compat
 from tldr_highlight.clips.routes import clip_jobs
 from tldr_highlight.core.telemetry import logger
 from tldr_highlight.errors import (
@@ -74,9 +75,10 @@ def create_app(runtime: Runtime) -> Application:
     app.take(tenancy.keys.router)
     for routes in (tenancy.auth, tenancy.me, accounts.auth, accounts.own, accounts.admin, webhooks.webhooks):
         app.take(routes.router)
-    for routes in (streams.streams, streams.jobs):
+    for routes in (streams.streams, streams.jobs, streams.batches):
         app.take(routes.router)
-    app.take(clip_jobs.router)
+    for routes in (clip_jobs, compat):
+        app.take(routes.router)
     for routes in (highlights.highlights, highlights.sets, highlights.types):
         app.take(routes.router)
     for routes in (results.found, results.reels, results.trials):

@@ -62,6 +62,12 @@ PREFIXES = {
     "invitation": "inv", "invited_by": "usr", "job": "job", "key": "key", "me": "usr", "member": "mem",
     "object": "key", "organization": "org", "person": "usr", "place": "org", "reel": "reel",
     "replaced_by": "key", "session": "ses", "set": "dset", "stream": "str", "type": "typ", "upload": "upl",
+    "replaced_by": "key", "session": "ses", "set": "dset", "stream": "str", "type": "typ", "user": "usr",
+    "webhook": "whk",
+    "account": "usr", "audit": "aud", "created_by": "usr", "delivery": "dlv", "event": "evt",
+    "invitation": "inv", "invited_by": "usr", "job": "job", "key": "key", "me": "usr", "member": "mem",
+    "object": "key",
+    "organization": "org", "person": "usr", "place": "org", "replaced_by": "key", "session": "ses",
     "user": "usr", "webhook": "whk",
 }  # fmt: skip
 """What is named -> the prefix of its id."""

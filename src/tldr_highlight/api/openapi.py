@@ -10,7 +10,7 @@ from collections.abc import Iterator
 from typing import Any
 
 from tldr_highlight.api.examples import example_of
-from tldr_highlight.api.problems import MEDIA_TYPE, TYPES, phrase
+from tldr_highlight.api.problems import MEDIA_TYPE, TYPES, phrase, plain_status
 from tldr_highlight.errors import (
     AuthError,
     BodyLimitError,
@@ -57,6 +57,7 @@ first time and create nothing.
 """
 
 TAGS = {
+    "compatible clip calls": "As clients of the clip service know them; errors are `{success, error}`.",
     "streams": "Sources, and how far each is.",
     "clip jobs": "Ranges of one source, cut exactly.",
     "keys": "Programs' way in.",
@@ -83,6 +84,7 @@ data: {"id": "evt_01kb8mz3s5e6v7w8x9y0a1b2c3", "type": "stream.completed", "data
 """As an answer of events has them, each with an empty line after it."""
 
 TRACE_HEADER: Document = {"X-Trace-Id": {"$ref": "#/components/headers/X-Trace-Id"}}
+AGAIN: Document = {"Retry-After": {"$ref": "#/components/headers/Retry-After"}}
 REPLAYED: Document = {"Idempotency-Replayed": {"$ref": "#/components/headers/Idempotency-Replayed"}}
 
 COMPONENTS: Document = {
@@ -156,13 +158,23 @@ PROBLEM: Document = {
 }
 
 
+REFUSED: Document = {
+    "title": "Refused",
+    "description": "What went wrong with a compatible call.",
+    "type": "object",
+    "required": ["success", "error"],
+    "properties": {"success": {"type": "boolean", "const": False}, "error": {"type": "string"}},
+    "examples": [{"success": False, "error": "there is no such job"}],
+}
+
+
 def finished(document: Document) -> Document:
     """FastAPI's document, completed."""
     components = document.setdefault("components", {})
     schemas: Document = components.setdefault("schemas", {})
     for unused in ("HTTPValidationError", "ValidationError"):
         schemas.pop(unused, None)
-    schemas["Problem"] = PROBLEM
+    schemas |= {"Problem": PROBLEM, "Refused": REFUSED}
     components.update(COMPONENTS)
     document["info"]["description"] = DESCRIPTION
     document["servers"] = [{"url": "/"}]
@@ -210,7 +222,8 @@ def _complete(operation: Document, schemas: Document, *, changes: bool) -> None:
             operation.setdefault("parameters", []).append({"$ref": "#/components/parameters/IdempotencyKey"})
             for response in responses.values():
                 response["headers"] |= REPLAYED
-        responses |= _problems(_raised(operation, described, changes=changes))
+        raised = _raised(operation, described, changes=changes)
+        responses |= _plain(raised) if described["compatible"] else _problems(raised)
     else:
         operation["security"] = []
         responses |= _problems([InternalError, SlowError, DatabaseError], leaving=responses.keys())
@@ -229,7 +242,8 @@ def _say_who(operation: Document, described: Document) -> None:
         operation["security"] = []
         return
     keys: list[Document] = [] if _takes_person(described) else [{"key": []}]
-    operation["security"] = [*keys, {"bearer": []}, {"cookie": []}]
+    nothing: list[Document] = [{}] if described["keyless"] else []
+    operation["security"] = [*nothing, *keys, {"bearer": []}, {"cookie": []}]
     if described["scope"]:
         operation["x-scope"] = described["scope"]
     if described["rank"]:
@@ -275,11 +289,22 @@ def _problems(errors: list[type[TldrError]], leaving: Any = ()) -> Document:
     }
 
 
+def _plain(errors: list[type[TldrError]]) -> Document:
+    """Status -> response, of a compatible call."""
+    return {
+        str(status): {
+            "description": phrase(status),
+            "headers": TRACE_HEADER | (AGAIN if status in {409, 429, 503} else {}),
+            "content": {"application/json": {"schema": {"$ref": "#/components/schemas/Refused"}}},
+        }
+        for status in sorted({plain_status(error.status) for error in errors})
+    }
+
+
 def _problem(status: int, classes: dict[str, type[TldrError]]) -> Document:
-    again = {"Retry-After": {"$ref": "#/components/headers/Retry-After"}}
     return {
         "description": f"{phrase(status)}: " + ", ".join(f"`{code}`" for code in classes),
-        "headers": TRACE_HEADER | (again if status in {409, 429, 503} else {}),
+        "headers": TRACE_HEADER | (AGAIN if status in {409, 429, 503} else {}),
         "content": {
             MEDIA_TYPE: {
                 "schema": {"$ref": "#/components/schemas/Problem"},

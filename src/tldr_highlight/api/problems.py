@@ -18,6 +18,7 @@ from tldr_highlight.streams.following import PROGRESS_ID
 from tldr_highlight.streams.schemas import WORD_PATTERN
 from tldr_highlight.web import CURSOR_PATTERN, ID_PATTERN, NAME_PATTERN
 from tldr_highlight.webhooks.events import PATTERN as EVENT_PATTERN
+from tldr_highlight.webhooks.schedules import SCHEDULE_PATTERN
 
 MEDIA_TYPE = "application/problem+json"
 
@@ -55,6 +56,16 @@ def encoded(error: TldrError) -> bytes:
     return json.dumps(document(error), ensure_ascii=False, default=str).encode(errors="replace")
 
 
+def plain(error: TldrError) -> bytes:
+    """An error as the clip service's clients know it."""
+    return json.dumps({"success": False, "error": str(error)}, ensure_ascii=False).encode(errors="replace")
+
+
+def plain_status(status: int) -> int:
+    """The clip service has 400 for all that is asked wrongly."""
+    return 400 if status == 422 else status
+
+
 def headers(error: TldrError) -> dict[str, str]:
     """Headers that go with an error."""
     found: dict[str, str] = {}
@@ -66,7 +77,11 @@ def headers(error: TldrError) -> dict[str, str]:
 
 
 def problem(request: Request, error: TldrError) -> Response:
-    """An error as a response."""
+    """An error as a response; of the compatible calls, as their clients know it."""
+    if getattr(request.state, "compatible", False):
+        return Response(
+            plain(error), plain_status(error.status), headers(error), media_type="application/json"
+        )
     return Response(encoded(error), error.status, headers(error), media_type=MEDIA_TYPE)
 
 
@@ -78,6 +93,7 @@ FORMS: Mapping[str, str] = {
     SET_PATTERN: "is no id, and not the name of one of ours: take those that our answers have",
     WORD_PATTERN: "is one word of small letters, such as youtube",
     PROGRESS_ID: "is no id of an event of progress: take what the last one had",
+    SCHEDULE_PATTERN: "is no schedule: write `short`, `standard`, or seconds with commas: 5,60,600",
     EVENT_PATTERN: "is no type of event and no pattern: write stream.completed, stream.* or *",
 }
 """Pattern of a field -> what to say where it does not match, for people who do not read patterns."""

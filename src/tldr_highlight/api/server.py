@@ -11,6 +11,7 @@ import json
 import socket
 import sys
 from collections.abc import Callable
+from ipaddress import ip_address
 from typing import Any
 
 import uvicorn
@@ -68,6 +69,11 @@ def address_of(listening: socket.socket) -> str:
     host, port = (str(part) for part in listening.getsockname()[:2])
     host = {"0.0.0.0": "127.0.0.1", "::": "::1"}.get(host, host)  # noqa: S104 - not what we bind to
     return f"http://[{host}]:{port}" if ":" in host else f"http://{host}:{port}"
+
+
+def is_loopback(listening: socket.socket) -> bool:
+    """Whether callers on this machine alone reach it."""
+    return ip_address(listening.getsockname()[0].partition("%")[0]).is_loopback
 
 
 def run(app: Application, listening: socket.socket, *, ready: Callable[[], None]) -> None:

@@ -52,7 +52,7 @@ def serve(
 ) -> None:
     """Serve the API on this machine, and do the work that is asked for."""
     with needs("server"), contextlib.suppress(KeyboardInterrupt):
-        from tldr_highlight.api.server import address_of, listen  # noqa: PLC0415 - loads in 1 s
+        from tldr_highlight.api.server import address_of, is_loopback, listen  # noqa: PLC0415 - loads in 1 s
         from tldr_highlight.core.telemetry import set_up_logs  # noqa: PLC0415
 
         settings = read_settings() if data is None else read_settings(data_dir=data)
@@ -60,6 +60,7 @@ def serve(
             set_up_logs()
             with _opened(settings) as runtime:
                 runtime.listens_at = address_of(listening)
+                runtime.is_private = is_loopback(listening)
                 _serve(runtime, listening)
 
 

@@ -12,6 +12,7 @@ from tldr_highlight.client.logins import Login
 from tldr_highlight.client.organization import OrganizationCalls
 from tldr_highlight.client.shapes import Me, Tokens
 from tldr_highlight.client.transport import Header, Transport
+from tldr_highlight.client.webhooks import Webhooks
 
 TIMEOUT = 30.0
 """Seconds that a server may be silent."""
@@ -108,3 +109,4 @@ class Client:
         self.auth = Auth(calls)
         self.keys = Keys(calls)
         self.organization = OrganizationCalls(calls)
+        self.webhooks = Webhooks(calls)

@@ -215,6 +215,96 @@ class PlanChanged:
     """What there is to say about payment."""
 
 
+# --- webhooks ------------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True)
+class Webhook:
+    """An endpoint, without its secret."""
+
+    id: str
+    url: str
+    description: str | None
+    events: list[str]
+    schedule: str
+    """`short`, `standard`, or seconds between tries."""
+    status: str
+    """`pending_verification`, `active` or `disabled`."""
+    disabled_reason: str | None
+    """`gone`, `failing` or `stuck`."""
+    created_at: datetime
+    verified_at: datetime | None
+    disabled_at: datetime | None
+    failures: int
+    """Deliveries that were given up in a row."""
+    old_secret_until: datetime | None
+
+
+@dataclass(frozen=True)
+class NewWebhook(Webhook):
+    """An endpoint, the one time that its secret is shown."""
+
+    secret: str = field(repr=False)
+
+
+@dataclass(frozen=True)
+class Attempts:
+    """How attempts of some time went."""
+
+    attempts: int
+    succeeded: int
+    success_rate: float | None
+    p50_ms: int | None
+    p95_ms: int | None
+
+
+@dataclass(frozen=True)
+class WebhookStats:
+    """How an endpoint does."""
+
+    last_hour: Attempts
+    last_day: Attempts
+    waiting: int
+
+
+@dataclass(frozen=True)
+class Delivery:
+    """One event on its way to one endpoint."""
+
+    id: str
+    webhook_id: str
+    event_id: str
+    event_type: str
+    stream_id: str | None
+    sequence: int | None
+    state: str
+    """`waiting`, `sending`, `delivered` or `failed`."""
+    attempts: int
+    due_at: datetime
+    created_at: datetime
+    ended_at: datetime | None
+
+
+@dataclass(frozen=True)
+class Attempt:
+    """One try, and what the endpoint said."""
+
+    number: int
+    created_at: datetime
+    status: int | None
+    error_code: str | None
+    """None: it went well."""
+    milliseconds: int
+    answer: str | None
+
+
+@dataclass(frozen=True)
+class DeliveryTries(Delivery):
+    """A delivery with its tries."""
+
+    tries: list[Attempt]
+
+
 # --- coming in -----------------------------------------------------------------------------------------
 
 

@@ -154,10 +154,11 @@ class Cutting:
         self.resolved = found = resolve(
             self.runtime, source, organization_id=self.row.organization_id, scratch=folder
         )
-        if (found.resolver, found.title) != (self.row.resolver, self.row.title):
+        title = self.row.title or (found.title and found.title[:500])
+        if (found.resolver, title) != (self.row.resolver, self.row.title):
             with self.job.step() as session:
                 self.row = _row(session, self.job)
-                self.row.resolver, self.row.title = found.resolver, found.title and found.title[:500]
+                self.row.resolver, self.row.title = found.resolver, title
         limits = ProcessLimits(seconds=self.runtime.settings.clip_seconds)
         return Visit(found.origin, sound=found.sound, policy=self.runtime.policy, limits=limits)
 
@@ -281,8 +282,8 @@ class Cutting:
             bytes=made.bytes, sha256=made.sha256, result=_result(made, visit), poster_bytes=0,
         )  # fmt: skip
         if poster is not None and poster.exists():
-            file.poster_key = f"{base}.jpg"
-            file.poster_bytes = store.put(file.poster_key, poster, content_type=POSTER).bytes
+            key = f"{base}.jpg"
+            file.poster_key, file.poster_bytes = key, store.put(key, poster, content_type=POSTER).bytes
             poster.unlink()
         made.spec.path.unlink()
         return file
@@ -372,8 +373,8 @@ def ended(session: Session, runtime: Runtime, work: Work, error: TldrError | Non
     if work.state == "cancelled":
         row.state = "deleted"
         return
-    row.completed_at = now()
-    row.delete_at = row.completed_at + timedelta(seconds=runtime.settings.clip_job_ttl)
+    row.completed_at = at = now()
+    row.delete_at = at + timedelta(seconds=runtime.settings.clip_job_ttl)
     left = ClipItem.of(row.organization_id).where(ClipItem.job_id == row.id, ClipItem.state == "pending")
     for item in session.scalars(left):
         assert error

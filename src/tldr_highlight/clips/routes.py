@@ -9,21 +9,40 @@ from fastapi import Query
 from tldr_highlight.clips import service
 from tldr_highlight.clips.models import ClipFile, ClipItem, ClipJob
 from tldr_highlight.clips.schemas import (
-    ClipErrorOut,
     ClipJobCreate,
     ClipJobOut,
     ClipJobsQuery,
     ClipJobSummary,
     ClipOut,
 )
-from tldr_highlight.errors import AddressError, NotFoundError
+from tldr_highlight.errors import (
+    AddressError,
+    ConflictError,
+    NotFoundError,
+    PathError,
+    ProtocolError,
+    QuotaError,
+    UsageError,
+)
+from tldr_highlight.streams.schemas import ErrorOut
 from tldr_highlight.tenancy.roles import Scope
 from tldr_highlight.web import Call, Id, Page, Routes
+
+REFUSALS = (
+    AddressError,
+    PathError,
+    ProtocolError,
+    UsageError,
+    NotFoundError,
+    ConflictError,
+    QuotaError,
+)
+"""Why a list of clips is not taken."""
 
 clip_jobs = Routes("/api/v1/clip-jobs", tag="clip jobs")
 
 
-@clip_jobs.post("", scope=Scope.CLIPS_WRITE, status=202, creates=True, errors=[AddressError, NotFoundError])
+@clip_jobs.post("", scope=Scope.CLIPS_WRITE, status=202, creates=True, errors=REFUSALS)
 def create_clip_job(call: Call, body: ClipJobCreate) -> ClipJobOut:
     """Cut clips. Exact ranges of one source become files, each verified; a range that fails fails alone.
 
@@ -77,7 +96,7 @@ def _clip(call: Call, item: ClipItem, file: ClipFile | None) -> ClipOut:
     )  # fmt: skip
 
 
-def _error(row: ClipJob | ClipItem) -> ClipErrorOut | None:
+def _error(row: ClipJob | ClipItem) -> ErrorOut | None:
     if row.error_code is None:
         return None
-    return ClipErrorOut(code=row.error_code, message=row.error_message or "")
+    return ErrorOut(code=row.error_code, message=row.error_message or "")

@@ -3,25 +3,22 @@
 from __future__ import annotations
 
 from datetime import datetime
-from typing import Annotated, Any, Literal, Self
+from typing import Annotated, Any, Literal
 
 from fastapi import Query
-from pydantic import AfterValidator, ConfigDict, Field, StringConstraints, model_validator
+from pydantic import AfterValidator, ConfigDict, Field, StringConstraints
 
 from tldr_highlight.clips.names import Template
 from tldr_highlight.errors import UsageError
 from tldr_highlight.media.types import CutMode, CutOptions, Quality, Watermark
-from tldr_highlight.streams.sources import Source
-from tldr_highlight.web import Id, Name, PageQuery, Schema
+from tldr_highlight.streams.schemas import ErrorOut, SourceIn, WatermarkIn
+from tldr_highlight.web import Name, PageQuery, Schema
 
-MOST_CLIPS = 100
+MOST_CLIPS = 200
 """Of one job."""
 
 JobState = Literal["pending", "processing", "finished", "failed"]
 ClipState = Literal["pending", "ready", "failed", "deleted"]
-
-Url = Annotated[str, StringConstraints(min_length=1, max_length=8192)]
-"""An address; which ones are taken is said by `core/addresses.py`."""
 
 
 def _template(text: str) -> str:
@@ -33,45 +30,6 @@ def _template(text: str) -> str:
 
 
 # --- what is asked for ---------------------------------------------------------------------------------
-
-
-class SourceIn(Schema):
-    """Where media is: `source_url` (or `url`), `upload_id`, `path`, or `video_url` with `audio_url`."""
-
-    source_url: Url | None = Field(
-        default=None, description="A file, a playlist (HLS, DASH), or a page of a platform."
-    )
-    url: Url | None = Field(default=None, description="The same as `source_url`.")
-    upload_id: Id | None = Field(default=None, description="A finished upload.")
-    path: Annotated[str, StringConstraints(min_length=1, max_length=4096)] | None = Field(
-        default=None, description="A file on the server, in a folder that its operator opened."
-    )
-    video_url: Url | None = Field(
-        default=None, description="Of the picture, where the sound has an address of its own."
-    )
-    audio_url: Url | None = Field(default=None, description="Of the sound, with `video_url`.")
-    headers: Annotated[dict[str, str], Field(max_length=20)] = Field(
-        default={}, description="Sent with requests to the address's own host, and no other."
-    )
-
-    @model_validator(mode="after")
-    def _one(self) -> Self:
-        ways = (self.source_url, self.url, self.upload_id, self.path, self.video_url)
-        if sum(way is not None for way in ways) != 1:
-            raise ValueError("name one source: source_url, upload_id, path, or video_url with audio_url")
-        if (self.video_url is None) != (self.audio_url is None):
-            raise ValueError("video_url and audio_url go together")
-        return self
-
-    def named(self) -> Source:
-        """What it names, as one value."""
-        return Source(
-            url=self.source_url or self.url or self.video_url,
-            audio_url=self.audio_url,
-            upload_id=self.upload_id,
-            path=self.path,
-            headers=self.headers,
-        )
 
 
 class ClipRange(Schema):
@@ -93,9 +51,7 @@ class ClipOptions(Schema):
         "pictures and hides what is too much; `encode` encodes everything anew.",
     )
     quality: Quality = Field(default="high", description="`source` copies whatever is in the source.")
-    watermark: (
-        Annotated[str, StringConstraints(strip_whitespace=True, min_length=1, max_length=100)] | None
-    ) = Field(default=None, description="A text in the lower right corner.", examples=["Nordlicht Sports"])
+    watermark: WatermarkIn | None = None
     loudness: Annotated[float, Field(ge=-40.0, le=-5.0)] | None = Field(
         default=None, description="LUFS that the sound is brought to; null: as it is.", examples=[-14.0]
     )
@@ -106,7 +62,7 @@ class ClipOptions(Schema):
 
     def for_cutting(self) -> CutOptions:
         """What the cutter takes."""
-        mark = None if self.watermark is None else Watermark(text=self.watermark)
+        mark = None if self.watermark is None else Watermark(**self.watermark.model_dump())
         return CutOptions(
             mode=self.mode, quality=self.quality, watermark=mark, loudness=self.loudness, clamp=self.clamp
         )
@@ -147,13 +103,6 @@ class ClipJobsQuery(PageQuery):
 # --- what is told --------------------------------------------------------------------------------------
 
 
-class ClipErrorOut(Schema):
-    """Why something did not work."""
-
-    code: str = Field(examples=["range_invalid"])
-    message: str = Field(examples=["range 42-12 s ends before it begins"])
-
-
 class ClipOut(Schema):
     """One clip of a job, in the order they were asked for."""
 
@@ -186,7 +135,7 @@ class ClipOut(Schema):
         default=None, description="Of its picture, where one was asked for.",
         examples=["https://highlights.example.com/files/org_1/job_1/0.jpg?expires=1795608000&signature=…"],
     )  # fmt: skip
-    error: ClipErrorOut | None = None
+    error: ErrorOut | None = None
 
 
 class ClipJobSummary(Schema):
@@ -202,7 +151,7 @@ class ClipJobSummary(Schema):
     options: dict[str, Any] = Field(examples=[{"mode": "auto", "quality": "high"}])
     total: int = Field(description="Clips asked for.", examples=[2])
     processed: int = Field(description="Of them, those that are done; failed ones too.", examples=[2])
-    error: ClipErrorOut | None = Field(description="Why all of it failed.")
+    error: ErrorOut | None = Field(description="Why all of it failed.")
     created_at: datetime
     started_at: datetime | None
     completed_at: datetime | None

@@ -8,7 +8,7 @@ from datetime import timedelta
 from pathlib import Path
 from typing import Any
 
-from sqlalchemy import select
+from sqlalchemy import ColumnElement, select
 from sqlalchemy.orm import Session
 
 from tldr_highlight.clips.job import CLIP_JOB
@@ -17,15 +17,17 @@ from tldr_highlight.clips.names import Template, paths, safe
 from tldr_highlight.clips.origins import stem_of
 from tldr_highlight.clips.schemas import ClipJobCreate, ClipJobsQuery, ClipOptions
 from tldr_highlight.core.db import new_id, now
-from tldr_highlight.core.egress import Egress
 from tldr_highlight.core.work import cancel, enqueue
-from tldr_highlight.errors import NotFoundError
+from tldr_highlight.errors import ConflictError, NotFoundError
 from tldr_highlight.media.types import Remote
 from tldr_highlight.runtime import Act, Runtime
 from tldr_highlight.streams.models import Upload
+from tldr_highlight.streams.service import check_source
 from tldr_highlight.streams.sources import Source
 from tldr_highlight.tenancy import audit
 from tldr_highlight.tenancy.models import Organization
+from tldr_highlight.usage import quotas
+from tldr_highlight.usage.quotas import Metric
 from tldr_highlight.web import paginate
 
 LINK = timedelta(hours=1)
@@ -48,6 +50,7 @@ class Order:
 
     source: Source
     clips: Sequence[Wanted]
+    title: str | None = None  # None: the source's own
     options: ClipOptions = field(default_factory=ClipOptions)
     video_id: str | None = None  # of the compatible calls
 
@@ -66,7 +69,7 @@ def order_of(body: ClipJobCreate) -> Order:
         Wanted(clip.model_dump(exclude_unset=True), clip.start, clip.end, file)
         for clip, file in zip(body.clips, files, strict=True)
     ]
-    return Order(source, clips, body.options)
+    return Order(source, clips, body.title, body.options)
 
 
 NOWHERE = Path("/nonexistent")
@@ -77,17 +80,22 @@ def create_job(act: Act, order: Order) -> ClipJob:
     """Take a list of clips. Nothing is asked of the source here: its work does that.
 
     Raises:
-        AddressError: an address that says by itself that it may not be opened.
-        NotFoundError: there is no such upload.
+        AddressError, PathError, ProtocolError: a source that says by itself that it may not be opened.
+        UsageError: a header that may not be set.
+        NotFoundError: there is no such upload. ConflictError: it is not finished.
+        QuotaError: the plan's storage is used up.
     """
-    _check(act, order.source)
+    check_source(act.runtime, order.source)
+    _check_upload(act, order.source.upload_id)
     organization = act.session.get_one(Organization, act.organization_id)
+    quotas.require(act.session, organization, Metric.STORED_BYTES)
     job = ClipJob(
         id=new_id("job"),
         organization_id=organization.id,
         source=act.runtime.vault.seal(order.source.as_json()),
         source_label=order.source.label,
         video_id=order.video_id,
+        title=order.title,
         options=order.options.model_dump(mode="json"),
         total=len(order.clips),
     )
@@ -113,11 +121,11 @@ def create_job(act: Act, order: Order) -> ClipJob:
     return job
 
 
-def _check(act: Act, source: Source) -> None:
-    for url in filter(None, (source.url, source.audio_url)):
-        Egress(act.runtime.policy).check(url)
-    if source.upload_id is not None:
-        Upload.get_for(act.session, act.organization_id, source.upload_id)
+def _check_upload(act: Act, upload_id: str | None) -> None:
+    if upload_id is not None:
+        upload = Upload.get_for(act.session, act.organization_id, upload_id)
+        if upload.state != "ready":
+            raise ConflictError("the upload is not finished")
 
 
 # --- looking -------------------------------------------------------------------------------------------
@@ -177,3 +185,61 @@ def delete_job(act: Act, job_id: str) -> None:
     job = _job(act.session, act.organization_id, job_id, lock=True)
     job.state, job.delete_at = "deleted", now()
     audit.record(act, "clip_job.deleted", job.id)
+
+
+# --- as the compatible calls see it --------------------------------------------------------------------
+
+MOST_LISTED = 1000
+"""Jobs, or clips, of a list that has no pages."""
+
+
+def compatible_jobs(act: Act) -> list[tuple[ClipJob, list[ClipItem]]]:
+    """Jobs that were made by the compatible calls, newest first, each with its clips."""
+    made = ClipJob.of(act.organization_id).where(ClipJob.video_id.is_not(None), ClipJob.state != "deleted")
+    jobs = act.session.scalars(made.order_by(ClipJob.id.desc()).limit(MOST_LISTED)).all()
+    clips: dict[str, list[ClipItem]] = {job.id: [] for job in jobs}
+    query = ClipItem.of(act.organization_id).where(ClipItem.job_id.in_(clips)).order_by(ClipItem.ordinal)
+    for item in act.session.scalars(query):
+        clips[item.job_id].append(item)
+    return [(job, clips[job.id]) for job in jobs]
+
+
+def compatible_files(act: Act, filename: str | None = None) -> dict[str, ClipFile]:
+    """Names of the clips that can be had, the newest first, and the file that each stands for."""
+    query = (
+        select(ClipItem.filename, ClipFile)
+        .join(ClipFile, ClipFile.id == ClipItem.file_id)
+        .join(ClipJob, ClipJob.id == ClipItem.job_id)
+        .where(ClipItem.organization_id == act.organization_id, *_compatible(filename))
+        .order_by(ClipItem.id.desc())
+        .limit(MOST_LISTED)
+    )
+    found: dict[str, ClipFile] = {}
+    for name, file in act.session.execute(query):
+        found.setdefault(name, file)
+    return found
+
+
+def newest_file(act: Act, filename: str) -> ClipFile | None:
+    """The file that a name stands for."""
+    return compatible_files(act, filename).get(filename)
+
+
+def drop_files(act: Act, filename: str | None = None) -> int:
+    """Take the files away from the clips of a name, or from all: how many. What nobody has is swept."""
+    query = (
+        ClipItem.of(act.organization_id)
+        .join(ClipJob, ClipJob.id == ClipItem.job_id)
+        .where(ClipItem.file_id.is_not(None), *_compatible(filename))
+        .with_for_update(of=ClipItem)
+    )
+    items = act.session.scalars(query).all()
+    for item in items:
+        item.state, item.file_id = "deleted", None
+        audit.record(act, "clip.deleted", item.id, name=item.filename)
+    return len(items)
+
+
+def _compatible(filename: str | None) -> list[ColumnElement[bool]]:
+    named = [] if filename is None else [ClipItem.filename == filename]
+    return [ClipJob.video_id.is_not(None), ClipJob.state != "deleted", *named]

@@ -8,6 +8,7 @@
             while chunk := response.read(65536): ...
         egress.check(url)                                                       refuses without asking
         egress.post(url, body, headers={…}, most=16_384).status                 tells somebody something, once
+        with egress.tunnel(address) as tunnel: ...                              for `core/proxy.py`
 
 `core/ranges.py` makes seekable files of it. Closing an `Egress` ends what other threads do with it.
 
@@ -31,7 +32,7 @@ import ssl
 import threading
 import time
 from collections.abc import Callable, Generator, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from types import TracebackType
 from typing import TYPE_CHECKING, Self, TypeAlias, TypeVar, cast
@@ -247,6 +248,18 @@ class Egress:
         with response:
             return Answered(response.status, response.headers, response.beginning(most))
 
+    def tunnel(self, address: Address) -> Tunnel:
+        """A plain connection to an address's host and port, for a program that speaks by itself.
+
+        Raises:
+            SourceError: it cannot be had, or may not.
+        """
+        with _coded(address, SourceError):
+            line = self._connected(replace(address, scheme="http"))
+        line.begin()
+        line.budget = self.policy.largest_bytes
+        return Tunnel(line)
+
     def tried(self, once: Callable[[], Result]) -> Result:
         """What `once` returns; where trying again may help, it is, a few times."""
         for number in range(self.policy.tries - 1):
@@ -394,6 +407,46 @@ class Egress:
             except OSError as error:  # ssl.SSLError, too
                 raise UsageError(f"TLDR_CA_FILE: cannot read {self.policy.ca_file}: {error}") from error
         return context
+
+
+class Tunnel:
+    """A connection whose bytes somebody else understands; time, speed and bytes are limited as always."""
+
+    def __init__(self, line: _Line) -> None:
+        self._line = line
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self._line.close()
+
+    def send(self, data: bytes) -> None:
+        """Send all of it.
+
+        Raises:
+            SourceError: the connection is lost.
+        """
+        with _coded(self._line.address, SourceError):
+            self._line.sendall(data)
+
+    def receive(self) -> bytes:
+        """What comes next; nothing at the end.
+
+        Raises:
+            SourceError: the connection is lost, or over one of the policy's limits.
+        """
+        buffer = bytearray(RECEIVE_BYTES)
+        with _coded(self._line.address, SourceError):
+            received = self._line.receive_into(buffer)
+        return bytes(buffer[:received])
+
+    def shut(self) -> None:
+        """End it, so that whoever waits for bytes wakes."""
+        with contextlib.suppress(OSError):  # not connected any more
+            self._line.sock.shutdown(socket.SHUT_RDWR)
 
 
 @dataclass(frozen=True, slots=True)

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import json
 import math
-from typing import Any, NoReturn, cast
+from typing import Any, NoReturn, Self, cast
 
 from tldr_highlight.errors import RequestError
 
@@ -19,8 +19,20 @@ LARGEST = 2**63 - 1
 """Of integers: what databases hold."""
 
 
-def parse(body: bytes) -> Any:
-    """The value of a document.
+class Number(float):
+    """A number that knows how it was written: `10.50`."""
+
+    text: str
+
+    def __new__(cls, text: str) -> Self:
+        """The number that `text` is."""
+        number = super().__new__(cls, text)
+        number.text = text
+        return number
+
+
+def parse(body: bytes, *, as_written: bool = False) -> Any:
+    """The value of a document; with `as_written`, its numbers are `Number`s.
 
     Raises:
         RequestError: it is none, or holds what is named above. The message never repeats what was sent.
@@ -33,8 +45,8 @@ def parse(body: bytes) -> Any:
         value = json.loads(
             text,
             parse_constant=_no_constant,
-            parse_float=_finite,
-            parse_int=_bounded,
+            parse_float=_finite_number if as_written else _finite,
+            parse_int=_bounded_number if as_written else _bounded,
             object_pairs_hook=_unique,
         )
     except json.JSONDecodeError as error:
@@ -61,6 +73,16 @@ def _bounded(digits: str) -> int:
     if len(digits) > 20 or not -LARGEST - 1 <= (number := int(digits)) <= LARGEST:
         raise RequestError("the body holds an integer of more than 63 bits")
     return number
+
+
+def _finite_number(digits: str) -> Number:
+    _finite(digits)
+    return Number(digits)
+
+
+def _bounded_number(digits: str) -> Number:
+    _bounded(digits)
+    return Number(digits)
 
 
 def _unique(pairs: list[tuple[str, Any]]) -> dict[str, Any]:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import base64
 import json
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from datetime import timedelta
 from typing import Any, cast
 
@@ -65,24 +65,31 @@ _ORDERS: dict[str, tuple[tuple[InstrumentedAttribute[Any], ...], bool]] = {
 
 
 def _filters(act: Act, page: HighlightsQuery) -> list[ColumnElement[bool]]:
-    simple: dict[str, tuple[object, ColumnElement[bool]]] = {
-        "min_score": (page.min_score, Highlight.score >= page.min_score),
-        "max_score": (page.max_score, Highlight.score <= page.max_score),
-        "verdict": (page.verdict, Highlight.verdict == page.verdict),
-        "state": (page.state, Highlight.state == page.state),
-        "origin": (page.origin, Highlight.origin == page.origin),
-        "created_after": (page.created_after, Highlight.created_at >= page.created_after),
-        "created_before": (page.created_before, Highlight.created_at < page.created_before),
-        "type": (page.type, _has(act, Highlight.types, page.type)),
-        "tag": (page.tag, _has(act, Highlight.tags, page.tag)),
-    }
-    found = [condition for wanted, condition in simple.values() if wanted is not None]
+    found = [
+        condition(value)
+        for name, condition in _CONDITIONS.items()
+        if (value := getattr(page, name)) is not None
+    ]
+    found += [_has(act, Highlight.types, page.type)] if page.type is not None else []
+    found += [_has(act, Highlight.tags, page.tag)] if page.tag is not None else []
     if page.order == "score":
         found.append(Highlight.score.is_not(None))  # where null comes differs between databases
     return found
 
 
-def _has(act: Act, column: InstrumentedAttribute[list[str]], word: str | None) -> ColumnElement[bool]:
+_CONDITIONS: dict[str, Callable[[Any], ColumnElement[bool]]] = {
+    "min_score": lambda value: Highlight.score >= value,
+    "max_score": lambda value: Highlight.score <= value,
+    "verdict": lambda value: Highlight.verdict == value,
+    "state": lambda value: Highlight.state == value,
+    "origin": lambda value: Highlight.origin == value,
+    "created_after": lambda value: Highlight.created_at >= value,
+    "created_before": lambda value: Highlight.created_at < value,
+}
+"""Filter -> what it asks of a highlight."""
+
+
+def _has(act: Act, column: InstrumentedAttribute[list[str]], word: str) -> ColumnElement[bool]:
     """Whether a list of words has one."""
     if act.runtime.db.is_sqlite:  # a word in quotes is in the text of no other list: quotes in it are escaped
         return func.instr(as_type(column, Text), json.dumps(word)) > 0

@@ -12,6 +12,7 @@ from __future__ import annotations
 import contextlib
 import heapq
 import itertools
+from collections import deque
 from collections.abc import Iterable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
@@ -20,8 +21,10 @@ from typing import TypeVar
 
 import av
 import numpy as np
+from av.audio.codeccontext import AudioCodecContext
 from av.audio.frame import AudioFrame
 from av.audio.stream import AudioStream
+from av.codec.context import CodecContext
 from av.container import InputContainer
 from av.error import FFmpegError
 from av.stream import Stream
@@ -53,6 +56,9 @@ LONGEST_GOP = 3.0
 
 SOUND_GAP = 0.05
 """Seconds that sound may be off its place before a new block starts."""
+
+SOUND_OVER = 2.0
+"""Seconds that sound may be behind the pictures until what there is of a block need not wait for more."""
 
 LONGEST = Limits().seconds
 """Media seconds after which a source is given up."""
@@ -129,7 +135,7 @@ class Reader:
         pictures: PictureSampler | GroupSampler | None,
     ) -> Iterator[Segment]:
         audio = _audio_stream(heard, self.info)
-        sound = _SoundReader() if audio else None
+        sound = _SoundReader(audio) if audio else None
         held = 2 if isinstance(pictures, GroupSampler) else 1
         segments = _Segmenter(self.segment_seconds, by_key=video is not None, start=self.start, held=held)
         if self.start > 0:
@@ -155,6 +161,8 @@ class Reader:
             self._check_clock()
             self._check_length()
             if pictures and seen:
+                if sound:
+                    yield from segments.sound(sound.due(at))
                 yield from segments.packet(at, packet.size, packet.is_keyframe)
                 segments.pictures(pictures.feed(packet, at, shift))
             elif sound:
@@ -279,14 +287,66 @@ def _in_order(
     return heapq.merge(*apart, key=lambda p: float((p.dts or p.pts or 0) * p.time_base))
 
 
+MAKE_NOISE = frozenset({"aac", "aac_latm", "ac3", "eac3"})
+"""Codecs whose decoders put in noise of their own, which depends on all that they decoded before."""
+
+AFRESH = 10.0
+"""Seconds of raw time from one fresh decoder of these to the next."""
+
+WARM_UP = 1.0
+"""Seconds of packets that a fresh decoder gets for its start: 20 times what overlaps, and a header of SBR."""
+
+
+class _SoundDecoder:
+    """Packets in, frames out, the same ones, bit for bit, wherever reading began 11 s before or earlier."""
+
+    def __init__(self, stream: AudioStream) -> None:
+        self._own = stream.codec_context
+        self._makes_noise = self._own.name in MAKE_NOISE
+        self._fresh: AudioCodecContext | None = None
+        self._turn: int | None = None
+        self._recent: deque[tuple[float, AnyPacket]] = deque()
+
+    def decode(self, packet: AnyPacket) -> Sequence[object]:
+        """The packet's frames.
+
+        Raises:
+            FFmpegError: it is damaged.
+        """
+        stamp = packet.dts if packet.dts is not None else packet.pts
+        if not self._makes_noise or stamp is None:
+            return packet.decode()
+        at = float(stamp * packet.time_base)
+        turn = int(at // AFRESH)
+        if self._turn not in {None, turn}:
+            self._start_afresh()
+        self._turn = turn
+        self._recent.append((at, packet))
+        while not 0 <= at - self._recent[0][0] <= WARM_UP:
+            self._recent.popleft()
+        if self._fresh is None:
+            return packet.decode()
+        return self._fresh.decode(packet)  # pyright: ignore[reportUnknownMemberType]
+
+    def _start_afresh(self) -> None:
+        fresh = CodecContext.create(self._own.codec, "r")
+        assert isinstance(fresh, AudioCodecContext)
+        fresh.extradata = self._own.extradata
+        for _, packet in self._recent:
+            with contextlib.suppress(FFmpegError):
+                fresh.decode(packet)  # pyright: ignore[reportUnknownMemberType]
+        self._fresh = fresh
+
+
 class _SoundReader:
     """Audio packets in, mono blocks of about a second out: numpy costs per call, not per sample.
 
     A block ends early where the sound has a gap or changes its format.
     """
 
-    def __init__(self) -> None:
+    def __init__(self, stream: AudioStream) -> None:
         self.damaged = 0  # packets that could not be decoded
+        self._decoder = _SoundDecoder(stream)
         self._frames: list[AudioFrame] = []
         self._kind: tuple[int, str, int] | None = None  # of the frames
         self._start: float = -np.inf
@@ -315,10 +375,14 @@ class _SoundReader:
 
     def _decoded(self, packet: AnyPacket) -> Sequence[object]:
         try:
-            return packet.decode()
+            return self._decoder.decode(packet)
         except FFmpegError:
             self.damaged += 1
             return ()
+
+    def due(self, at: float) -> list[tuple[bool, AudioBlock]]:
+        """What is left, where pictures have come to `at` and no more sound has."""
+        return self.finish() if at - self._end > SOUND_OVER else []
 
     def finish(self) -> list[tuple[bool, AudioBlock]]:
         """What is left."""

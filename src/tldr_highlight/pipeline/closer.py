@@ -2,7 +2,7 @@
 
 It is taken block by block. What is looked at in a block depends on the block and a minute on both its sides
 and on nothing else, so that a run that begins in any block looks at the same pictures. See
-`docs/decisions/0019-closer-look-in-blocks.md`.
+`docs/decisions/0019-final-pieces.md`.
 """
 
 from __future__ import annotations

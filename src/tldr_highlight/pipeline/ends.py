@@ -12,7 +12,7 @@ from tldr_highlight.core.work import Work, after_commit
 from tldr_highlight.errors import TldrError
 from tldr_highlight.runtime import Runtime
 from tldr_highlight.streams import service
-from tldr_highlight.streams.models import Stream
+from tldr_highlight.streams.models import ONGOING, Stream, StreamState
 from tldr_highlight.webhooks.catalogue import (
     Payload,
     StreamCancelled,
@@ -30,19 +30,20 @@ def ended(session: Session, runtime: Runtime, work: Work, error: TldrError | Non
     """
     mine = Stream.of(work.organization_id or "").where(Stream.id == work.object_id)
     stream = session.scalar(mine.with_for_update())
-    if stream is None or stream.state not in {"pending", "processing"}:
+    if stream is None or stream.state not in ONGOING:
         return
     stream.ended_at = now()
     stream.error_code = error and error.code
     stream.error_message = error and str(hidden(str(error)))[:2000]
     stream.state, event = _end(stream, work, error)
     service.ended(session, runtime, stream)
+    service.ended(session, runtime, stream)
     emit(session, stream.organization_id, event, stream_id=stream.id)
     runtime.faults.at("ended-uncommitted")
     after_commit(session, lambda: runtime.faults.at("ended"))
 
 
-def _end(stream: Stream, work: Work, error: TldrError | None) -> tuple[str, Payload]:
+def _end(stream: Stream, work: Work, error: TldrError | None) -> tuple[StreamState, Payload]:
     totals: dict[str, Any] = {
         "stream_id": stream.id,
         "duration": stream.duration,
@@ -52,10 +53,10 @@ def _end(stream: Stream, work: Work, error: TldrError | None) -> tuple[str, Payl
         "warnings": stream.warnings,
     }
     if work.state == "cancelled":
-        return "cancelled", StreamCancelled(stream_id=stream.id, highlights=stream.highlight_count)
+        return StreamState.CANCELLED, StreamCancelled(stream_id=stream.id, highlights=stream.highlight_count)
     if error is None:
-        return "completed", StreamCompleted(**totals)
+        return StreamState.COMPLETED, StreamCompleted(**totals)
     told: dict[str, Any] = {"error_code": error.code, "error_message": stream.error_message or ""}
     if stream.analysed_seconds > 0:
-        return "partially_completed", StreamPartiallyCompleted(**totals, **told)
-    return "failed", StreamFailed(stream_id=stream.id, **told)
+        return StreamState.PARTIALLY_COMPLETED, StreamPartiallyCompleted(**totals, **told)
+    return StreamState.FAILED, StreamFailed(stream_id=stream.id, **told)

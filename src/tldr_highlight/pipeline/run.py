@@ -51,11 +51,12 @@ from tldr_highlight.pipeline.shortage import STORING, watching
 from tldr_highlight.pipeline.wanted import Wanted
 from tldr_highlight.runtime import Act, Caller, Runtime
 from tldr_highlight.streams import curves
-from tldr_highlight.streams.models import Segment, Stream
+from tldr_highlight.streams.models import Segment, Stream, StreamState
 from tldr_highlight.streams.resolvers import Resolved, resolve
 from tldr_highlight.streams.sources import Source
 from tldr_highlight.tenancy import alerts, audit
-from tldr_highlight.usage import ledger
+from tldr_highlight.tenancy.models import Organization
+from tldr_highlight.usage import ledger, quotas
 from tldr_highlight.usage.quotas import Metric
 from tldr_highlight.webhooks.catalogue import StreamProgress, StreamStarted
 from tldr_highlight.webhooks.events import emit
@@ -132,8 +133,8 @@ class Story:
         self._refuse_strangers()
         with self.step("started") as session:
             stream = self._stream(session)
-            if stream.state == "pending":
-                stream.state = "processing"
+            if stream.state == StreamState.PENDING:
+                stream.state = StreamState.PROCESSING
                 stream.started_at = stream.started_at or now()
                 stream.ended_at = stream.error_code = stream.error_message = None
                 started = StreamStarted(
@@ -143,6 +144,8 @@ class Story:
                     platform=stream.platform,
                 )
                 emit(session, stream.organization_id, started, stream_id=stream.id)
+            if not self.checkpoint.whole:
+                self._require(session, Metric.PROCESSING_MS)
             self.wanted = Wanted.of(session, stream)
             self.progress.highlights = stream.highlight_count
             self.uncut.extend(session.scalars(self._highlights().where(Highlight.state == "detected")))
@@ -209,11 +212,15 @@ class Story:
         """A piece, what it is charged for, and how far that is.
 
         The last one may hold nothing, and says how long the source is.
+
+        Raises:
+            QuotaError: the plan has no minutes left; this piece is measured again when it has.
         """
         number, tenths = self.checkpoint.segments, self.progress.tenths
         end = piece.read if piece.last else piece.end
         with self.step("segment") as session:
             stream = self._stream(session)
+            self._require(session, Metric.PROCESSING_MS)
             session.add(
                 Segment(
                     organization_id=stream.organization_id,
@@ -274,13 +281,15 @@ class Story:
         """Make the clips that are still to be made. One that fails may be tried again at the end.
 
         Raises:
-            DiskFullError, StorageError: not now; nothing is lost.
+            DiskFullError, StorageError, QuotaError: not now; nothing is lost.
         """
         if last:
             self.uncut.extend(self.later)
             self.later.clear()
         while self.uncut:
             highlight = self.uncut[0]
+            with self.job.runtime.db.read() as session:
+                self._require(session, Metric.STORED_BYTES)
             outcome = self._clip(highlight)
             if isinstance(outcome, CutError) and outcome.fate is Fate.TRANSIENT and not last:
                 self.later.append(highlight)
@@ -372,6 +381,15 @@ class Story:
         self.progress.stage = stage
         progress = self.progress.as_dict()
         self.job.save(session, checkpoint=None if self.ending else asdict(self.checkpoint), progress=progress)
+
+    def _require(self, session: Session, metric: Metric) -> None:
+        """Wait, with all that there is, where the plan has no more.
+
+        Raises:
+            QuotaError: it has not.
+        """
+        organization = session.get_one(Organization, self.job.organization_id)
+        quotas.require(session, organization, metric)
 
     def _stream(self, session: Session) -> Stream:
         """Locked until the step ends."""

@@ -1,4 +1,4 @@
-"""When something runs out: streams wait for it, the operator is told, one at a time finds out if it is over.
+"""When something runs out: streams wait, the operator is told, and one at a time finds out if it is over.
 
 Two streams that fail for want of room fail again together; one alone may fit, and its first stored clip tells
 that the others can go on. Decided by rows, so that it holds for all workers of an installation.

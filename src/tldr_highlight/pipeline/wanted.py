@@ -13,6 +13,7 @@ from tldr_highlight.analysis.moments import MomentOptions
 from tldr_highlight.highlights.dimension_sets import dimension_set_for
 from tldr_highlight.media.types import CutOptions, Watermark
 from tldr_highlight.streams.models import Stream
+from tldr_highlight.streams.options import moment_options
 
 
 @dataclass(frozen=True, slots=True)
@@ -34,20 +35,7 @@ class Wanted:
         judged_by, _, _ = dimension_set_for(
             session, stream.organization_id, options, stream.dimension_set_version
         )
-        return cls(judged_by, _moments(options), _cutting(options))
-
-
-def _moments(options: Mapping[str, Any]) -> MomentOptions:
-    names = {
-        "threshold": "threshold",
-        "context_before": "context_before_seconds",
-        "context_after": "context_after_seconds",
-        "merge_gap": "merge_gap_seconds",
-        "shortest_clip": "min_clip_seconds",
-        "longest_clip": "max_clip_seconds",
-        "max_highlights": "max_highlights",
-    }
-    return MomentOptions(**{ours: options[name] for ours, name in names.items() if name in options})
+        return cls(judged_by, moment_options(options), _cutting(options))
 
 
 def _cutting(options: Mapping[str, Any]) -> CutOptions:

@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from sqlalchemy import func, or_
+from sqlalchemy import ColumnElement, Select, func, or_
 
 from tldr_highlight.analysis.base import STEP, Analysis, Curve, Moment, clock
 from tldr_highlight.analysis.local import KNOWN, analyse
@@ -149,8 +149,7 @@ def exported(act: Act, stream_id: str, format: str) -> tuple[bytes, str]:
     """
     stream = get_stream(act, stream_id)
     mine = Highlight.of(act.organization_id).where(Highlight.stream_id == stream.id)
-    kept = mine.where(or_(Highlight.verdict.is_(None), Highlight.verdict != "drop"))
-    rows = act.session.scalars(kept.order_by(Highlight.start, Highlight.id))
+    rows = act.session.scalars(mine.where(_not_dropped()).order_by(Highlight.start, Highlight.id))
     document: HighlightsDoc = {
         "source": stream.source_label,
         "duration": stream.duration or stream.analysed_seconds,
@@ -166,11 +165,22 @@ def exported(act: Act, stream_id: str, format: str) -> tuple[bytes, str]:
             document,
             format,
             path,
-            frame_rate=Fraction(stream.media.get("frame_rate") or 25),
-            has_video=bool(stream.media.get("has_video", True)),
-            has_audio=bool(stream.media.get("has_audio", True)),
+            frame_rate=_frame_rate(stream.media.get("frame_rate") or 25.0),
+            has_video=bool(stream.media.get("video_codec")),
+            has_audio=bool(stream.media.get("audio_codec")),
         )
         return path.read_bytes(), f"{stream.title or stream.id}.{ENDINGS.get(format, format)}"
+
+
+def _frame_rate(shown: float) -> Fraction:
+    """The rate that is shown with three decimals: 29.97 is 30000/1001, which timecode depends on."""
+    exact = Fraction(shown).limit_denominator(1000)
+    ntsc = Fraction(round(shown * 1.001) * 1000, 1001)
+    return ntsc if abs(float(ntsc) - shown) < 0.0006 else exact
+
+
+def _not_dropped() -> ColumnElement[bool]:
+    return or_(Highlight.verdict.is_(None), Highlight.verdict != "drop")
 
 
 def _elapsed(stream: Stream) -> float:
@@ -260,12 +270,7 @@ def request_reel(act: Act, stream_id: str, wanted: ReelCreate) -> Reel:
         ConflictError: it has none with a clip.
     """
     stream = get_stream(act, stream_id)
-    usable = (
-        Highlight.of(act.organization_id)
-        .where(Highlight.stream_id == stream.id, Highlight.state == "ready", Highlight.score.is_not(None))
-        .where(or_(Highlight.verdict.is_(None), Highlight.verdict != "drop"))
-    )
-    if act.session.scalars(usable.limit(1)).first() is None:
+    if act.session.scalars(usable(act.organization_id, stream.id).limit(1)).first() is None:
         raise ConflictError("no highlight of this stream has a clip yet: there is nothing to join")
     reel = Reel(
         id=new_id("reel"),
@@ -279,6 +284,13 @@ def request_reel(act: Act, stream_id: str, wanted: ReelCreate) -> Reel:
     act.session.flush()
     audit.record(act, "reel.requested", reel.id, stream=stream.id, target_seconds=wanted.target_seconds)
     return reel
+
+
+def usable(organization_id: str, stream_id: str) -> Select[Highlight]:
+    """The highlights that a reel can show, in order of time: judged, with a clip, and not voted to drop."""
+    mine = Highlight.of(organization_id).where(Highlight.stream_id == stream_id)
+    judged = mine.where(Highlight.state == "ready", Highlight.score.is_not(None))
+    return judged.where(_not_dropped()).order_by(Highlight.start, Highlight.id)
 
 
 def list_reels(act: Act, stream_id: str, page: PageQuery) -> tuple[Sequence[Reel], str | None]:

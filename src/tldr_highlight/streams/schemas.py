@@ -142,6 +142,35 @@ class StreamCreate(SourceIn):
     processing_options: ProcessingOptions = ProcessingOptions()
 
 
+class BatchSource(SourceIn):
+    """One source of a batch."""
+
+    processing_options: ProcessingOptions | None = Field(default=None, description="null: the batch's.")
+
+
+class BatchCreate(Schema):
+    """Sources to find the highlights of, all at once."""
+
+    model_config = ConfigDict(
+        json_schema_extra={
+            "examples": [
+                {
+                    "title": "Round 7",
+                    "sources": [
+                        {"source_url": "https://media.example.com/matches/1.mp4"},
+                        {"source_url": "https://media.example.com/matches/2.mp4", "title": "The late one"},
+                    ],
+                    "processing_options": {"dimension_set": "sports"},
+                }
+            ]
+        }
+    )
+
+    title: Title | None = None
+    sources: Annotated[list[BatchSource], Field(min_length=1, max_length=100)]
+    processing_options: ProcessingOptions = ProcessingOptions()
+
+
 class StreamPatch(Schema):
     """What changes of a stream; what is left out stays."""
 
@@ -230,6 +259,35 @@ class StreamOut(Schema):
     created_at: datetime
     started_at: datetime | None
     ended_at: datetime | None
+
+
+class RefusedOut(Schema):
+    """A source of a batch that was not taken."""
+
+    index: int = Field(description="Its place among the sources, from 0.", examples=[3])
+    code: str = Field(examples=["source_url_not_allowed"])
+    message: str = Field(examples=["this address is not allowed"])
+
+
+class BatchOut(Schema):
+    """Streams that were submitted together."""
+
+    id: str
+    title: str | None = Field(examples=["Round 7"])
+    count: int = Field(description="Streams that were taken.", examples=[2])
+    refused: list[RefusedOut] = Field(description="Sources that were not.")
+    states: dict[str, int] = Field(
+        description="State -> streams; deleted ones are not counted.",
+        examples=[{"processing": 1, "pending": 1}],
+    )
+    created_at: datetime
+    ended_at: datetime | None = Field(description="When all of them had; null: they have not.")
+
+
+class BatchCreated(BatchOut):
+    """A batch, and its streams in the order of their sources."""
+
+    streams: list[StreamOut]
 
 
 class JobOut(Schema):

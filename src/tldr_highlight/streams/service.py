@@ -7,18 +7,28 @@ taken only where nobody holds it.
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Iterable, Sequence
 
 from sqlalchemy import Select, func, select
 from sqlalchemy.orm import Session
 
-from tldr_highlight.core.db import new_id
+from tldr_highlight.core.db import new_id, now
 from tldr_highlight.core.egress import Egress
 from tldr_highlight.core.work import NEVER, Work, enqueue, release
-from tldr_highlight.errors import ConflictError, NotFoundError, PendingError, ProtocolError
+from tldr_highlight.errors import (
+    AddressError,
+    ConflictError,
+    NotFoundError,
+    PathError,
+    PendingError,
+    ProtocolError,
+    QuotaError,
+    UsageError,
+)
 from tldr_highlight.highlights.dimension_sets import dimension_set_for
 from tldr_highlight.runtime import Act, Runtime
-from tldr_highlight.streams.models import ONGOING, Stream, StreamState, Upload
+from tldr_highlight.streams.models import ONGOING, Batch, Stream, StreamState, Upload
 from tldr_highlight.streams.schemas import (
     ProcessingOptions,
     SourceIn,
@@ -31,6 +41,8 @@ from tldr_highlight.tenancy.models import Organization
 from tldr_highlight.usage import quotas
 from tldr_highlight.usage.quotas import Metric
 from tldr_highlight.web import paginate
+from tldr_highlight.webhooks.catalogue import BatchCompleted
+from tldr_highlight.webhooks.events import emit
 
 KIND = "stream"
 """Of the work; what it does is in `pipeline/`."""
@@ -40,6 +52,11 @@ MOST_PENDING = 100
 
 PENDING_SECONDS = 60.0
 """After which trying again makes sense."""
+
+REFUSALS = (
+    AddressError, PathError, ProtocolError, UsageError, NotFoundError, ConflictError, QuotaError, PendingError
+)  # fmt: skip
+"""Why a source may not be taken."""
 
 
 # --- submitting ----------------------------------------------------------------------------------------
@@ -64,7 +81,7 @@ def add(act: Act, wanted: SourceIn, options: ProcessingOptions, *, batch_id: str
     source = wanted.named()
     check_source(act.runtime, source)
     organization = act.session.get_one(Organization, act.organization_id)
-    _require_room(act.session, organization)
+    require_room(act.session, organization)
     stream = Stream(
         id=new_id("str"),
         organization_id=organization.id,
@@ -111,7 +128,12 @@ def check_source(runtime: Runtime, source: Source) -> None:
         allowed_path(runtime.settings, source.path)
 
 
-def _require_room(session: Session, organization: Organization) -> None:
+def require_room(session: Session, organization: Organization) -> None:
+    """Refuse another stream where the plan has nothing left, or too many wait.
+
+    Raises:
+        QuotaError: its minutes or storage are used up. PendingError: as many wait as may.
+    """
     if count(session, _pending(organization.id)) >= MOST_PENDING:
         raise PendingError(f"{MOST_PENDING} streams wait for their turn already", retry_after=PENDING_SECONDS)
     for metric in (Metric.PROCESSING_MS, Metric.STORED_BYTES):
@@ -163,6 +185,19 @@ def ended(session: Session, runtime: Runtime, stream: Stream) -> None:
     stream.admitted = False
     session.flush()
     admit(session, stream.organization_id)
+    if stream.batch_id is not None:
+        close_batch(session, stream.organization_id, stream.batch_id)
+
+
+def close_batch(session: Session, organization_id: str, batch_id: str) -> None:
+    """Tell that all streams of a batch have ended, once they have; the caller has locked the organization."""
+    batch = Batch.get_for(session, organization_id, batch_id, lock=True)
+    streams = Stream.of(organization_id).where(Stream.batch_id == batch_id)
+    if batch.ended_at is not None or count(session, streams.where(Stream.state.in_(ONGOING))):
+        return
+    batch.ended_at = now()
+    states = Counter(session.scalars(streams.with_only_columns(Stream.state)))
+    emit(session, organization_id, BatchCompleted(batch_id=batch_id, states=dict(states)))
 
 
 def _pending(organization_id: str) -> Select[Stream]:

@@ -19,7 +19,7 @@ from tldr_highlight.tenancy.models import Alert, User
 log = logger(__name__)
 
 FRESH = timedelta(minutes=20)
-"""How long after its last sign a cause counts as lasting: what waits for it looks every 15 minutes, or less."""
+"""How long after its last sign a cause counts as lasting; what waits for it looks each 15 minutes or less."""
 
 
 def raised(session: Session, error: TldrError) -> bool:

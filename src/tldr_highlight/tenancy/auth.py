@@ -26,6 +26,7 @@ from tldr_highlight.errors import (
     TokenExpiredError,
 )
 from tldr_highlight.runtime import Caller, Runtime
+from tldr_highlight.tenancy import local
 from tldr_highlight.tenancy.callers import (
     Known,
     Recent,
@@ -58,6 +59,10 @@ class Credential(NamedTuple):
     is_cookie: bool = False
 
 
+NOTHING = Credential("", "nothing")
+"""What callers show who may do without a key."""
+
+
 class TenantGate:
     """Knows who is calling; see `web.Gate`."""
 
@@ -82,7 +87,7 @@ class TenantGate:
         if demand.public:
             return self._anybody(request)
         try:
-            known = self._recent.get(self._credential(request).digest)
+            known = self._recent.get(self._credential(request, demand).digest)
             return None if known is None else self._let_in(request, demand, known)
         except FAILURES as error:
             self._failed(request, error)
@@ -93,7 +98,7 @@ class TenantGate:
         if demand.public:
             return self._anybody(request)
         try:
-            return self._let_in(request, demand, self._known(self._credential(request)))
+            return self._let_in(request, demand, self._known(self._credential(request, demand)))
         except FAILURES as error:
             self._failed(request, error)
             raise
@@ -103,7 +108,7 @@ class TenantGate:
         demand: Demand = request.state.demand
         try:
             if not demand.public:
-                known = self._known(self._credential(request))
+                known = self._known(self._credential(request, demand))
                 _check_still(known, request)
                 check(known, demand)
         except (AuthError, ForbiddenError, RequestError):
@@ -114,8 +119,8 @@ class TenantGate:
         """Store what is not stored yet."""
         self._uses.store()
 
-    def _credential(self, request: Request) -> Credential:
-        """The one thing that a request shows; a header comes before the cookie.
+    def _credential(self, request: Request, demand: Demand) -> Credential:
+        """The one thing that a request shows; a header comes before the cookie, and nothing may be enough.
 
         Raises:
             RequestError: it shows two, of which one may be somebody else's.
@@ -129,6 +134,8 @@ class TenantGate:
             secret = text if name == b"x-api-key" else _bearer(text)
             return Credential(secret, hash_token(secret))
         secret = cookie_of(request, self.runtime.settings)
+        if secret is None and demand.keyless and local.is_allowed(self.runtime, request):
+            return NOTHING
         if secret is None:
             raise AuthError(NO_CREDENTIALS)
         refuse_cross_site(request, self.runtime.settings)
@@ -139,6 +146,8 @@ class TenantGate:
         return known or self._recent.learn(credential.digest, lambda: self._look_up(credential))
 
     def _look_up(self, credential: Credential) -> Known:
+        if credential is NOTHING:
+            return local.holder(self.runtime.db)
         with self.runtime.db.read() as session:
             if credential.is_cookie:
                 return holder_of_cookie(session, hash_token(credential.secret))

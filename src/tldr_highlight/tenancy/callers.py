@@ -47,7 +47,7 @@ class Known:
     @property
     def name(self) -> str:
         """What its calls are counted under."""
-        return self.caller.key_id or self.caller.session_id or ""
+        return self.caller.key_id or self.caller.session_id or self.caller.name
 
 
 class Recent:

@@ -37,7 +37,7 @@ def set_cookie(response: Response, request: Request, settings: Settings, secret:
         ForbiddenError: over plain http from another machine, where others could read it.
     """
     https = is_https(request, settings)
-    if not https and not _is_this_machine(request.url.hostname):
+    if not https and not is_this_machine(request.url.hostname):
         raise ForbiddenError("pages take https, but on the server itself: set TLDR_PUBLIC_URL to https://…")
     name = SECURE if https else PLAIN
     response.set_cookie(name, secret, max_age=seconds, path="/", secure=https, httponly=True, samesite="lax")
@@ -87,6 +87,7 @@ def _is_own_origin(request: Request, settings: Settings) -> bool:
     return origin.lower() in own
 
 
-def _is_this_machine(host: str | None) -> bool:
+def is_this_machine(host: str | None) -> bool:
+    """Whether a name or address means the machine that it is used on."""
     address = parsed(host)
     return host == "localhost" or (address is not None and address.is_loopback)

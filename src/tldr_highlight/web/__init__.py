@@ -154,6 +154,7 @@ class Demand:
     rank: int = 0  # a login of that role at least
     login: bool = False  # a person, of whatever role
     operator: bool = False
+    keyless: bool = False  # who shows nothing acts as the local organization, where the operator lets them
 
 
 class Gate(Protocol):
@@ -194,12 +195,18 @@ class Operation:
     hashes: bool = False  # looks at passwords
     body_bytes: int = BODY_BYTES
     errors: tuple[type[TldrError], ...] = ()  # beside what every operation may raise
+    compatible: bool = False  # with the clip service: numbers as they were written, errors as it has them
 
     def described(self) -> dict[str, Any]:
         """For the OpenAPI document, whose maker (`api/openapi.py`) says it in the words of OpenAPI."""
         errors = [error.code for error in self.errors]
         scope = self.demand.scope or ""  # FastAPI leaves out what is None
-        return asdict(self.demand) | {"scope": scope, "creates": self.creates, "errors": errors}
+        return asdict(self.demand) | {
+            "scope": scope,
+            "creates": self.creates,
+            "compatible": self.compatible,
+            "errors": errors,
+        }
 
 
 @dataclass
@@ -224,6 +231,7 @@ class GatedRoute(APIRoute):
 
         async def handler(request: Request) -> Response:
             request.state.operation = operation.id
+            request.state.compatible = operation.compatible
             request.state.demand = demand
             _refuse_nul(request)
             gate: Gate = request.app.state.gate
@@ -236,7 +244,7 @@ class GatedRoute(APIRoute):
                     return await in_thread(request, admitted, request, gate)
                 request.state.caller = await in_thread(request, gate.admit, request, demand)
             if self.body_field is not None:
-                await _read_json(request, operation.body_bytes)
+                await _read_json(request, operation)
             return await inner(request)
 
         def admitted(request: Request, gate: Gate) -> Response:
@@ -261,10 +269,11 @@ def _refuse_nul(request: Request) -> None:
         raise RequestError("the address holds a NUL character")
 
 
-async def _read_json(request: Request, most: int) -> None:
+async def _read_json(request: Request, operation: Operation) -> None:
     """Read the body where FastAPI finds it: read once, never more than it may have, and strict JSON."""
     if request.headers.get("content-encoding", "identity").strip().lower() != "identity":
         raise BodyTypeError("send the body as it is, without Content-Encoding: nothing is unpacked here")
+    most = operation.body_bytes
     declared = request.headers.get("content-length", "0")
     if declared.isdecimal() and int(declared) > most:
         raise _too_large(most)
@@ -276,7 +285,7 @@ async def _read_json(request: Request, most: int) -> None:
     charset = parameter.replace(" ", "").replace('"', "").lower()
     if kind.strip().lower() != "application/json" or charset not in {"", "charset=utf-8"}:
         raise BodyTypeError("send JSON in UTF-8, and the header Content-Type: application/json")
-    parse = strict_json.parse
+    parse = functools.partial(strict_json.parse, as_written=operation.compatible)
     value = parse(body) if len(body) <= INLINE_BYTES else await in_thread(request, parse, body)
     request._json = value  # pyright: ignore[reportPrivateUsage]
 
@@ -391,6 +400,7 @@ class Routes:
         media: Mapping[str, object] = NONE,
         answers: Mapping[int, str] = NONE,
         errors: Sequence[type[TldrError]] = (),
+        compatible: bool = False,
     ) -> Callable[[Callable[..., Any]], Callable[..., Any]]:
         """Declare an operation.
 
@@ -413,13 +423,17 @@ class Routes:
             media: Types of the files that it answers with -> an example, where that is no JSON of ours.
             answers: Further statuses of answers that are no errors, and what they say.
             errors: What it raises beside what every operation may.
+            compatible: It is as the clip service has it: errors, numbers as they were written, and no key
+                where the operator lets callers do without.
         """
-        demand = Demand(public, known, scope, rank, login or rank > 0, operator)
+        demand = Demand(public, known, scope, rank, login or rank > 0, operator, compatible)
         if not (public or known or scope or demand.login or operator):
             raise TypeError(f"{method} {path} must say who may call it")
 
         def declare(function: Callable[..., Any]) -> Callable[..., Any]:
-            operation = Operation(function.__name__, demand, creates, hashes, body_bytes, tuple(errors))
+            operation = Operation(
+                function.__name__, demand, creates, hashes, body_bytes, tuple(errors), compatible
+            )
             hints = get_type_hints(function, include_extras=True)
             returns = hints.pop("return")
             responds = isinstance(returns, type) and issubclass(returns, Response)

@@ -11,6 +11,7 @@ claim is in the row: whatever a process takes along when it dies is due again `l
 from __future__ import annotations
 
 import itertools
+import math
 import queue
 import threading
 import time
@@ -22,7 +23,7 @@ from datetime import datetime, timedelta
 from sqlalchemy import Select, and_, func, or_
 from sqlalchemy.orm import Session
 
-from tldr_highlight.core.db import first_id
+from tldr_highlight.core.db import first_id, now
 from tldr_highlight.core.egress import Egress
 from tldr_highlight.core.sweep import Rule
 from tldr_highlight.core.telemetry import logger, new_trace, trace_id
@@ -72,12 +73,6 @@ LOOK_SECONDS = 10.0
 SLOW_MILLISECONDS = 1000
 """An answer after that is none to send more at once for."""
 
-START_SECONDS = 5.0
-"""After that a claimed delivery is not begun any more, as it must have ended before it is taken for lost."""
-
-STORE_SECONDS = 5.0
-"""For an outcome to be stored."""
-
 MISSED = 500
 """Events that are looked at in one transaction for an endpoint that missed some."""
 
@@ -88,9 +83,14 @@ CLOSE_SECONDS = 3.0
 """For what is on its way when the process ends."""
 
 
+def start_within(settings: Settings) -> float:
+    """Seconds after its claim, 5, in which an attempt is begun, or else not."""
+    return settings.webhook_timeout_seconds / 3
+
+
 def lost_after(settings: Settings) -> timedelta:
-    """From a claim until its process must have died."""
-    return timedelta(seconds=START_SECONDS + settings.webhook_timeout_seconds + STORE_SECONDS)
+    """From a claim until its process must have died, 25 s: begun late, answered late, and stored late."""
+    return timedelta(seconds=2 * start_within(settings) + settings.webhook_timeout_seconds)
 
 
 class Courier:
@@ -113,15 +113,16 @@ class Courier:
         desk = self._open(job.runtime)
         ends = time.monotonic() + SLICE_SECONDS
         while True:
-            _add_missed(job)
             claimed = _claim(job, desk.room(_object(job)))
             desk.take(claimed.parcels)
-            if not claimed.more:
+            if claimed.missed:
+                _add_missed(job)
+            elif not claimed.more:
                 raise LaterError(claimed.wait)
             if time.monotonic() > ends:
                 raise LaterError(0.0)
             job.ask()
-            if not desk.moved(_object(job)):
+            if not claimed.missed and not desk.moved(_object(job)):
                 raise LaterError(min(claimed.wait, LOOK_SECONDS))
 
     def _open(self, runtime: Runtime) -> _Desk:
@@ -143,6 +144,7 @@ def _object(job: Job[Runtime]) -> str:
 @dataclass(frozen=True)
 class _Claimed:
     parcels: Sequence[Parcel]
+    missed: bool  # it missed events that are not among its deliveries yet
     more: bool  # is due, and was left where it is
     wait: float  # seconds until the next is due
 
@@ -155,7 +157,7 @@ def _claim(job: Job[Runtime], room: int) -> _Claimed:
         at = clock(session)
         mine = _open_deliveries(webhook)
         if mine is None:
-            return _Claimed([], more=False, wait=float("inf"))
+            return _Claimed([], missed=False, more=False, wait=math.inf)
         sending = session.execute(
             mine.where(Delivery.state == "sending", Delivery.due_at > at).with_only_columns(
                 Delivery.stream_id
@@ -174,8 +176,9 @@ def _claim(job: Job[Runtime], room: int) -> _Claimed:
         )
         due = mine.with_only_columns(func.min(Delivery.due_at)).where(Delivery.due_at > at)
         following = session.scalar(due)
-    wait = float("inf") if following is None else (following - at).total_seconds()
-    return _Claimed(parcels, more is not None or webhook.missed_after is not None, wait)
+        missed = webhook.status == "active" and webhook.missed_after is not None
+    wait = math.inf if following is None else (following - at).total_seconds()
+    return _Claimed(parcels, missed, more is not None, wait)
 
 
 def _open_deliveries(webhook: Webhook) -> Select[Delivery] | None:
@@ -196,7 +199,11 @@ def _due(
     if not room:
         return []
     free = mine.where(or_(Delivery.stream_id.is_(None), Delivery.stream_id.not_in(busy))) if busy else mine
-    query = free.where(Delivery.due_at <= at).order_by(Delivery.due_at, Delivery.sequence).limit(room)
+    query = (
+        free.where(Delivery.due_at <= at)
+        .order_by(Delivery.due_at, Delivery.sequence, Delivery.event_id)
+        .limit(room)
+    )
     return session.scalars(query.with_for_update(skip_locked=True)).all()
 
 
@@ -292,11 +299,8 @@ def _add_missed(job: Job[Runtime]) -> None:
 
     Not in a step of the job: whoever stores outcomes locks endpoints first and their work last.
     """
-    with job.runtime.db.read() as session:
-        assert job.organization_id
-        if Webhook.get_for(session, job.organization_id, _object(job)).missed_after is None:
-            return
     with job.runtime.db.begin() as session:
+        assert job.organization_id
         webhook = Webhook.get_for(session, job.organization_id, _object(job), lock=True)
         if webhook.status != "active" or webhook.missed_after is None:
             return
@@ -357,6 +361,7 @@ class _Desk:
             idle=SENDERS,
         )
         self._egress = Egress(policy)
+        self._start_within = start_within(runtime.settings)
         self._chains: queue.SimpleQueue[Sequence[Parcel]] = queue.SimpleQueue()
         self._outcomes: queue.SimpleQueue[Outcome | None] = queue.SimpleQueue()
         self._changed = threading.Condition()
@@ -418,18 +423,18 @@ class _Desk:
     def _send_forever(self) -> None:
         while True:
             chain = self._chains.get()
-            slow = False
+            is_well = True
             for parcel in chain:
-                outcome = self._sent(parcel, slow)
-                slow |= outcome.milliseconds > SLOW_MILLISECONDS
+                outcome = self._sent(parcel) if is_well else Outcome(parcel, now(), UNSENT)
+                is_well = outcome.error is None and outcome.milliseconds <= SLOW_MILLISECONDS
                 self._outcomes.put(outcome)
             with self._changed:
                 self._busy -= 1
 
-    def _sent(self, parcel: Parcel, slow: bool) -> Outcome:
-        """Send a parcel, unless it would take the rest of its chain too long."""
-        if slow or self._closing.is_set() or time.monotonic() > parcel.claimed + START_SECONDS:
-            return Outcome(parcel, datetime.min, UNSENT)
+    def _sent(self, parcel: Parcel) -> Outcome:
+        """Send a parcel, unless it is too late for that."""
+        if self._closing.is_set() or time.monotonic() > parcel.claimed + self._start_within:
+            return Outcome(parcel, now(), UNSENT)
         outcome = send(self._egress, parcel)
         if outcome.status is None and self._closing.is_set():
             return replace(outcome, error=INTERRUPTED)

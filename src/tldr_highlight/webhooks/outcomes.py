@@ -68,8 +68,8 @@ def _store_one(
     session: Session, runtime: Runtime, webhook: Webhook, delivery: Delivery, outcome: Outcome, at: datetime
 ) -> None:
     if outcome.error == UNSENT:
-        delivery.state, delivery.due_at = "waiting", at
         delivery.attempts -= 1
+        _wait(webhook, delivery, at, at)
         return
     session.add(
         Attempt(
@@ -85,11 +85,19 @@ def _store_one(
         )
     )
     if outcome.error == INTERRUPTED:
-        delivery.state, delivery.due_at = "waiting", at
+        _wait(webhook, delivery, at, at)
     elif outcome.error is None:
         _delivered(session, runtime, webhook, delivery, outcome, at)
     else:
         _failed(session, runtime, webhook, delivery, outcome, at)
+
+
+def _wait(webhook: Webhook, delivery: Delivery, at: datetime, until: datetime) -> None:
+    """Have a delivery tried at a time; an endpoint that was disabled meanwhile gets nothing more."""
+    if webhook.status == "disabled":
+        delivery.state, delivery.ended_at = "failed", at
+    else:
+        delivery.state, delivery.due_at = "waiting", until
 
 
 def _delivered(
@@ -110,8 +118,8 @@ def _failed(
     delivery.failures += 1
     chance = secrets.SystemRandom().random()
     seconds = pause(webhook.schedule, delivery.failures, outcome.asked, chance)
-    if seconds is not None and outcome.error != "gone" and webhook.status != "disabled":
-        delivery.state, delivery.due_at = "waiting", at + timedelta(seconds=seconds)
+    if seconds is not None and outcome.error != "gone":
+        _wait(webhook, delivery, at, at + timedelta(seconds=seconds))
         wake(session, webhook.id)  # it may sleep until later than that
         return
     delivery.state, delivery.ended_at = "failed", at

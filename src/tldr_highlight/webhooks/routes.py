@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Any
+from typing import Annotated
 
 from fastapi import Query
 
@@ -128,13 +128,8 @@ def redeliver(call: Call, webhook_id: Id, delivery_id: Id) -> DeliveryOut:
 
 
 def _shown(webhook: Webhook) -> WebhookOut:
-    return WebhookOut.model_validate(_facts(webhook))
+    return WebhookOut.model_validate(webhook)
 
 
 def _made(webhook: Webhook, secret: str) -> WebhookMade:
-    return WebhookMade.model_validate(_facts(webhook) | {"secret": secret})
-
-
-def _facts(webhook: Webhook) -> dict[str, Any]:
-    facts: dict[str, Any] = {name: getattr(webhook, name) for name in WebhookOut.model_fields}
-    return facts | {"schedule": service.schedule_of(webhook)}
+    return WebhookMade(**_shown(webhook).model_dump(), secret=secret)

@@ -22,8 +22,10 @@ JITTER = 0.2
 LONGEST_PAUSE = 86_400
 """Seconds, whatever a receiver asks for or a list says."""
 
-MOST_TRIES = 20
-"""Pauses in a list."""
+MOST_PAUSES = 20
+"""In a list."""
+
+SCHEDULE_PATTERN = r"^(short|standard|[0-9]{1,5}(,[0-9]{1,5})*)$"
 
 
 def pauses_of(schedule: str) -> Sequence[int]:
@@ -34,11 +36,11 @@ def pauses_of(schedule: str) -> Sequence[int]:
     """
     if schedule in SCHEDULES:
         return SCHEDULES[schedule]
-    if not re.fullmatch(r"\d{1,5}(,\d{1,5})*", schedule):
-        raise InvalidError("schedule: write `short`, `standard`, or seconds with commas: 5,60,600")
+    if not re.fullmatch(SCHEDULE_PATTERN, schedule):
+        raise InvalidError("write `short`, `standard`, or seconds with commas: 5,60,600")
     seconds = [int(number) for number in schedule.split(",")]
-    if len(seconds) > MOST_TRIES or not all(1 <= s <= LONGEST_PAUSE for s in seconds):
-        raise InvalidError(f"schedule: at most {MOST_TRIES} pauses of 1 to {LONGEST_PAUSE} seconds")
+    if len(seconds) > MOST_PAUSES or not all(1 <= s <= LONGEST_PAUSE for s in seconds):
+        raise InvalidError(f"at most {MOST_PAUSES} pauses of 1 to {LONGEST_PAUSE} seconds")
     return seconds
 
 

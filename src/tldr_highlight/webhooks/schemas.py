@@ -4,21 +4,30 @@ from __future__ import annotations
 
 from datetime import UTC, datetime
 from enum import StrEnum
-from typing import Annotated, Literal
+from typing import Annotated
 
 from pydantic import AfterValidator, AwareDatetime, Field, StringConstraints
 
+from tldr_highlight.errors import InvalidError
 from tldr_highlight.web import NAME_PATTERN, Id, PageQuery, Schema
 from tldr_highlight.webhooks.catalogue import EventType
 from tldr_highlight.webhooks.events import PATTERN, wanted
-from tldr_highlight.webhooks.schedules import LONGEST_PAUSE, MOST_TRIES
+from tldr_highlight.webhooks.schedules import SCHEDULE_PATTERN, pauses_of
 
 
 def _each_has_a_type(patterns: list[str]) -> list[str]:
     for pattern in patterns:
         if not any(wanted([pattern], type.value) for type in EventType):
-            raise ValueError(f"no event is called {pattern}")
+            raise ValueError("one of them is no type of event that there is, nor a pattern of some")
     return patterns
+
+
+def _has_pauses(schedule: str) -> str:
+    try:
+        pauses_of(schedule)
+    except InvalidError as error:
+        raise ValueError(str(error)) from None
+    return schedule
 
 
 Patterns = Annotated[
@@ -35,13 +44,13 @@ Url = Annotated[
 
 Description = Annotated[str, StringConstraints(max_length=200, pattern=NAME_PATTERN)]
 
-Seconds = Annotated[int, Field(ge=1, le=LONGEST_PAUSE)]
-
 Schedule = Annotated[
-    Literal["short", "standard"] | Annotated[list[Seconds], Field(min_length=1, max_length=MOST_TRIES)],
+    str,
+    StringConstraints(pattern=SCHEDULE_PATTERN, max_length=119),
+    AfterValidator(_has_pauses),
     Field(
         description="When a delivery that failed is tried again. `short`: after 10 s, 1 min and 6 min; "
-        "`standard`: nine times in 75 hours; or the seconds between tries.",
+        "`standard`: nine times in 75 hours; or up to 20 pauses in seconds: `5,60,600`.",
         examples=["short"],
     ),
 ]
@@ -108,7 +117,7 @@ class WebhookOut(Schema):
     url: str
     description: str | None = Field(examples=["Production"])
     events: list[str]
-    schedule: str | list[int] = Field(examples=["short"])
+    schedule: str = Field(examples=["short"])
     status: WebhookStatus = Field(examples=["active"])
     disabled_reason: str | None = Field(
         description="`gone`: it answered 410; `failing`: too many deliveries in a row were given up; "

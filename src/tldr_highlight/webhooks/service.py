@@ -26,7 +26,6 @@ from tldr_highlight.webhooks import delivery as deliveries
 from tldr_highlight.webhooks.catalogue import WebhookTest
 from tldr_highlight.webhooks.events import DELIVER, emit_to, wake
 from tldr_highlight.webhooks.models import Attempt, Delivery, Webhook
-from tldr_highlight.webhooks.schedules import SCHEDULES, pauses_of
 from tldr_highlight.webhooks.schemas import DeliveryQuery, WebhookCreate, WebhookPatch
 from tldr_highlight.webhooks.sending import CHALLENGE
 
@@ -74,7 +73,7 @@ def create_webhook(act: Act, wanted: WebhookCreate) -> tuple[Webhook, str]:
         words = f"the plan allows {allowed} endpoints: delete one, or take a larger plan"
         raise PlanLimitError(words, limit="webhook_endpoints", allowed=allowed)
     return add_webhook(
-        act, wanted.url, wanted.events, description=wanted.description, schedule=_stored(wanted.schedule)
+        act, wanted.url, wanted.events, description=wanted.description, schedule=wanted.schedule
     )
 
 
@@ -122,8 +121,6 @@ def change_webhook(act: Act, webhook_id: str, wanted: WebhookPatch) -> Webhook:
     webhook = Webhook.get_for(act.session, act.organization_id, webhook_id, lock=True)
     require_lasting(act)
     changes = wanted.model_dump(exclude_unset=True)
-    if "schedule" in changes:
-        changes["schedule"] = _stored(changes["schedule"])
     moves = changes.get("url", webhook.url) != webhook.url
     for name, value in changes.items():
         setattr(webhook, name, value)
@@ -329,15 +326,6 @@ def _active(act: Act, webhook_id: str) -> Webhook:
     if webhook.status != "active":
         raise ConflictError(f"the endpoint is {webhook.status}: nothing is sent to it")
     return webhook
-
-
-def _stored(schedule: str | Sequence[int] | None) -> str | None:
-    return schedule if schedule is None or isinstance(schedule, str) else ",".join(map(str, schedule))
-
-
-def schedule_of(webhook: Webhook) -> str | list[int]:
-    """A schedule as it is shown: its name, or its seconds."""
-    return webhook.schedule if webhook.schedule in SCHEDULES else list(pauses_of(webhook.schedule))
 
 
 def _since(moment: datetime | None) -> dict[str, str]:

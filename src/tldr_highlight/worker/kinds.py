@@ -10,7 +10,10 @@ from tldr_highlight.core import idempotency, outbox, sweep
 from tldr_highlight.core.outbox import MAIL
 from tldr_highlight.core.sweep import sweep_of
 from tldr_highlight.core.work import Kinds, kinds_of
+from tldr_highlight.highlights.files import REMOVE_FILES
+from tldr_highlight.pipeline.requested import CLIP, REEL
 from tldr_highlight.pipeline.run import STREAM
+from tldr_highlight.streams.steering import PURGE
 from tldr_highlight.tenancy import logins
 from tldr_highlight.webhooks import delivery
 from tldr_highlight.webhooks.delivery import Courier
@@ -31,6 +34,19 @@ SWEEP = sweep_of(
 
 def product_kinds() -> Kinds:
     """Every kind of this product."""
+    return kinds_of(
+        STREAM,
+        CLIP,
+        REEL,
+        REMOVE_FILES,
+        CLIP_JOB,
+        CLIP_SWEEP,
+        Courier().kind(),
+        MAIL,
+        RESET_MAIL,
+        SWEEP,
+    )
+    return kinds_of(STREAM, PURGE, MAIL, RESET_MAIL, SWEEP)
     return kinds_of(STREAM, MAIL, RESET_MAIL, SWEEP)
     return kinds_of(MAIL, RESET_MAIL, SWEEP, Courier().kind())
     return kinds_of(STREAM, CLIP_JOB, CLIP_SWEEP, MAIL, RESET_MAIL, SWEEP)

@@ -6,29 +6,35 @@ Visit(resolved.origin, sound=resolved.sound, policy=runtime.policy)
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
 from pathlib import Path
+from types import MappingProxyType
 
-from tldr_highlight.errors import NotFoundError
-from tldr_highlight.media.types import Origin, Remote
+from tldr_highlight.core.telemetry import logger
+from tldr_highlight.errors import (
+    BreakerError,
+    Fate,
+    NoResolverError,
+    SourceError,
+    TldrError,
+)
 from tldr_highlight.runtime import Runtime
-from tldr_highlight.streams.models import Upload
+from tldr_highlight.streams.resolvers import direct, path, upload, vidfly, ytdlp
+from tldr_highlight.streams.resolvers.base import Resolved, Resolver
 from tldr_highlight.streams.sources import Source
 
+__all__ = ["Resolved", "resolve"]
 
-@dataclass(frozen=True, slots=True)
-class Resolved:
-    """What can be opened, and who said so."""
+log = logger(__name__)
 
-    origin: Origin
-    sound: Origin | None = None  # where it has an address of its own
-    title: str | None = None
-    resolver: str = "direct"
-    version: str | None = None  # of what is behind the address, where that is known: a hash, an ETag
+RESOLVERS: Mapping[str, Resolver] = MappingProxyType({"vidfly": vidfly, "ytdlp": ytdlp})
+"""Those that turn pages into media, by their names in `RESOLVERS` of the settings."""
 
 
 def resolve(runtime: Runtime, source: Source, *, organization_id: str, scratch: Path) -> Resolved:
     """What `source` is at this moment. Addresses that resolvers give may expire: ask again on 403.
+
+    Not inside a transaction.
 
     Args:
         runtime: Its store has the uploads; its policy says which addresses are allowed.
@@ -37,23 +43,39 @@ def resolve(runtime: Runtime, source: Source, *, organization_id: str, scratch: 
         scratch: A folder for a copy of an upload that is elsewhere.
 
     Raises:
-        NotFoundError: there is no such upload.
+        NotFoundError: there is no such upload or file.
+        NoResolverError: it is a page, and nobody is set up to turn it into media.
         TldrError: it cannot be had, with the reason.
     """
-    if source.url is not None:
-        sound = None if source.audio_url is None else Remote(source.audio_url, dict(source.headers))
-        return Resolved(Remote(source.url, dict(source.headers)), sound)
     if source.upload_id is not None:
-        return _uploaded(runtime, source.upload_id, organization_id, scratch)
-    assert source.path is not None
-    return Resolved(Path(source.path), resolver="path")
+        return upload.resolve(runtime, source.upload_id, organization_id, scratch)
+    if source.path is not None:
+        return path.resolve(runtime, source.path)
+    return direct.resolve(runtime, source) or _of_page(runtime, source)
 
 
-def _uploaded(runtime: Runtime, upload_id: str, organization_id: str, scratch: Path) -> Resolved:
-    with runtime.db.read() as session:
-        upload = Upload.get_for(session, organization_id, upload_id)
-    if upload.state != "ready":
-        raise NotFoundError("there is no finished upload of this id")
-    copy = scratch / "upload"
-    runtime.storage.get(upload.key, copy)
-    return Resolved(copy, title=upload.filename, resolver="upload", version=upload.sha256)
+def _of_page(runtime: Runtime, source: Source) -> Resolved:
+    """What the first resolver says that has an answer."""
+    wanted = [name.strip() for name in runtime.settings.resolvers.split(",") if name.strip()]
+    failures: list[TldrError] = []
+    for name in wanted:
+        if not RESOLVERS[name].takes(runtime, source):
+            continue
+        try:
+            return RESOLVERS[name].resolve(runtime, source)
+        except (SourceError, BreakerError) as error:
+            log.info("a resolver has nothing", resolver=name, reason=error.code, platform=source.platform)
+            failures.append(error)
+    raise _told(failures)
+
+
+def _told(failures: Sequence[TldrError]) -> TldrError:
+    """The failure that says what to do: trying again where that may help, else what the first one said."""
+    for fate in (Fate.TRANSIENT, Fate.RESOURCE):
+        for failure in failures:
+            if failure.fate is fate:
+                return failure
+    nobody = NoResolverError(
+        "this address is a web page, and no resolver for it is set up: name the media itself"
+    )
+    return failures[0] if failures else nobody

@@ -1,0 +1,46 @@
+"""What every resolver does: an address in, what can be opened out."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Protocol
+
+from tldr_highlight.media.types import Origin
+from tldr_highlight.runtime import Runtime
+from tldr_highlight.streams.sources import Source
+
+
+@dataclass(frozen=True, slots=True)
+class Resolved:
+    """What can be opened, and who said so."""
+
+    origin: Origin
+    sound: Origin | None = None  # where it has an address of its own
+    title: str | None = None
+    resolver: str = "direct"
+    version: str | None = None  # of what is behind the address, where that is known: a hash, an ETag
+
+
+class Resolver(Protocol):
+    """Turns pages into media."""
+
+    def takes(self, runtime: Runtime, source: Source) -> bool:
+        """Whether it is set up, and for pages of this site."""
+        ...
+
+    def resolve(self, runtime: Runtime, source: Source) -> Resolved:
+        """What is behind the page of `source.url` at this moment; addresses in it may expire.
+
+        Raises:
+            ResolverError: it gave no answer, or none that can be used.
+            BreakerError: it failed too often just now.
+        """
+        ...
+
+
+def titled(text: object) -> str | None:
+    """A title as somebody else gave it: one line of at most 200 characters, or none."""
+    if not isinstance(text, str):
+        return None
+    line = " ".join("".join(c if c.isprintable() else " " for c in text[:2000]).split())
+    return line[:200] or None

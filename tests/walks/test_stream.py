@@ -1,0 +1,133 @@
+"""From an address to clips that play: the real server, a real video over HTTP, real workers.
+
+Embedded, and on PostgreSQL, Redis, two workers and a bucket.
+"""
+
+from __future__ import annotations
+
+import os
+import re
+import sys
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import httpx2
+import pytest
+from PIL import Image
+
+from tests import s3_server
+from tests.core.servers import Server, parts
+from tests.peers import need
+from tests.program import Process, Program
+from tests.services import Backend
+from tests.walks.command import until
+from tests.walks.films import ROAR
+from tldr_highlight.client import Client
+from tldr_highlight.core.db import Database
+from tldr_highlight.media.probe import probe
+from tldr_highlight.streams.models import Stream
+
+ADDRESS = re.compile(r"^  address   (http://\S+)$", re.MULTILINE)
+
+
+@pytest.fixture(scope="module")
+def s3(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
+    """Address of an S3 server."""
+    need("moto")
+    folder = tmp_path_factory.mktemp("s3")
+    env = {"PATH": os.defpath, "PYTHONPATH": os.pathsep.join(sys.path)}
+    with Process([sys.executable, s3_server.__file__], cwd=folder, log=folder / "log.txt", env=env) as server:
+        yield server.says(r"^http://\S+", seconds=60)[0]
+
+
+def bucket(s3: str) -> dict[str, str]:
+    """Settings of an installation that keeps its files in a new bucket."""
+    import boto3
+
+    names = {"aws_access_key_id": s3_server.ACCESS, "aws_secret_access_key": s3_server.SECRET}
+    boto3.client("s3", endpoint_url=s3, region_name="us-east-1", **names).create_bucket(Bucket="highlights")
+    return {
+        "TLDR_STORAGE_URL": f"s3://highlights/here?endpoint={s3}&style=path",
+        **{name.upper(): value for name, value in names.items()},
+        "AWS_EC2_METADATA_DISABLED": "true",
+    }
+
+
+@dataclass
+class Service:
+    url: str
+    http: httpx2.Client
+    database_url: str
+
+    def ends(self, stream_id: str) -> None:
+        """Wait until a stream has ended: in the database, as calls are limited."""
+        db = Database(self.database_url)
+
+        def over() -> bool:
+            with db.read() as session:
+                return session.get_one(Stream, stream_id).ended_at is not None
+
+        try:
+            until(over, 60)
+        finally:
+            db.close()
+
+    def get(self, path: str) -> Any:
+        answer = self.http.get(f"{self.url}/api/v1{path}")
+        assert answer.status_code == 200, answer.text
+        return answer.json()
+
+    def file(self, path: str, to: Path) -> Path:
+        """A file that a call leads to."""
+        leads = self.http.get(f"{self.url}/api/v1{path}", follow_redirects=False)
+        assert leads.status_code == 307, leads.text
+        answer = httpx2.get(httpx2.URL(self.url).join(leads.headers["location"]))
+        assert answer.status_code == 200, answer.text
+        to.write_bytes(answer.content)
+        return to
+
+
+@pytest.fixture
+def service(
+    program: Callable[..., Program], deployment: Backend, request: pytest.FixtureRequest, tmp_path: Path
+) -> Iterator[Service]:
+    env = {"TLDR_DATA_DIR": str(tmp_path / "data"), "TLDR_ALLOW_NETWORKS": "127.0.0.0/8"}
+    scaled = deployment.redis_url is not None
+    if deployment.redis_url:
+        env |= {"TLDR_DATABASE_URL": deployment.database_url, "TLDR_BROKER_URL": deployment.redis_url}
+        env |= {**bucket(request.getfixturevalue("s3")), "TLDR_WORKER_THREADS": "1"}
+    serve = program("serve", "--port", "0", env=env)
+    url = serve.says(ADDRESS.pattern)[1]
+    for _ in range(2 if scaled else 0):
+        program("worker", env=env)
+    with Client(url) as nobody:
+        key = nobody.auth.register("ann@example.com", "seven wet otters sing", "Nordlicht").api_key.key
+    with httpx2.Client(headers={"X-API-Key": key}, timeout=30) as http:
+        yield Service(url, http, env.get("TLDR_DATABASE_URL", f"sqlite:///{tmp_path / 'data' / 'tldr.db'}"))
+
+
+def test_an_address_becomes_clips_that_play(service: Service, film: Path, tmp_path: Path) -> None:
+    with Server(parts(film.read_bytes(), 'ETag: "1"')) as source:
+        answer = service.http.post(
+            f"{service.url}/api/v1/streams", json={"source_url": f"{source.url}film.mp4", "title": "Final"}
+        )
+        assert answer.status_code == 202, answer.text
+        id = answer.json()["id"]
+        service.ends(id)
+    stream = service.get(f"/streams/{id}")
+    assert (stream["state"], stream["error"], stream["progress"]["percent"]) == ("completed", None, 100.0)
+    assert stream["media"]["video_codec"] == "h264"
+
+    [highlight] = service.get(f"/highlights?stream_id={stream['id']}")["data"]
+    assert highlight["state"] == "ready"
+    assert highlight["start"] - 1 < ROAR < highlight["end"] + 1
+    clip = probe(service.file(f"/highlights/{highlight['id']}/clip", tmp_path / "clip.mp4"))
+    assert clip.video is not None
+    assert clip.audio is not None
+    assert clip.duration == pytest.approx(highlight["clip_end"] - highlight["clip_start"], abs=0.2)
+    for size, form in (("large", "JPEG"), ("small", "WEBP")):
+        picture = service.file(f"/highlights/{highlight['id']}/thumbnail?size={size}", tmp_path / size)
+        with Image.open(picture) as image:
+            assert image.format == form
