@@ -130,7 +130,6 @@ class Settings(BaseSettings):
             raise ValueError("write postgresql://user:password@host/name, or leave it out for SQLite")
         return url
 
-    @field_validator("public_url", "vidfly_url")
     @field_validator("webhook_schedule")
     @classmethod
     def _schedule(cls, schedule: str) -> str:
@@ -138,7 +137,7 @@ class Settings(BaseSettings):
             raise ValueError("write `short`, `standard`, or seconds with commas: 5,60,600")
         return schedule
 
-    @field_validator("public_url")
+    @field_validator("public_url", "vidfly_url")
     @classmethod
     def _web_address(cls, url: str | None) -> str | None:
         if url is not None:

@@ -99,14 +99,6 @@ def _batch(session: Session, organization_id: str) -> Batch:
     return Batch(organization_id=organization_id, title=CANARY, count=0)
 
 
-FOREIGN: dict[str, Made] = {
-    "batch_id": _made(_batch),
-    "stream_id": _stream,
-    "job_id": _job,
-    "highlight_id": _made(_highlight),
-    "reel_id": _made(_reel),
-    "set_id": _set,
-    "type_id": _made(_type),
 def _webhook(session: Session, organization_id: str) -> Webhook:
     about = {"url": f"https://{CANARY}.example.com", "events": ["*"], "secret": "x"}
     return Webhook(organization_id=organization_id, description=CANARY, **about)
@@ -124,6 +116,13 @@ def _delivery(session: Session, organization_id: str) -> Delivery:
 
 
 FOREIGN: dict[str, Made] = {
+    "batch_id": _made(_batch),
+    "stream_id": _stream,
+    "job_id": _job,
+    "highlight_id": _made(_highlight),
+    "reel_id": _made(_reel),
+    "set_id": _set,
+    "type_id": _made(_type),
     "webhook_id": _made(_webhook),
     "delivery_id": _made(_delivery),
     "key_id": _made(_key),

@@ -57,19 +57,36 @@ KNOWN: dict[str, Any] = {
 """Field -> what it looks like."""
 
 PREFIXES = {
-    "account": "usr", "audit": "aud", "batch": "bat", "clip_job": "job", "clipjob": "job", "clip": "clip",
-    "created_by": "usr", "event": "evt", "highlight": "hl",
-    "invitation": "inv", "invited_by": "usr", "job": "job", "key": "key", "me": "usr", "member": "mem",
-    "object": "key", "organization": "org", "person": "usr", "place": "org", "reel": "reel",
-    "replaced_by": "key", "session": "ses", "set": "dset", "stream": "str", "type": "typ", "upload": "upl",
-    "replaced_by": "key", "session": "ses", "set": "dset", "stream": "str", "type": "typ", "user": "usr",
-    "webhook": "whk",
-    "account": "usr", "audit": "aud", "created_by": "usr", "delivery": "dlv", "event": "evt",
-    "invitation": "inv", "invited_by": "usr", "job": "job", "key": "key", "me": "usr", "member": "mem",
+    "account": "usr",
+    "audit": "aud",
+    "batch": "bat",
+    "clip": "clip",
+    "clip_job": "job",
+    "clipjob": "job",
+    "created_by": "usr",
+    "delivery": "dlv",
+    "event": "evt",
+    "highlight": "hl",
+    "invitation": "inv",
+    "invited_by": "usr",
+    "job": "job",
+    "key": "key",
+    "me": "usr",
+    "member": "mem",
     "object": "key",
-    "organization": "org", "person": "usr", "place": "org", "replaced_by": "key", "session": "ses",
-    "user": "usr", "webhook": "whk",
-}  # fmt: skip
+    "organization": "org",
+    "person": "usr",
+    "place": "org",
+    "reel": "reel",
+    "replaced_by": "key",
+    "session": "ses",
+    "set": "dset",
+    "stream": "str",
+    "type": "typ",
+    "upload": "upl",
+    "user": "usr",
+    "webhook": "whk",
+}
 """What is named -> the prefix of its id."""
 
 UNKNOWN = "…"

@@ -44,9 +44,6 @@ def product_kinds() -> Kinds:
         Courier().kind(),
         MAIL,
         RESET_MAIL,
+        PURGE,
         SWEEP,
     )
-    return kinds_of(STREAM, PURGE, MAIL, RESET_MAIL, SWEEP)
-    return kinds_of(STREAM, MAIL, RESET_MAIL, SWEEP)
-    return kinds_of(MAIL, RESET_MAIL, SWEEP, Courier().kind())
-    return kinds_of(STREAM, CLIP_JOB, CLIP_SWEEP, MAIL, RESET_MAIL, SWEEP)
