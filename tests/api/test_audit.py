@@ -123,6 +123,7 @@ class House:
     def type(self) -> str:
         with self.world.runtime.db.begin() as session:
             return add_type(session, self.id).id
+
     def webhook(self, status: str = "active") -> str:
         about = {"url": "https://example.com/hook", "events": ["*"], "secret": "x", "status": status}
         return self.add(Webhook(organization_id=self.id, verified_at=now(), **about)).id
@@ -130,6 +131,7 @@ class House:
     def delivery(self, webhook_id: str) -> str:
         about = {"event_id": new_id("evt"), "event_type": "stream.completed", "state": "failed"}
         return self.add(Delivery(organization_id=self.id, webhook_id=webhook_id, **about)).id
+
     def stream(self) -> str:
         return self.world.client.post("/api/v1/streams", json=SOURCE, headers=self.owner).json()["id"]
 
@@ -269,6 +271,8 @@ def on_stream(house: House, body: Any) -> Scene:
 
 def made_by_owner(body: Any) -> Callable[[House], Scene]:
     return lambda house: Scene(house.user, answered("id"), body, house.owner)
+
+
 def redeliver(house: House) -> Scene:
     webhook = house.webhook()
     ids = {"webhook_id": webhook, "delivery_id": house.delivery(webhook)}

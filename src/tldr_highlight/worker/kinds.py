@@ -14,6 +14,7 @@ from tldr_highlight.highlights.files import REMOVE_FILES
 from tldr_highlight.pipeline.requested import CLIP, REEL
 from tldr_highlight.pipeline.run import STREAM
 from tldr_highlight.streams.steering import PURGE
+from tldr_highlight.streams.uploads import UPLOAD_SWEEP
 from tldr_highlight.tenancy import logins
 from tldr_highlight.webhooks import delivery
 from tldr_highlight.webhooks.delivery import Courier
@@ -45,5 +46,6 @@ def product_kinds() -> Kinds:
         MAIL,
         RESET_MAIL,
         PURGE,
+        UPLOAD_SWEEP,
         SWEEP,
     )
