@@ -153,6 +153,7 @@ class _Hand:
         self._look, self._upload, self._writer, self._holder = look, upload, writer, holder
         self._renewed = time.monotonic()
         self._reserved = upload.reserved
+        self._over = False  # the store has it whole; its row may not say so yet
         self._room_until = writer.offset + STEP  # then the disk is looked at
 
     @property
@@ -212,7 +213,8 @@ class _Hand:
 
     def let_go(self) -> Upload:
         """Make safe what came, and let others go on."""
-        self._writer.suspend()
+        if not self._over:
+            self._writer.suspend()
         with self._look.runtime.db.begin() as session:
             upload = self._mine(session)
             upload.offset = self._writer.offset
@@ -223,7 +225,9 @@ class _Hand:
     def finish(self) -> Upload:
         """Make it a file that streams can be made of."""
         self._hold(FINISH_SECONDS)
-        return _finished(self._look, self._upload.id, self._writer.finish(sha256=self._upload.sha256))
+        stored = self._writer.finish(sha256=self._upload.sha256)
+        self._over = True
+        return _finished(self._look, self._upload.id, stored)
 
     def abort(self) -> None:
         """Forget it."""
