@@ -171,7 +171,7 @@ class Intake:
         self._running.add(incoming)
         self._of[organization] += 1
         try:
-            run: Callable[[], R] = functools.partial(contextvars.copy_context().run, call, incoming)
+            run = functools.partial(contextvars.copy_context().run, functools.partial(call, incoming))
             return await asyncio.get_running_loop().run_in_executor(self._threads, run)
         finally:
             self._running.discard(incoming)
