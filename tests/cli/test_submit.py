@@ -25,30 +25,27 @@ def test_a_film_is_submitted_and_its_highlights_are_told(
     url = serve.says(r"address +(http://\S+)")[1]
     with Client(url) as nobody:
         key = nobody.auth.register("ann@example.com", "four words of hers", "Nordlicht").api_key.key
-    environment = {"TLDR_SERVER": url, "TLDR_API_KEY": key}
-    with Server({"/match.mp4": match.read_bytes()}) as media:
-        address = media.url("/match.mp4?key=secret")
-        media.files["/match.mp4?key=secret"] = match.read_bytes()
-        done = run("submit", address, "--wait", "--json", "--title", "Final", cwd=tmp_path, env=environment)
-        assert (done.code, done.stderr) == (0, "")
+    there = ("--server", url, "--key", key, "--wait")
+    with Server({"/match.mp4?sig=secret": match.read_bytes()}) as media:
+        address = media.url("/match.mp4?sig=secret")
+        done = run("submit", address, *there, "--json", "--title", "Final", cwd=tmp_path)
+        assert (done.code, done.err) == (0, "")
         stream = done.document["stream"]
-        assert (stream["state"], stream["title"], stream["progress"]["percent"]) == (
-            "completed",
-            "Final",
-            100,
-        )
-        assert "secret" not in done.stdout
+        assert (stream["state"], stream["title"]) == ("completed", "Final")
+        assert stream["progress"]["percent"] == 100
+        assert "secret" not in done.out
         [highlight] = done.document["highlights"]
         assert highlight["start"] - 1 < ROAR < highlight["end"] + 1
-        gone = run("submit", media.url("/gone.mp4"), "--wait", cwd=tmp_path, env=environment)
-        assert gone.code == 5
-        assert "failed" in gone.stdout
-        assert gone.error
+        assert highlight["state"] == "ready"
+        gone = run("submit", media.url("/gone.mp4"), *there, cwd=tmp_path)
+    assert gone.code == 5
+    assert " failed\n" in gone.out
+    assert gone.err.startswith("tldr-highlight: ")
 
 
 STREAM: dict[str, Any] = {
-    "id": "str_1", "job_id": "job_1", "state": "pending", "source": "https://a.example/x", "platform": "custom",
-    "protocol": "http", "processing_options": {}, "created_at": "2026-11-25T12:00:00Z",
+    "id": "str_1", "job_id": "job_1", "state": "pending", "source": "https://a.example/x",
+    "platform": "custom", "protocol": "http", "processing_options": {}, "created_at": "2026-11-25T12:00:00Z",
     "progress": {"analysed_seconds": 0, "highlights": 0},
 }  # fmt: skip
 
@@ -74,7 +71,7 @@ def submit(server: Scripted, *more: str, cwd: Path) -> Run:
 def test_without_waiting_its_id_is_told(scripted: Callable[..., Scripted], tmp_path: Path) -> None:
     server = scripted(Answer(202, STREAM))
     done = submit(server, "--preset", "sports", "--max", "3", cwd=tmp_path)
-    assert (done.code, done.stdout, done.stderr) == (0, "str_1  pending\n", "")
+    assert (done.code, done.out, done.err) == (0, "str_1  pending\n", "")
     [asked] = server.asked
     assert asked.headers["X-API-Key"] == "tldr_live_x"
     options = {"dimension_set": "sports", "max_highlights": 3}
@@ -95,9 +92,9 @@ def test_what_the_server_refuses_ends_with_the_code_for_that(
 ) -> None:
     done = submit(scripted(answer), "--json", cwd=tmp_path)
     assert done.code == code
-    named = json.loads(done.stdout)["error"]
+    named = json.loads(done.out)["error"]
     assert named["code"] in {answer.body["code"], "source_unavailable"}
-    assert answer.body["code"] in done.stderr
+    assert answer.body["code"] in done.err
 
 
 ENDS = [
@@ -116,21 +113,19 @@ def test_it_ends_as_the_stream_did(
     done = submit(server, "--wait", "--json", cwd=tmp_path)
     assert done.code == code
     assert done.document["stream"]["state"] == state
-    assert ("so it was" in done.stderr) == (error is not None)
+    assert ("so it was" in done.err) == (error is not None)
 
 
+KEY = ("--key", "tldr_live_x")
 MISTAKES = [
-    (("match.mp4",), {"TLDR_API_KEY": "tldr_live_x"}, 2),
-    (("https://a.example/x",), {}, 3),
-    (("https://a.example/x", "--server", "nowhere"), {"TLDR_API_KEY": "tldr_live_x"}, 2),
-    (("https://a.example/x", "--server", "http://127.0.0.1:9"), {"TLDR_API_KEY": "tldr_live_x"}, 8),
+    (("match.mp4", *KEY), "usage", 2),
+    (("https://a.example/x",), "unauthorized", 3),
+    (("https://a.example/x", *KEY, "--server", "nowhere"), "usage", 2),
+    (("https://a.example/x", *KEY, "--server", "http://127.0.0.1:9"), "unavailable", 8),
 ]
 
 
-@pytest.mark.parametrize(("words", "env", "code"), MISTAKES, ids=["file", "no key", "address", "nobody"])
-def test_mistakes_are_explained(
-    words: tuple[str, ...], env: dict[str, str], code: int, tmp_path: Path
-) -> None:
-    done = run("submit", *words, cwd=tmp_path, env=env)
-    assert done.code == code
-    assert done.error
+@pytest.mark.parametrize(("words", "error", "code"), MISTAKES, ids=["file", "no key", "address", "nobody"])
+def test_mistakes_are_explained(words: tuple[str, ...], error: str, code: int, tmp_path: Path) -> None:
+    done = run("submit", *words, "--json", cwd=tmp_path)
+    assert (done.code, done.error) == (code, error)

@@ -16,6 +16,7 @@ from tldr_highlight.cli.demo import demo
 from tldr_highlight.cli.doctor import doctor
 from tldr_highlight.cli.failures import JsonCommand
 from tldr_highlight.cli.find import find
+from tldr_highlight.cli.listen import listen
 from tldr_highlight.cli.migrate import migrate
 from tldr_highlight.cli.openapi import openapi
 from tldr_highlight.cli.serve import serve
@@ -33,6 +34,7 @@ app = typer.Typer(
 app.command(cls=JsonCommand)(find)
 app.command(cls=JsonCommand)(cut)
 app.command(cls=JsonCommand)(submit)
+app.command(cls=JsonCommand)(listen)
 app.command()(demo)
 app.command()(doctor)
 app.command()(serve)

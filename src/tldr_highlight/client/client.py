@@ -7,6 +7,7 @@ from typing import Self
 
 from tldr_highlight.client.auth import Auth
 from tldr_highlight.client.calls import Calls
+from tldr_highlight.client.events import Events
 from tldr_highlight.client.highlights import DimensionSets, Highlights, HighlightTypes, Reels
 from tldr_highlight.client.keys import Keys
 from tldr_highlight.client.logins import Login
@@ -114,6 +115,7 @@ class Client:
         self.streams = Streams(calls)
         self.batches = Batches(calls)
         self.webhooks = Webhooks(calls)
+        self.events = Events(calls)
         self.highlights = Highlights(calls)
         self.reels = Reels(calls)
         self.dimension_sets = DimensionSets(calls)

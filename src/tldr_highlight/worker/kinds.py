@@ -13,6 +13,7 @@ from tldr_highlight.core.work import Kinds, kinds_of
 from tldr_highlight.highlights.files import REMOVE_FILES
 from tldr_highlight.pipeline.requested import CLIP, REEL
 from tldr_highlight.pipeline.run import STREAM
+from tldr_highlight.pipeline.tidy import TIDY
 from tldr_highlight.streams.service import ADMISSION
 from tldr_highlight.streams.steering import PURGE
 from tldr_highlight.tenancy import logins
@@ -48,4 +49,5 @@ def product_kinds() -> Kinds:
         PURGE,
         ADMISSION,
         SWEEP,
+        TIDY,
     )
