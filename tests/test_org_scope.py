@@ -17,6 +17,7 @@ REASONS: dict[str, str] = {
     "highlights/sharing.py": "opens a link without account: its signature is what lets in",
     "webhooks/delivery.py": "looks whose an endpoint is that work of another organization names",
     "webhooks/outcomes.py": "stores how deliveries of all organizations went, by the ids that were claimed",
+    "streams/following.py": "looks how far streams are that somebody follows, by ids that were checked",
     "tenancy/last_use.py": "stores when keys were used, by the ids that the gate found",
 }
 """File -> why it selects rows of organizations without one."""

@@ -37,8 +37,21 @@ NOT_COVERED = {
 """Operations that the client has no call for, and why. A new operation is covered or listed."""
 
 GROUPS = (
-    "auth", "keys", "organization", "webhooks", "highlights", "reels", "dimension_sets", "highlight_types",
-)  # fmt: skip
+    "auth",
+    "batches",
+    "dimension_sets",
+    "events",
+    "highlight_types",
+    "highlights",
+    "keys",
+    "organization",
+    "reels",
+    "streams",
+    "webhooks",
+)
+
+OTHER_NAMES = {"source_url": "url"}
+"""Member of a body -> another that means the same, which the client does not use."""
 
 KINDS: dict[Any, str] = {
     str: "string", int: "integer", float: "number", bool: "boolean", datetime: "string", dict: "object",
@@ -68,6 +81,7 @@ class Recorder(Calls):
 
     def one(self, shape: type[Any], method: str, path: str, body: object = None, **how: Any) -> Any:
         self._note(method, path, body, shape, **how)
+        return object.__new__(shape)
 
     def link(self, path: str, **query: Any) -> str:
         self._note("GET", path, None, None, query=query)
@@ -79,6 +93,10 @@ class Recorder(Calls):
     def pages(self, shape: type[Any], path: str, limit: int | None, **filters: Any) -> Pages[Any]:
         self._note("GET", path, None, Page[shape], query={**filters, "limit": 1, "cursor": "x"})
         return Pages(lambda limit, cursor: Page([], None))
+
+    def follow(self, shape: type[Any], path: str, **query: Any) -> Iterator[Any]:
+        self._note("GET", path, None, None, query=query)
+        return iter(())
 
     def _note(
         self,
@@ -99,6 +117,8 @@ def argument(name: str, annotation: str) -> Any:
         return datetime(2027, 1, 1, tzinfo=UTC)
     if "Sequence" in annotation:
         return ["x"]
+    if "Mapping" in annotation:
+        return {"x": "x"}
     return 1 if annotation.startswith("int") else f"{{{name}}}"
 
 
@@ -164,7 +184,9 @@ def test_each_call_is_an_operation_and_sends_what_it_takes(document: dict[str, A
     if taken is None:
         assert sent.body is None
     else:
-        assert (sent.body or {}).keys() == resolved(document, taken)["properties"].keys()
+        named = (sent.body or {}).keys()
+        others = {OTHER_NAMES[name] for name in named & OTHER_NAMES.keys()}
+        assert named | others == resolved(document, taken)["properties"].keys()
 
 
 @pytest.mark.parametrize("name", CALLS)

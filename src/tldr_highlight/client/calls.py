@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+import json
 import os
+from collections.abc import Iterator
 from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
 from typing import Any, TypeVar
 from urllib.parse import quote
 
+from tldr_highlight.client.listening import follow
 from tldr_highlight.client.pages import Page, Pages
 from tldr_highlight.client.problems import Unreadable
 from tldr_highlight.client.shapes import read
@@ -48,6 +51,17 @@ class Calls:
             return Page([_read(shape, item) for item in page.data], page.next_cursor)
 
         return Pages(fetch, limit)
+
+    def follow(self, shape: type[T], path: str, **query: Any) -> Iterator[T]:
+        """What an operation tells, each as a `shape`, for as long as it is taken."""
+        return (_read(shape, _json(told.data)) for told in follow(self._transport, path, query))
+
+
+def _json(text: str) -> Any:
+    try:
+        return json.loads(text)
+    except ValueError as error:
+        raise _strange(error) from error
 
 
 @dataclass(frozen=True)

@@ -544,3 +544,17 @@ class Me:
     organizations: list[Place]
     """All that the person is in."""
     scopes: list[str]
+
+
+@dataclass(frozen=True)
+class Event:
+    """Something that happened: the same words as webhooks get."""
+
+    id: str
+    type: str
+    sequence: int | None
+    """Within its stream, without gaps; None where it is of no stream."""
+    created_at: datetime
+    organization_id: str
+    trace_id: str | None
+    data: dict[str, Any]

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import contextlib
 import copy
 import random
 import time
 import uuid
-from collections.abc import Mapping
+from collections.abc import Generator, Iterator, Mapping
 from dataclasses import dataclass
 from importlib import metadata
 from pathlib import Path
@@ -121,6 +122,42 @@ class Transport:
         if leads:
             return str(response.url.join(response.headers["location"]))
         return response.content if raw else _parsed(response)
+
+    @contextlib.contextmanager
+    def stream(
+        self, path: str, query: Mapping[str, Any], headers: Mapping[str, str]
+    ) -> Generator[Iterator[bytes]]:
+        """The body of an answer, as it comes.
+
+        Raises:
+            Problem: the answer is an error.
+            ConnectionProblem: no answer, or none any more.
+        """
+        request = _Request("GET", f"/api/v1{path}", None, _stripped(query), headers)
+        try:
+            with self._answering(request) as response:
+                if not response.is_success:
+                    response.read()
+                    raise problem_of(response)
+                yield response.iter_bytes()
+        except httpx2.TransportError as error:
+            raise ConnectionProblem(_words(request, error)) from error
+
+    @contextlib.contextmanager
+    def _answering(self, request: _Request) -> Generator[httpx2.Response]:
+        sent = self.credentials.headers()
+        with self._asked(request, sent) as response:
+            if response.status_code != 401 or not self.credentials.renew(sent):
+                yield response
+                return
+        with self._asked(request, self.credentials.headers()) as response:
+            yield response
+
+    def _asked(
+        self, request: _Request, credentials: Mapping[str, str]
+    ) -> contextlib.AbstractContextManager[httpx2.Response]:
+        headers = {**request.headers, **credentials, "Accept": "text/event-stream"}
+        return self._http.stream("GET", request.path, params=request.query, headers=headers)
 
     def save(self, url: str, file: Path) -> None:
         """Copy what an address opens into a file, which is there whole or not at all. Without credentials.
