@@ -106,7 +106,7 @@ class ClipCreate(Schema):
 class ReelCreate(Schema):
     """How long a reel is to be."""
 
-    target_seconds: Annotated[float, Field(ge=2, le=7200)] = Field(examples=[60.0])
+    target_seconds: Annotated[float, Field(ge=1, le=7200)] = Field(examples=[60.0])
     tolerance: Annotated[float, Field(ge=0.5, le=600)] = Field(
         default=1.0, description="Seconds that it may be longer or shorter.", examples=[1.0]
     )
