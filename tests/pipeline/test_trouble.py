@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import itertools
 import re
+import threading
 from collections.abc import Iterator
 from dataclasses import replace
 from datetime import timedelta
@@ -176,6 +177,28 @@ def test_a_stream_can_be_cancelled_while_it_is_cut(office: Office, match: Path) 
     office.work()
     assert [h.state for h in office.highlights()] == ["ready"]
     assert types(office)[-2:] == ["highlight.ready", "stream.completed"]
+
+
+def test_a_source_that_is_silent_can_be_cancelled(office: Office, match: Path) -> None:
+    asked = threading.Event()
+    well = parts(match.read_bytes(), 'ETag: "1"')
+
+    def silent(request: Request, peer: Peer) -> object:
+        if request.headers["range"] == "bytes=0-511":  # the resolver's look
+            return well(request, peer)
+        asked.set()
+        return peer.over.wait(60)
+
+    with Server(silent) as server:
+        office.submit(Source(url=f"{server.url}match.mp4"))
+        worker = threading.Thread(target=office.work)
+        worker.start()
+        assert asked.wait(30)
+        with office.runtime.db.begin() as session:
+            work.cancel(session, session.get_one(Stream, "str_1").job_id)
+        worker.join(10)
+        assert not worker.is_alive()
+    assert office.stream().state == "cancelled"
 
 
 def test_a_worker_that_is_to_stop_leaves_its_stream_to_others(office: Office, match: Path) -> None:

@@ -137,7 +137,9 @@ def _apart(
 ) -> Visit:
     """A process for the source alone."""
     if isinstance(source, Visit):
-        policy, source = source.policy, source.info
+        visit = Visit.of(source.info, policy=source.policy, limits=limits, target=target)
+        visit.meanwhile = source.meanwhile
+        return visit
     if isinstance(source, MediaInfo):
         return Visit.of(source, policy=policy, limits=limits, target=target)
     return Visit(source, sound=sound, policy=policy, limits=limits, target=target)

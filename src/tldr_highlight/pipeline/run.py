@@ -86,6 +86,7 @@ def run(job: Job[Runtime]) -> None:
         stream = story.begin()
         resolved = _resolved(job, stream, scratch)
         with Visit(resolved.origin, sound=resolved.sound, policy=job.runtime.policy) as visit:
+            visit.meanwhile = job.ask  # a source may be silent for minutes
             story.look(visit, resolved)
             settler = Settler(story.wanted.dimension_set, story.wanted.moments)
             with story.delivering_what_there_is(settler):
@@ -307,7 +308,6 @@ class Story:
         return outcome
 
     def _while_cutting(self, index: int, share: float) -> None:
-        self.job.ask()
         if self.progress.due():
             with self.job.step() as session:
                 self.save(session, "cutting")
