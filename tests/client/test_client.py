@@ -36,7 +36,22 @@ NOT_COVERED = {
 }
 """Operations that the client has no call for, and why. A new operation is covered or listed."""
 
-GROUPS = ("auth", "keys", "organization", "webhooks")
+GROUPS = (
+    "auth",
+    "batches",
+    "dimension_sets",
+    "events",
+    "highlight_types",
+    "highlights",
+    "keys",
+    "organization",
+    "reels",
+    "streams",
+    "webhooks",
+)
+
+OTHER_NAMES = {"source_url": "url"}
+"""Member of a body -> another that means the same, which the client does not use."""
 
 KINDS: dict[Any, str] = {
     str: "string", int: "integer", float: "number", bool: "boolean", datetime: "string", dict: "object",
@@ -66,10 +81,22 @@ class Recorder(Calls):
 
     def one(self, shape: type[Any], method: str, path: str, body: object = None, **how: Any) -> Any:
         self._note(method, path, body, shape, **how)
+        return object.__new__(shape)
+
+    def link(self, path: str, **query: Any) -> str:
+        self._note("GET", path, None, None, query=query)
+        return ""
+
+    def save(self, path: str, file: Any, **query: Any) -> None:
+        self._note("GET", path, None, None, query=query)
 
     def pages(self, shape: type[Any], path: str, limit: int | None, **filters: Any) -> Pages[Any]:
         self._note("GET", path, None, Page[shape], query={**filters, "limit": 1, "cursor": "x"})
         return Pages(lambda limit, cursor: Page([], None))
+
+    def follow(self, shape: type[Any], path: str, **query: Any) -> Iterator[Any]:
+        self._note("GET", path, None, None, query=query)
+        return iter(())
 
     def _note(
         self,
@@ -80,6 +107,7 @@ class Recorder(Calls):
         *,
         query: Any = None,
         creates: bool = False,
+        raw: bool = False,
     ) -> None:
         self.sent.append(Sent(method, path, body, query or {}, creates, shape))
 
@@ -89,6 +117,8 @@ def argument(name: str, annotation: str) -> Any:
         return datetime(2027, 1, 1, tzinfo=UTC)
     if "Sequence" in annotation:
         return ["x"]
+    if "Mapping" in annotation:
+        return {"x": "x"}
     return 1 if annotation.startswith("int") else f"{{{name}}}"
 
 
@@ -154,14 +184,16 @@ def test_each_call_is_an_operation_and_sends_what_it_takes(document: dict[str, A
     if taken is None:
         assert sent.body is None
     else:
-        assert (sent.body or {}).keys() == resolved(document, taken)["properties"].keys()
+        named = (sent.body or {}).keys()
+        others = {OTHER_NAMES[name] for name in named & OTHER_NAMES.keys()}
+        assert named | others == resolved(document, taken)["properties"].keys()
 
 
 @pytest.mark.parametrize("name", CALLS)
 def test_each_answer_has_the_shape_that_is_expected(document: dict[str, Any], name: str) -> None:
     sent = CALLS[name]
     answers = operation(document, sent)["responses"]
-    good = next(a for status, a in answers.items() if status.startswith("2"))
+    good = next(a for status, a in answers.items() if status[0] in "23")
     if sent.shape is not None:
         schema = good["content"]["application/json"]["schema"]
         assert_promised(document, sent.shape, schema, name)

@@ -77,7 +77,8 @@ def reference_page(document: dict[str, Any]) -> str:
     for path, item in document["paths"].items():
         for method, operation in item.items():
             groups[operation["tags"][0]][1].append(_shown(method, path, operation, schemas))
-    return _pages().get_template("docs.html").render(info=document["info"], groups=groups)
+    events = [_event(type, item["post"], schemas) for type, item in document["webhooks"].items()]
+    return _pages().get_template("docs.html").render(info=document["info"], groups=groups, events=events)
 
 
 def errors_page() -> str:
@@ -125,6 +126,18 @@ def _shown(method: str, path: str, operation: dict[str, Any], schemas: dict[str,
         "body": _json(body["example"]) if body else None,
         "answers": [_answer(s, r) for s, r in operation["responses"].items() if s < "400"],
         "problems": [_codes(s, r) for s, r in operation["responses"].items() if s >= "400"],
+    }
+
+
+def _event(type: str, operation: dict[str, Any], schemas: dict[str, Any]) -> dict[str, Any]:
+    """What the page says of a type of event."""
+    body = operation["requestBody"]["content"]["application/json"]
+    return {
+        "id": operation["operationId"],
+        "type": type,
+        "text": operation["description"],
+        "fields": _fields(body["schema"]["properties"]["data"], schemas),
+        "example": _json(body["example"]),
     }
 
 

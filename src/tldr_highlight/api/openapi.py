@@ -9,6 +9,7 @@ from collections import defaultdict
 from collections.abc import Iterator
 from typing import Any
 
+from tldr_highlight.api import event_docs
 from tldr_highlight.api.examples import example_of
 from tldr_highlight.api.problems import MEDIA_TYPE, TYPES, phrase, plain_status
 from tldr_highlight.errors import (
@@ -178,6 +179,7 @@ def finished(document: Document) -> Document:
     components.update(COMPONENTS)
     document["info"]["description"] = DESCRIPTION
     document["servers"] = [{"url": "/"}]
+    document["webhooks"] = event_docs.section(schemas)
     used: set[str] = set()
     for method, operation in operations(document):
         used.update(operation["tags"])

@@ -108,11 +108,14 @@ def _optional() -> list[Check]:
     program = shutil.which("ffmpeg")
     otio = importlib.util.find_spec("opentimelineio") is not None
     key = read_settings().gemini_api_key is not None
+    ytdlp = importlib.util.find_spec("yt_dlp") is not None
+    pages = "web pages as sources"
     exports = "OTIO and FCP7 XML exports"
     judge = "TLDR_GEMINI_API_KEY is set" if key else "not set; signals judge, offline and free"
     return [
         _wanted("ffmpeg program", program or "", "only SRT sources need it; files do not"),
         _wanted("otio extra", exports if otio else "", f"pip install 'tldr-highlight[otio]' adds {exports}"),
+        _wanted("ytdlp extra", pages if ytdlp else "", f"pip install 'tldr-highlight[ytdlp]' adds {pages}"),
         Check("Gemini key", "ok" if key else "missing", judge),
     ]
 

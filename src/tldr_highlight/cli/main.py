@@ -16,9 +16,11 @@ from tldr_highlight.cli.demo import demo
 from tldr_highlight.cli.doctor import doctor
 from tldr_highlight.cli.failures import JsonCommand
 from tldr_highlight.cli.find import find
+from tldr_highlight.cli.listen import listen
 from tldr_highlight.cli.migrate import migrate
 from tldr_highlight.cli.openapi import openapi
 from tldr_highlight.cli.serve import serve
+from tldr_highlight.cli.submit import submit
 from tldr_highlight.cli.worker import worker
 from tldr_highlight.errors import TldrError
 
@@ -31,6 +33,8 @@ app = typer.Typer(
 )
 app.command(cls=JsonCommand)(find)
 app.command(cls=JsonCommand)(cut)
+app.command(cls=JsonCommand)(submit)
+app.command(cls=JsonCommand)(listen)
 app.command()(demo)
 app.command()(doctor)
 app.command()(serve)

@@ -26,6 +26,7 @@ from tldr_highlight.client.problems import (
     Unavailable,
     Unreadable,
 )
+from tldr_highlight.client.signatures import SignatureProblem
 
 __all__ = [
     "Client",
@@ -39,6 +40,7 @@ __all__ = [
     "Pages",
     "Problem",
     "RateLimited",
+    "SignatureProblem",
     "Unauthorized",
     "Unavailable",
     "Unreadable",

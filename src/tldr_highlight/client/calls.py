@@ -2,11 +2,16 @@
 
 from __future__ import annotations
 
+import json
+import os
+from collections.abc import Iterator
 from dataclasses import dataclass
 from datetime import datetime
+from pathlib import Path
 from typing import Any, TypeVar
 from urllib.parse import quote
 
+from tldr_highlight.client.listening import follow
 from tldr_highlight.client.pages import Page, Pages
 from tldr_highlight.client.problems import Unreadable
 from tldr_highlight.client.shapes import read
@@ -29,6 +34,17 @@ class Calls:
         """Call an operation that answers with one `shape`."""
         return _read(shape, self.do(method, path, body, **how))
 
+    def link(self, path: str, **query: Any) -> str:
+        """Where an operation leads to: an address that opens a file for a while, and takes no key."""
+        found = self.do("GET", path, query=query)
+        if not isinstance(found, str):
+            raise _strange(ValueError("the answer leads nowhere"))
+        return found
+
+    def save(self, path: str, file: str | os.PathLike[str], **query: Any) -> None:
+        """Copy the file that an operation leads to."""
+        self._transport.save(self.link(path, **query), Path(file))
+
     def pages(self, shape: type[T], path: str, limit: int | None, **filters: Any) -> Pages[T]:
         """A list of `shape`."""
 
@@ -38,6 +54,17 @@ class Calls:
             return Page([_read(shape, item) for item in page.data], page.next_cursor)
 
         return Pages(fetch, limit)
+
+    def follow(self, shape: type[T], path: str, **query: Any) -> Iterator[T]:
+        """What an operation tells, each as a `shape`, for as long as it is taken."""
+        return (_read(shape, _json(told.data)) for told in follow(self._transport, path, query))
+
+
+def _json(text: str) -> Any:
+    try:
+        return json.loads(text)
+    except ValueError as error:
+        raise _strange(error) from error
 
 
 @dataclass(frozen=True)

@@ -7,10 +7,13 @@ from typing import Self
 
 from tldr_highlight.client.auth import Auth
 from tldr_highlight.client.calls import Calls
+from tldr_highlight.client.events import Events
+from tldr_highlight.client.highlights import DimensionSets, Highlights, HighlightTypes, Reels
 from tldr_highlight.client.keys import Keys
 from tldr_highlight.client.logins import Login
 from tldr_highlight.client.organization import OrganizationCalls
 from tldr_highlight.client.shapes import Me, Tokens
+from tldr_highlight.client.streams import Batches, Streams
 from tldr_highlight.client.transport import Header, Transport
 from tldr_highlight.client.webhooks import Webhooks
 
@@ -109,4 +112,11 @@ class Client:
         self.auth = Auth(calls)
         self.keys = Keys(calls)
         self.organization = OrganizationCalls(calls)
+        self.streams = Streams(calls)
+        self.batches = Batches(calls)
         self.webhooks = Webhooks(calls)
+        self.events = Events(calls)
+        self.highlights = Highlights(calls)
+        self.reels = Reels(calls)
+        self.dimension_sets = DimensionSets(calls)
+        self.highlight_types = HighlightTypes(calls)

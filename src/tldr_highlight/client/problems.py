@@ -10,6 +10,7 @@
     ├── Unavailable            502, 503, 504: away for the moment
     └── Unreadable             an answer that is not the API's: another server, another version
     ConnectionProblem          no answer at all
+    SignatureProblem           a webhook that is not theirs, or not new (`signatures.py`)
 
 `code` is stable and listed in docs/errors.md; texts are for people. Neither holds keys, tokens or bodies.
 """

@@ -1,4 +1,4 @@
-"""Endpoints that events are sent to, and how that went."""
+"""Endpoints that events are sent to, and how that went; and for those who receive them, `verify`."""
 
 from __future__ import annotations
 
@@ -8,6 +8,9 @@ from datetime import datetime
 from tldr_highlight.client.calls import Calls, at, given
 from tldr_highlight.client.pages import Pages
 from tldr_highlight.client.shapes import Delivery, DeliveryTries, NewWebhook, Webhook, WebhookStats
+from tldr_highlight.client.signatures import SignatureProblem, verify
+
+__all__ = ["SignatureProblem", "Webhooks", "verify"]
 
 
 class Webhooks:
