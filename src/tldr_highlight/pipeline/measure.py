@@ -27,7 +27,7 @@ from tldr_highlight.errors import MediaCrashError, MediaTimeoutError
 from tldr_highlight.media.job import ANYWHERE, Visit
 from tldr_highlight.media.sandbox import ProcessLimits
 from tldr_highlight.media.types import MediaInfo, Origin
-from tldr_highlight.pipeline.pieces import MOST_STEPS, Piece
+from tldr_highlight.pipeline.common import MOST_STEPS, Piece
 
 MEASURING = ProcessLimits(seconds=120.0)
 """For a stretch of some 20 s of media. Who gives nothing for so long gives nothing any more."""

@@ -41,11 +41,10 @@ from tldr_highlight.media.job import Visit, cut_apart
 from tldr_highlight.media.types import ClipResult, ClipSpec, MediaInfo
 from tldr_highlight.pipeline import publish
 from tldr_highlight.pipeline.checkpoint import Checkpoint, Progress
+from tldr_highlight.pipeline.common import Piece, blindness, reading_notes
 from tldr_highlight.pipeline.ends import ended
-from tldr_highlight.pipeline.find import blindness, reading_notes
 from tldr_highlight.pipeline.measure import measure
 from tldr_highlight.pipeline.ownership import require_own
-from tldr_highlight.pipeline.pieces import Piece
 from tldr_highlight.pipeline.scratch import scratch_of
 from tldr_highlight.pipeline.shortage import STORING, watching
 from tldr_highlight.pipeline.wanted import Wanted
