@@ -16,6 +16,7 @@ from tldr_highlight.client.organization import OrganizationCalls
 from tldr_highlight.client.shapes import Me, Tokens
 from tldr_highlight.client.streams import Batches, Streams
 from tldr_highlight.client.transport import Header, Transport
+from tldr_highlight.client.uploads import Uploads
 from tldr_highlight.client.webhooks import Webhooks
 
 TIMEOUT = 30.0
@@ -113,6 +114,7 @@ class Client:
         self.auth = Auth(calls)
         self.keys = Keys(calls)
         self.organization = OrganizationCalls(calls)
+        self.uploads = Uploads(calls)
         self.streams = Streams(calls)
         self.batches = Batches(calls)
         self.clip_jobs = ClipJobs(calls)
