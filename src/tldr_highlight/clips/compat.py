@@ -39,6 +39,8 @@ from tldr_highlight.storage.base import Body
 from tldr_highlight.storage.serving import answer_of
 from tldr_highlight.streams.sources import Source
 from tldr_highlight.tenancy.roles import Scope
+from tldr_highlight.usage.meter import Meter
+from tldr_highlight.usage.quotas import Metric
 from tldr_highlight.web import Call, Routes, Schema
 
 compat = Routes("", tag="compatible clip calls")
@@ -399,9 +401,13 @@ def _served(runtime: Runtime, key: str, request: Request) -> Response:
     if answer.start == answer.end:
         return Response(status_code=answer.status, headers=answer.headers)
     body = runtime.storage.open(key, answer.start, answer.end)
-    return StreamingResponse(_pieces(body), answer.status, answer.headers)
+    return StreamingResponse(_pieces(body, request.app.state.meter), answer.status, answer.headers)
 
 
-def _pieces(body: Body) -> Iterator[bytes]:
+def _pieces(body: Body, meter: Meter) -> Iterator[bytes]:
+    """What is left of a file, counted as it is taken."""
+    owner = body.stored.key.partition("/")[0]
     with body:
-        yield from body
+        for data in body:
+            yield data
+            meter.add(owner, Metric.DELIVERED_BYTES, len(data))
