@@ -67,6 +67,7 @@
     │   ├── RoleError            role_missing              3  permanent  names the role
     │   ├── KeyAddressError      key_address_not_allowed   3  permanent  a key that is bound to networks
     │   ├── CrossSiteError       cross_site                3  permanent  another site's page, with our cookie
+    │   ├── FileLinkError        file_link_invalid         3  permanent  to a stored file: too old, changed
     │   ├── SuspendedError       organization_suspended    3  permanent
     │   ├── UnverifiedError      email_unverified          3  permanent  your address is not confirmed yet
     │   ├── ClosedError          registration_closed       3  permanent  the operator makes accounts here
@@ -607,6 +608,12 @@ class CrossSiteError(ForbiddenError):
     """A change that comes with our cookie, and not from a page of ours."""
 
     code = "cross_site"
+
+
+class FileLinkError(ForbiddenError):
+    """A link to a stored file that was changed, or whose time is over."""
+
+    code = "file_link_invalid"
 
 
 class SuspendedError(ForbiddenError):

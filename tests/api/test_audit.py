@@ -98,6 +98,10 @@ class House:
         )  # fmt: skip
         return self.add(row).id
 
+    def clip_job(self) -> str:
+        answer = self.world.client.post("/api/v1/clip-jobs", json=CLIPS, headers=self.owner)
+        return answer.json()["id"]
+
     def highlight(self, **more: Any) -> str:
         with self.world.runtime.db.begin() as session:
             return add_highlight(session, self.id, **more).id
@@ -263,6 +267,8 @@ def disable(house: House, *, before: bool) -> Scene:
 
 SOURCE = {"source_url": "https://media.example.com/final.mp4"}
 
+CLIPS = {**SOURCE, "clips": [{"start": 1, "end": 2}]}
+
 
 def on_stream(house: House, body: Any) -> Scene:
     ids = {"stream_id": house.stream_with_clips()}
@@ -284,6 +290,8 @@ def by_webhook(body: Any = None, *, status: str = "active") -> Callable[[House],
 
 
 SCENES: dict[str, Callable[[House], Scene]] = {
+    "create_clip_job": lambda house: Scene(house.user, answered("id"), CLIPS, house.owner),
+    "delete_clip_job": by_owner(House.clip_job, of="clip_job_id"),
     "submit_stream": lambda house: Scene(house.user, answered("id"), SOURCE, house.owner),
     "change_highlight": by_owner(House.highlight, {"verdict": "keep"}, of="highlight_id"),
     "delete_highlight": by_owner(House.highlight, of="highlight_id"),

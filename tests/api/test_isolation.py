@@ -14,6 +14,8 @@ from sqlalchemy.orm import Session
 from tests.api.calls import Operation, operations
 from tests.api.world import World
 from tests.highlights.made import DOCUMENT, add_highlight, add_reel, add_set, add_type
+from tldr_highlight.clips.schemas import ClipJobCreate, ClipRange
+from tldr_highlight.clips.service import create_job, order_of
 from tldr_highlight.core.db import new_id, now
 from tldr_highlight.highlights.models import Highlight, HighlightType, Reel
 from tldr_highlight.runtime import Act, Caller
@@ -95,6 +97,14 @@ def _submitted(world: World, organization_id: str) -> Stream:
         return submit(act, StreamCreate(source_url=url, title=CANARY))
 
 
+def _clip_job(world: World, organization_id: str) -> str:
+    with world.runtime.db.begin() as session:
+        act = Act(world.runtime, Caller(organization_id, name=CANARY), session=session)
+        url = f"https://media.example.com/{CANARY}.mp4"
+        wanted = ClipJobCreate(source_url=url, title=CANARY, clips=[ClipRange(start=1, end=2)])
+        return create_job(act, order_of(wanted)).id
+
+
 def _batch(session: Session, organization_id: str) -> Batch:
     return Batch(organization_id=organization_id, title=CANARY, count=0)
 
@@ -116,6 +126,7 @@ def _delivery(session: Session, organization_id: str) -> Delivery:
 
 
 FOREIGN: dict[str, Made] = {
+    "clip_job_id": _clip_job,
     "batch_id": _made(_batch),
     "stream_id": _stream,
     "job_id": _job,

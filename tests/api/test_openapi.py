@@ -30,6 +30,11 @@ def operations(document: dict[str, Any]) -> Iterator[tuple[str, dict[str, Any]]]
             yield f"{method} {path}", operation
 
 
+def compatible(operation: dict[str, Any]) -> bool:
+    """Whether it is as another service has it: with its errors, and keys that are ignored."""
+    return operation["tags"] == ["compatible clip calls"]
+
+
 def test_it_is_valid(document: dict[str, Any]) -> None:
     assert document["openapi"].startswith("3.1")
     validate(document)
@@ -63,9 +68,10 @@ def test_the_cookie_is_a_way_in_of_its_own(document: dict[str, Any]) -> None:
     scheme = document["components"]["securitySchemes"]["cookie"]
     assert (scheme["type"], scheme["in"], scheme["name"]) == ("apiKey", "cookie", "__Host-tldr_session")
     for name, operation in operations(document):
-        used = [next(iter(way)) for way in operation["security"]]
+        used = [next(iter(way)) for way in operation["security"] if way]
+        assert ({} in operation["security"]) == compatible(operation), name
         assert used in ([], ["bearer", "cookie"], ["key", "bearer", "cookie"]), name
-        if used and not name.startswith("get"):
+        if used and not name.startswith("get") and not compatible(operation):
             [content] = operation["responses"]["403"]["content"].values()
             assert "cross_site" in content["examples"], name
 
@@ -87,7 +93,8 @@ def test_every_operation_says_all(document: dict[str, Any]) -> None:
         if "{" in name:
             assert "404" in operation["responses"] or "/admin/" in name, name
         if "requestBody" in operation:
-            assert {"400", "408", "413", "415", "422"} <= operation["responses"].keys(), name
+            invalid = "400" if compatible(operation) else "422"
+            assert {"400", "408", "413", "415", invalid} <= operation["responses"].keys(), name
 
 
 def test_creating_calls_can_be_sent_twice(document: dict[str, Any]) -> None:
@@ -134,7 +141,8 @@ def inputs(document: dict[str, Any]) -> Iterator[tuple[str, dict[str, Any]]]:
             (f"{name} {p['name']}", p["schema"]) for p in operation.get("parameters", []) if "schema" in p
         ]
         for content in operation.get("requestBody", {}).get("content", {}).values():
-            left.append((name, content["schema"]))
+            if not compatible(operation):  # what is ignored is bounded by the size of the body alone
+                left.append((name, content["schema"]))
     while left:
         where, schema = left.pop()
         yield where, schema

@@ -28,7 +28,7 @@ SIZE = (320, 180)
 def film(folder: Path, name: str = "film", **recipe: Any) -> Path:
     """Twelve small seconds, whose pictures carry their numbers."""
     path = folder / f"{name}.mp4"
-    return path if path.exists() else make(path, Recipe(size=SIZE, seconds=12.0, **recipe))
+    return path if path.exists() else make(path, Recipe(size=SIZE, **{"seconds": 12.0, **recipe}))
 
 
 @dataclass

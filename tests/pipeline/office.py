@@ -9,8 +9,11 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from sqlalchemy import update
+
+from tldr_highlight.core.db import now
 from tldr_highlight.core.telemetry import set_up_logs
-from tldr_highlight.core.work import Work, enqueue, get, run_one
+from tldr_highlight.core.work import Work, enqueue, get, retry, run_one
 from tldr_highlight.highlights.models import Highlight
 from tldr_highlight.pipeline import run
 from tldr_highlight.runtime import Runtime, opened
@@ -65,6 +68,18 @@ class Office:
         """Do all that can be done now."""
         while run_one(self.runtime, owner=owner, suspects=None):
             pass
+
+    def hurry(self) -> None:
+        """What waits for a better time need not wait any more."""
+        with self.runtime.db.begin() as session:
+            session.execute(update(Work).where(Work.state == "waiting").values(run_at=now()))
+
+    def again(self, id: str = "str_1") -> None:
+        """Somebody tries the stream again, as its service does."""
+        with self.runtime.db.begin() as session:
+            stream = session.get_one(Stream, id)
+            stream.state, stream.admitted = "pending", True
+            retry(session, stream.job_id)
 
     def stream(self, id: str = "str_1") -> Stream:
         with self.runtime.db.read() as session:

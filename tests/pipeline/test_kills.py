@@ -75,7 +75,11 @@ def aftermath(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Aftermath]:
     """A stream for each point, killed there, and one that nothing happens to; then a worker finishes them."""
     folder = tmp_path_factory.mktemp("kills")
     source = film(folder / "match.mp4")
-    settings = {"data_dir": str(folder / "data"), "database_url": f"sqlite:///{folder / 'test.sqlite'}"}
+    settings = {
+        "data_dir": str(folder / "data"),
+        "database_url": f"sqlite:///{folder / 'test.sqlite'}",
+        "allow_local_paths": "/",
+    }
     tables(settings["database_url"])
     points = [f"{point}{when}" for point in POINTS for when in ("-uncommitted", "")]
     points = [p for p in points if p not in {"clip-cut-uncommitted", "clip-put-uncommitted"}]

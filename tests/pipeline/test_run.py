@@ -25,7 +25,9 @@ def match(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture
 def office(backend: Backend, tmp_path: Path) -> Iterator[Office]:
-    settings = Settings(data_dir=tmp_path / "data", database_url=backend.database(tables))
+    settings = Settings(
+        data_dir=tmp_path / "data", database_url=backend.database(tables), allow_local_paths="/"
+    )
     with opened(settings, product_kinds()) as runtime:
         office = Office(runtime)
         office.found()

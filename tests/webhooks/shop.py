@@ -16,7 +16,7 @@ from standardwebhooks import Webhook as Verifier
 
 from tests.core.servers import AUTHORITY, Peer, Request, Server
 from tests.schema import tables
-from tests.services import Backend
+from tests.services import Backend, Fill
 from tldr_highlight.core.work import LIGHT, run_one
 from tldr_highlight.runtime import Act, Caller, Runtime, opened
 from tldr_highlight.settings import Settings
@@ -180,11 +180,11 @@ class Shop:
 
 
 @contextlib.contextmanager
-def shop_on(backend: Backend, folder: Path, **settings: Any) -> Iterator[Shop]:
+def shop_on(backend: Backend, folder: Path, *, fill: Fill = tables, **settings: Any) -> Iterator[Shop]:
     """An installation with one organization and its owner."""
     chosen: dict[str, Any] = {
         "data_dir": folder / "data",
-        "database_url": backend.database(tables),
+        "database_url": backend.database(fill),
         "allow_networks": "127.0.0.0/8",
         "ca_file": AUTHORITY,
         "webhook_timeout_seconds": 10.0,

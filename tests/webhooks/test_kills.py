@@ -1,6 +1,6 @@
 """W1: receivers that fail, workers that are killed, and every event arrives, under its id, signed.
 
-500 events and a kill every 1.5 s; with TLDR_LONG_TESTS=1 10 000 and one every 20 s.
+500 events and a kill every 2 s; with TLDR_LONG_TESTS=1 10 000 and one every 20 s.
 """
 
 from __future__ import annotations
@@ -19,13 +19,16 @@ import psutil
 
 from tests.core.servers import AUTHORITY, Peer, Request
 from tests.program import Program
+from tests.schema import migrated
 from tests.services import Backend
 from tests.webhooks.shop import Receiver, Shop, receiver, shop_on, verified
 from tldr_highlight.core.work import LIGHT
 from tldr_highlight.worker.embedded import EmbeddedWorker, hold_data_dir
 
+SRC = Path(__file__).parents[2] / "src"
+
 LONG = os.environ.get("TLDR_LONG_TESTS") == "1"
-EVENTS, EVERY_SECONDS = (10_000, 20.0) if LONG else (500, 1.5)
+EVENTS, EVERY_SECONDS = (10_000, 20.0) if LONG else (500, 2.0)
 STREAMS = 25
 PATIENCE = 600.0 if LONG else 90.0
 
@@ -58,8 +61,8 @@ def scaled(shop: Shop, start: Callable[..., Program]) -> Iterator[Kill]:
         "WORKER_LEASE_SECONDS": settings.worker_lease_seconds,
         "WORKER_THREADS": 1,
     }
-    env = {f"TLDR_{name}": str(value) for name, value in values.items()}
-    worker = start("worker", *(part for name in LIGHT for part in ("--priority", name)), env=env)
+    env = {f"TLDR_{name}": str(value) for name, value in values.items()} | {"PYTHONPATH": str(SRC)}
+    worker = start("worker", *(part for name in LIGHT for part in ("--queues", name)), env=env)
     worker.says(r"ready")
 
     def one() -> None:
@@ -96,14 +99,10 @@ def test_every_event_arrives_whoever_is_killed(
 ) -> None:
     seed = random.randrange(1 << 32)
     print("seed", seed)
-    settings = {
-        "broker_url": deployment.redis_url,
-        "webhook_timeout_seconds": 3.0,
-        "worker_lease_seconds": 3.0,
-    }
+    quick = {"webhook_timeout_seconds": 3.0, "worker_lease_seconds": 3.0}
     run = embedded if deployment.name == "embedded" else scaled
     with (
-        shop_on(deployment, tmp_path, **settings) as shop,
+        shop_on(deployment, tmp_path, fill=migrated, broker_url=deployment.redis_url, **quick) as shop,
         receiver(failing(random.Random(seed))) as bad,
         receiver() as good,
         run(shop, program) as kill_some,

@@ -12,6 +12,7 @@ from tldr_highlight.core.mails import LIMITS, Limit, LimitChange, PlanChanged
 from tldr_highlight.core.outbox import post
 from tldr_highlight.errors import ConflictError, PlanFitError
 from tldr_highlight.runtime import Act
+from tldr_highlight.streams.service import admit
 from tldr_highlight.tenancy import audit
 from tldr_highlight.tenancy.models import Member, Organization, User
 from tldr_highlight.tenancy.plans import PLANS, Limits, PlanName, limits_of
@@ -63,6 +64,7 @@ def change(act: Act, plan: PlanName) -> tuple[Organization, str | None]:
     organization.plan = plan.value
     after_commit(act.session, act.runtime.forget_callers)  # with them, how often they may call
     audit.record(act, "organization.plan_changed", organization.id, before=before, now=plan.value)
+    admit(act.session, organization.id)
     _tell(act, organization, before, limits)
     return organization, said
 
@@ -80,6 +82,8 @@ def override(act: Act, numbers: Mapping[str, Any]) -> Organization:
         act, "organization.limits_set", organization.id, before=organization.overrides, now=overrides
     )
     organization.overrides = overrides
+    act.session.flush()
+    admit(act.session, organization.id)
     after_commit(act.session, act.runtime.forget_callers)
     return organization
 

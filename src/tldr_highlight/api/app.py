@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import contextlib
 import re
 from collections.abc import AsyncGenerator
@@ -24,7 +25,7 @@ from starlette.types import ASGIApp, Receive, Scope, Send
 import tldr_highlight
 from tldr_highlight.accounts import routes as accounts
 from tldr_highlight.accounts.pages import page_router
-from tldr_highlight.api import docs, health
+from tldr_highlight.api import docs, files, health
 from tldr_highlight.api.edge import GONE, Edge
 from tldr_highlight.api.metrics import Metrics
 from tldr_highlight.api.openapi import finished
@@ -47,6 +48,7 @@ from tldr_highlight.streams import routes as streams
 from tldr_highlight.streams.following import progress
 from tldr_highlight.tenancy import routes as tenancy
 from tldr_highlight.tenancy.auth import TenantGate
+from tldr_highlight.usage.meter import EVERY_SECONDS, Meter
 from tldr_highlight.web import THREADS, GatedRoute, password_lane
 from tldr_highlight.web.listening import Listeners
 from tldr_highlight.webhooks import routes as webhooks
@@ -85,6 +87,7 @@ def create_app(runtime: Runtime) -> Application:
     app.take(events.router)
     app.take(progress.router)
     app.take(page_router())
+    app.router.routes.append(files.route)
     return app
 
 
@@ -107,6 +110,7 @@ class Application(FastAPI):
         )
         self.state.runtime = runtime
         self.state.gate = TenantGate(runtime)
+        self.state.meter = Meter(runtime.db)
         self.state.metrics = Metrics(runtime.db)
         self.state.metrics_networks = health.networks(runtime.settings.metrics_networks or "")
         self.state.pages = {}  # of `api/docs.py`
@@ -140,7 +144,7 @@ class Application(FastAPI):
                 expose_headers=CORS_EXPOSED,
             )
         https = (settings.public_url or "").startswith("https://")
-        return Edge(app, self.state.metrics, https=https, cross_origin=bool(origins))
+        return Edge(app, self.state.metrics, self.state.meter, https=https, cross_origin=bool(origins))
 
     @cached_property
     def _addresses(self) -> list[tuple[re.Pattern[str], set[str]]]:
@@ -187,13 +191,25 @@ def _application(route: APIRoute) -> ASGIApp:
 
 @contextlib.asynccontextmanager
 async def _lifespan(app: FastAPI) -> AsyncGenerator[None]:
-    with ThreadPoolExecutor(THREADS, thread_name_prefix="request") as threads:
-        app.state.threads = threads
-        with contextlib.closing(password_lane()) as app.state.passwords:
-            listeners = Listeners(app.state.runtime, app.state.gate.still_admits)
-            async with listeners.looking() as app.state.listeners:
-                yield
-    app.state.gate.close()
+    state = app.state
+    listeners = Listeners(state.runtime, state.gate.still_admits)
+    with (
+        ThreadPoolExecutor(THREADS, thread_name_prefix="request") as state.threads,
+        files.file_lane() as state.files,
+        contextlib.closing(password_lane()) as state.passwords,
+    ):
+        storing = asyncio.ensure_future(_store_usage(state.threads, state.meter))
+        async with listeners.looking() as state.listeners:
+            yield
+        storing.cancel()
+    state.gate.close()
+    state.meter.store()
+
+
+async def _store_usage(threads: ThreadPoolExecutor, meter: Meter) -> None:
+    while True:
+        await asyncio.sleep(EVERY_SECONDS)
+        await asyncio.get_running_loop().run_in_executor(threads, meter.store)
 
 
 # --- errors --------------------------------------------------------------------------------------------

@@ -14,6 +14,8 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from tldr_highlight.api.metrics import Metrics
 from tldr_highlight.core.telemetry import child_of, trace_id, tracing, write_line
+from tldr_highlight.usage.meter import Meter
+from tldr_highlight.usage.quotas import Metric
 
 LOG = "tldr_highlight.requests"
 
@@ -40,13 +42,17 @@ class Edge:
     Args:
         app: What is inside.
         metrics: Where requests are counted.
+        meter: Where those of organizations are, for the ledger.
         https: Whether people reach the server by https.
         cross_origin: Pages of other origins may call (CORS), and so may read what they get.
     """
 
-    def __init__(self, app: ASGIApp, metrics: Metrics, *, https: bool, cross_origin: bool) -> None:
+    def __init__(
+        self, app: ASGIApp, metrics: Metrics, meter: Meter, *, https: bool, cross_origin: bool
+    ) -> None:
         self._app = app
         self._metrics = metrics
+        self._meter = meter
         defaults = dict(HEADERS) | (dict([HSTS]) if https else {})
         if cross_origin:
             defaults["cross-origin-resource-policy"] = "cross-origin"
@@ -100,6 +106,8 @@ class Edge:
         operation = state.get("operation", "none")
         self._metrics.observe(operation, status, seconds)
         caller = state.get("caller")
+        if caller is not None and caller.organization_id is not None and status < 500:
+            self._meter.add(caller.organization_id, Metric.API_CALLS, 1)  # our mistakes are free
         write_line(
             LOG,
             "answered",

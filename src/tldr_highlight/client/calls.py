@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import json
+import os
 from collections.abc import Iterator
 from dataclasses import dataclass
 from datetime import datetime
+from pathlib import Path
 from typing import Any, TypeVar
 from urllib.parse import quote
 
@@ -31,6 +33,17 @@ class Calls:
     def one(self, shape: type[T], method: str, path: str, body: object = None, **how: Any) -> T:
         """Call an operation that answers with one `shape`."""
         return _read(shape, self.do(method, path, body, **how))
+
+    def link(self, path: str, **query: Any) -> str:
+        """Where an operation leads to: an address that opens a file for a while, and takes no key."""
+        found = self.do("GET", path, query=query)
+        if not isinstance(found, str):
+            raise _strange(ValueError("the answer leads nowhere"))
+        return found
+
+    def save(self, path: str, file: str | os.PathLike[str], **query: Any) -> None:
+        """Copy the file that an operation leads to."""
+        self._transport.save(self.link(path, **query), Path(file))
 
     def pages(self, shape: type[T], path: str, limit: int | None, **filters: Any) -> Pages[T]:
         """A list of `shape`."""

@@ -8,6 +8,7 @@ from typing import Self
 from tldr_highlight.client.auth import Auth
 from tldr_highlight.client.calls import Calls
 from tldr_highlight.client.events import Events
+from tldr_highlight.client.highlights import DimensionSets, Highlights, HighlightTypes, Reels
 from tldr_highlight.client.keys import Keys
 from tldr_highlight.client.logins import Login
 from tldr_highlight.client.organization import OrganizationCalls
@@ -115,3 +116,7 @@ class Client:
         self.batches = Batches(calls)
         self.webhooks = Webhooks(calls)
         self.events = Events(calls)
+        self.highlights = Highlights(calls)
+        self.reels = Reels(calls)
+        self.dimension_sets = DimensionSets(calls)
+        self.highlight_types = HighlightTypes(calls)

@@ -215,6 +215,156 @@ class PlanChanged:
     """What there is to say about payment."""
 
 
+# --- highlights ----------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True)
+class Evidence:
+    """One reason, readable by a person."""
+
+    dimension: str
+    time: float
+    text: str
+
+
+@dataclass(frozen=True)
+class Highlight:
+    """What was found, or asked for. Times are media seconds."""
+
+    id: str
+    stream_id: str
+    origin: str
+    """`analysis`, or `request`: somebody asked for it."""
+    state: str
+    """`detected`, then `ready` or `failed`: its clip can be had, or could not be made."""
+    start: float
+    end: float
+    peak: float
+    clip_start: float
+    clip_end: float
+    score: float | None
+    """How likely a viewer keeps it, 0..1; None: not judged."""
+    confidence: float | None
+    types: list[str]
+    title: str
+    tags: list[str]
+    verdict: str | None
+    """`keep` or `drop`, as somebody said."""
+    dimensions: dict[str, float | None]
+    evidence: list[Evidence]
+    clip: dict[str, Any] | None
+    clip_url: str | None
+    thumbnail_url: str | None
+    stored_bytes: int
+    error_code: str | None
+    error_message: str | None
+    created_at: datetime
+    ready_at: datetime | None
+    expires_at: datetime | None
+
+
+@dataclass(frozen=True)
+class Share:
+    """A link that takes no account."""
+
+    url: str
+    expires_at: datetime
+
+
+@dataclass(frozen=True)
+class Timeline:
+    """Curves. Value `i` of each is of the `step` media seconds from `start + i * step` on; None: unknown."""
+
+    start: float
+    step: float
+    threshold: float
+    score: list[float | None]
+    dimensions: dict[str, list[float | None]]
+
+
+@dataclass(frozen=True)
+class Reel:
+    """Highlights joined into one file."""
+
+    id: str
+    stream_id: str
+    job_id: str
+    state: str
+    """`pending`, then `ready` or `failed`."""
+    target_seconds: float
+    tolerance: float
+    seconds: float | None
+    note: str | None
+    """Why it is not as long as it should be."""
+    highlights: list[str]
+    video_url: str | None
+    stored_bytes: int
+    error_code: str | None
+    error_message: str | None
+    created_at: datetime
+    ended_at: datetime | None
+
+
+@dataclass(frozen=True)
+class DimensionSet:
+    """What highlights are judged by."""
+
+    id: str
+    version: int | None
+    """None: a preset."""
+    name: str
+    preset: bool
+    threshold: float
+    dimensions: dict[str, Any]
+    types: dict[str, Any]
+    type_names: list[str]
+    created_at: datetime | None
+
+
+@dataclass(frozen=True)
+class Moment:
+    """What would be a highlight."""
+
+    start: float
+    end: float
+    peak: float
+    score: float
+    confidence: float
+    types: list[str]
+    title: str
+    dimensions: dict[str, float | None]
+    evidence: list[Evidence]
+    clip_start: float
+    clip_end: float
+
+
+@dataclass(frozen=True)
+class Trial:
+    """What a dimension set would find in a stream."""
+
+    set_id: str
+    version: int | None
+    stream_id: str
+    analysed_seconds: float
+    known_share: float
+    degraded: bool
+    highlights: list[Moment]
+
+
+@dataclass(frozen=True)
+class HighlightType:
+    """A kind of highlight, and when one is of it."""
+
+    id: str
+    name: str
+    standard: bool
+    when: dict[str, float]
+    match: str
+    priority: int
+    description: str | None
+    created_at: datetime | None
+
+
 # --- webhooks ------------------------------------------------------------------------------------------
 
 

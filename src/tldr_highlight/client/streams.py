@@ -108,6 +108,8 @@ class Stream:
 
     @property
     def _streams(self) -> Streams:
+        if self.calls is None:
+            raise ValueError(f"this stream is out of a list: get it by its id, {self.id}")
         return cast("Streams", self.calls)
 
 
@@ -208,7 +210,7 @@ class Streams:
         created_before: datetime | None = None,
         limit: int | None = None,
     ) -> Pages[Stream]:
-        """Streams, newest first; `get` one to wait for it."""
+        """Streams, newest first; `get` one to wait for it or to cancel it."""
         filters = given(
             state=state,
             platform=platform,
@@ -272,8 +274,13 @@ class Batch:
     created_at: datetime
     title: str | None = None
     ended_at: datetime | None = None
+
+
+@dataclass(frozen=True)
+class BatchCreated(Batch):
+    """A batch, and its streams in the order of their sources; later `streams.list(batch_id=…)` has them."""
+
     streams: list[Stream] = field(default_factory=list[Stream])
-    """Only in the answer to creating it; `streams.list(batch_id=…)` later."""
 
 
 class Batches:
@@ -288,11 +295,11 @@ class Batches:
         *,
         title: str | None = None,
         options: Mapping[str, Any] | None = None,
-    ) -> Batch:
+    ) -> BatchCreated:
         """Submit sources: addresses, or members as `POST /streams` has them. See `refused` of the answer."""
         listed = [{"source_url": each} if isinstance(each, str) else dict(each) for each in sources]
         body = given(sources=listed, title=title, processing_options=options and dict(options))
-        return self._calls.one(Batch, "POST", "/batches", body, creates=True)
+        return self._calls.one(BatchCreated, "POST", "/batches", body, creates=True)
 
     def list(self, *, limit: int | None = None) -> Pages[Batch]:
         """Batches, newest first."""

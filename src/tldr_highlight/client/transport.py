@@ -10,6 +10,7 @@ import uuid
 from collections.abc import Generator, Iterator, Mapping
 from dataclasses import dataclass
 from importlib import metadata
+from pathlib import Path
 from typing import Any, Protocol, Self
 from urllib.parse import urlsplit
 
@@ -90,8 +91,9 @@ class Transport:
         query: Mapping[str, Any] | None = None,
         creates: bool = False,
         once: bool = False,
+        raw: bool = False,
     ) -> Any:
-        """Call an operation: its parsed answer, None where there is none.
+        """Call an operation: its parsed answer, or None; an address where it leads elsewhere.
 
         Args:
             method: Of HTTP.
@@ -100,6 +102,7 @@ class Transport:
             query: Parameters; those that are None are left out.
             creates: Send an `Idempotency-Key`, the same with every try, so that all tries create one object.
             once: Never send it again once it may have arrived, whatever the method.
+            raw: The answer is a file: its bytes, whatever they are.
 
         Raises:
             Problem: the answer is an error.
@@ -108,7 +111,12 @@ class Transport:
         headers = {"Idempotency-Key": str(uuid.uuid4())} if creates else {}
         repeatable = not once and (creates or method in SAFE)
         request = _Request(method, f"/api/v1{path}", body, _stripped(query), headers)
-        return self._settled(request, repeatable=repeatable)
+        response = self._settled(request, repeatable=repeatable)
+        if response is None:
+            return None
+        if response.has_redirect_location:
+            return str(response.url.join(response.headers["location"]))
+        return response.content if raw else _parsed(response)
 
     @contextlib.contextmanager
     def stream(
@@ -146,7 +154,29 @@ class Transport:
         headers = {**request.headers, **credentials, "Accept": "text/event-stream"}
         return self._http.stream("GET", request.path, params=request.query, headers=headers)
 
-    def _settled(self, request: _Request, *, repeatable: bool) -> Any:
+    def save(self, url: str, file: Path) -> None:
+        """Copy what an address opens into a file, which is there whole or not at all. Without credentials.
+
+        Raises:
+            Problem: the answer is an error.
+            ConnectionProblem: none, or not all of it.
+        """
+        draft = file.with_name(f".{file.name}.part")
+        try:
+            with self._http.stream("GET", url) as response:
+                if not response.is_success:
+                    response.read()
+                    raise problem_of(response)
+                with draft.open("wb") as out:
+                    for data in response.iter_bytes():
+                        out.write(data)
+            draft.replace(file)
+        except httpx2.TransportError as error:
+            raise ConnectionProblem(f"the file did not come whole ({type(error).__name__})") from error
+        finally:
+            draft.unlink(missing_ok=True)
+
+    def _settled(self, request: _Request, *, repeatable: bool) -> httpx2.Response | None:
         unsure = False  # whether an earlier try may have taken effect
         wait = FIRST_WAIT
         for left in range(self.retries, -1, -1):
@@ -162,8 +192,8 @@ class Transport:
                     raise ConnectionProblem(_words(request, error)) from error
                 unsure |= arrived
             else:
-                if response.is_success:
-                    return _parsed(response)
+                if response.is_success or response.has_redirect_location:
+                    return response
                 if unsure and request.method == "DELETE" and response.status_code == 404:
                     return None  # the try before did it
                 asked = retry_after(response) or 0.0

@@ -273,7 +273,8 @@ class Cutting:
         log.info("clip is ready", **self._which(item), method=made.method, bytes=made.bytes)
 
     def _stored(self, item: ClipItem, made: ClipResult, visit: Visit) -> ClipFile:
-        base = f"{item.organization_id}/{item.job_id}/{item.ordinal}"
+        # the fence: who was taken for dead and wakes must not write over what was made in their place
+        base = f"{folder_of(item.organization_id, item.job_id)}/{item.ordinal}-{self.job.fence}"
         store, poster = self.runtime.storage, made.spec.poster
         key = f"{base}.mp4"
         store.put(key, made.spec.path, content_type=VIDEO, download_name=item.filename, sha256=made.sha256)
@@ -338,6 +339,11 @@ class Cutting:
 
     def _which(self, item: ClipItem) -> dict[str, Any]:
         return {"clip": item.ordinal, "of": self.row.total, "start": item.start, "end": item.end}
+
+
+def folder_of(organization_id: str, job_id: str) -> str:
+    """Where the store has what a job made."""
+    return f"{organization_id}/{job_id}"
 
 
 def _result(made: ClipResult, visit: Visit) -> dict[str, Any]:

@@ -65,8 +65,8 @@ class ClipItem(OrgOwned, Base):
 class ClipFile(OrgOwned, Base):
     """A verified clip in the store. It lives until the last clip that has it is deleted, then it is swept.
 
-    Its keys are its own: they follow from the clip that it was cut for, and no other file ever has them, so
-    that deleting them can take as long as it takes.
+    Its keys are its own: they follow from the clip that it was cut for and from who cut it, and no other file
+    ever has them, so that deleting them can take as long as it takes.
     """
 
     __tablename__ = "clip_files"

@@ -14,6 +14,9 @@ from tldr_highlight.media.types import CutMode, CutOptions, Quality, Watermark
 from tldr_highlight.streams.schemas import ErrorOut, SourceIn, WatermarkIn
 from tldr_highlight.web import Name, PageQuery, Schema
 
+Seconds = Annotated[float, Field(ge=-1e6, le=1e6)]
+"""Times that are none fail their clip; what is beyond these is a mistake that is told at once."""
+
 MOST_CLIPS = 200
 """Of one job."""
 
@@ -35,8 +38,8 @@ def _template(text: str) -> str:
 class ClipRange(Schema):
     """One range to cut. One that cannot be cut fails alone: also one that ends before it begins."""
 
-    start: float = Field(description="Seconds from the source's start.", examples=[12.5])
-    end: float = Field(description="Seconds; the clip ends before it.", examples=[42.5])
+    start: Seconds = Field(description="Seconds from the source's start.", examples=[12.5])
+    end: Seconds = Field(description="Seconds; the clip ends before it.", examples=[42.5])
     name: Name | None = Field(
         default=None, description="Of the file, where `file_name` has `{title}`.", examples=["Goal"]
     )

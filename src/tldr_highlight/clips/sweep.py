@@ -1,13 +1,14 @@
 """Clip jobs whose time is over are deleted, files included, by rows: also after a restart.
 
-A job that is `deleted` is gone for everybody at once; what it had goes in the order rows, files, so that
-whatever is interrupted is found again.
+A job that is `deleted` is gone for everybody at once. Each thing that it had in the store goes before the row
+that tells of it, so that whatever is interrupted is found again.
 """
 
 from __future__ import annotations
 
-from sqlalchemy import and_, delete, exists, or_, select
+from sqlalchemy import and_, delete, exists, or_, select, update
 
+from tldr_highlight.clips.job import folder_of
 from tldr_highlight.clips.models import ClipFile, ClipItem, ClipJob
 from tldr_highlight.core.telemetry import logger
 from tldr_highlight.core.work import Job, Kind, Work, clock
@@ -35,16 +36,33 @@ def sweep_clips(job: Job[Runtime]) -> None:
 def _jobs(job: Job[Runtime]) -> int:
     """Delete some jobs: how many. One whose work runs still waits until that has noticed."""
     job.ask()
-    working = exists().where(Work.id == ClipJob.id, Work.state.in_(["waiting", "running"]))
     with job.step() as session:
         due = and_(ClipJob.state.in_(["finished", "failed"]), ClipJob.delete_at <= clock(session))
-        over = select(ClipJob.id).where(or_(due, ClipJob.state == "deleted"), ~working)
-        some = over.limit(BATCH).with_for_update(skip_locked=True).scalar_subquery()
-        gone = delete(ClipJob).where(ClipJob.id.in_(some)).returning(ClipJob.id)
-        ids = session.scalars(gone.execution_options(synchronize_session=False)).all()
-    for id in ids:
+        ending = update(ClipJob).where(due).values(state="deleted")
+        session.execute(ending.execution_options(synchronize_session=False))
+    working = exists().where(Work.id == ClipJob.id, Work.state.in_(["waiting", "running"]))
+    with job.runtime.db.read() as session:
+        over = select(ClipJob.id, ClipJob.organization_id).where(ClipJob.state == "deleted", ~working)
+        found = session.execute(over.limit(BATCH)).all()
+    for id, organization_id in found:
+        _drop_strays(job.runtime, folder_of(organization_id, id))
+    with job.step() as session:
+        gone = delete(ClipJob).where(ClipJob.id.in_([id for id, _ in found]))
+        session.execute(gone.execution_options(synchronize_session=False))
+    for id, _ in found:
         log.info("clip job is deleted", clip_job=id)
-    return len(ids)
+    return len(found)
+
+
+def _drop_strays(runtime: Runtime, folder: str) -> None:
+    """Delete what was stored and never recorded, as its worker died, or was stopped, in between."""
+    stored = {listed.key for listed in runtime.storage.list(folder)}
+    with runtime.db.read() as session:
+        named = or_(ClipFile.key.in_(stored), ClipFile.poster_key.in_(stored))
+        for keys in session.execute(select(ClipFile.key, ClipFile.poster_key).where(named)):
+            stored -= set(keys)
+    for key in stored:
+        runtime.storage.delete(key)
 
 
 def _files(job: Job[Runtime]) -> int:

@@ -42,7 +42,7 @@ types = Routes("/api/v1/highlight-types", tag="dimension sets")
 @highlights.get("", scope=Scope.HIGHLIGHTS_READ, errors=[InvalidError])
 def list_highlights(call: Call, page: Annotated[HighlightsQuery, Query()]) -> Page[HighlightOut]:
     """List highlights. Of all streams, newest first unless said otherwise."""
-    rows, cursor = service.list_highlights(call, page)
+    rows, cursor = service.list_highlights(call, page, page.order, stream_id=page.stream_id)
     return Page(data=[shown(call.runtime, row) for row in rows], next_cursor=cursor)
 
 

@@ -22,10 +22,12 @@ Verdict = Literal["keep", "drop"]
 TypeName = Annotated[str, StringConstraints(min_length=1, max_length=64, pattern=NAME_PATTERN)]
 
 
-class HighlightsQuery(PageQuery):
-    """Which highlights, in which order."""
+Order = Literal["newest", "score", "time"]
 
-    stream_id: Annotated[Id | None, Query(description="Of this stream alone.")] = None
+
+class HighlightsFilter(PageQuery):
+    """Which highlights."""
+
     min_score: Annotated[float | None, Query(ge=0, le=1, description="As likely to be kept, or more.")] = None
     max_score: Annotated[float | None, Query(ge=0, le=1, description="As likely to be kept, or less.")] = None
     type: Annotated[
@@ -43,8 +45,14 @@ class HighlightsQuery(PageQuery):
     ] = None
     created_after: Annotated[AwareDatetime | None, Query(description="From this moment on.")] = None
     created_before: Annotated[AwareDatetime | None, Query(description="Before this moment.")] = None
+
+
+class HighlightsQuery(HighlightsFilter):
+    """Which highlights, in which order."""
+
+    stream_id: Annotated[Id | None, Query(description="Of this stream alone.")] = None
     order: Annotated[
-        Literal["newest", "score", "time"],
+        Order,
         Query(
             description="`score`: best first; clips that were asked for have none and are left out. "
             "`time`: as they come in the stream, which has to be named."
@@ -52,11 +60,15 @@ class HighlightsQuery(PageQuery):
     ] = "newest"
 
 
-class StreamHighlightsQuery(HighlightsQuery):
-    """The same of one stream, in order of time unless said otherwise."""
+class StreamHighlightsQuery(HighlightsFilter):
+    """Which highlights of a stream, in which order."""
 
     order: Annotated[
-        Literal["newest", "score", "time"], Query(description="`time`: as they come in the stream.")
+        Order,
+        Query(
+            description="`time`: as they come in it. `score`: best first; clips that were asked for have "
+            "none and are left out."
+        ),
     ] = "time"
 
 

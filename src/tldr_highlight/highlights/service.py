@@ -16,7 +16,7 @@ from sqlalchemy.orm import InstrumentedAttribute
 from tldr_highlight.errors import ConflictError, InvalidError, RequestError
 from tldr_highlight.highlights.files import remove_later
 from tldr_highlight.highlights.models import Highlight
-from tldr_highlight.highlights.schemas import HighlightPatch, HighlightsQuery
+from tldr_highlight.highlights.schemas import HighlightPatch, HighlightsFilter, Order
 from tldr_highlight.runtime import Act, Runtime
 from tldr_highlight.tenancy import audit
 from tldr_highlight.usage import ledger
@@ -29,7 +29,7 @@ LINK = timedelta(hours=1)
 
 
 def list_highlights(
-    act: Act, page: HighlightsQuery, *, stream_id: str | None = None
+    act: Act, page: HighlightsFilter, order: Order, *, stream_id: str | None = None
 ) -> tuple[Sequence[Highlight], str | None]:
     """One page of the organization's highlights that pass the filters, and the cursor of the next.
 
@@ -38,13 +38,14 @@ def list_highlights(
     Raises:
         InvalidError: an order that takes a stream, without one.
     """
-    stream_id = stream_id or page.stream_id
     query = Highlight.of(act.organization_id).where(*_filters(act, page))
+    if order == "score":
+        query = query.where(Highlight.score.is_not(None))  # where null comes differs between databases
     if stream_id is not None:
         query = query.where(Highlight.stream_id == stream_id)
-    if page.order == "time" and stream_id is None:
+    if order == "time" and stream_id is None:
         raise InvalidError("query.order: by time in the stream takes a stream_id")
-    columns, falling = _ORDERS[page.order]
+    columns, falling = _ORDERS[order]
     if page.cursor is not None:
         here, there = tuple_(*columns), tuple_(*_place(page.cursor, len(columns)))
         query = query.where(here < there if falling else here > there)
@@ -64,7 +65,7 @@ _ORDERS: dict[str, tuple[tuple[InstrumentedAttribute[Any], ...], bool]] = {
 """Order -> the columns of its index, and whether they fall. The last one is unique."""
 
 
-def _filters(act: Act, page: HighlightsQuery) -> list[ColumnElement[bool]]:
+def _filters(act: Act, page: HighlightsFilter) -> list[ColumnElement[bool]]:
     found = [
         condition(value)
         for name, condition in _CONDITIONS.items()
@@ -72,8 +73,6 @@ def _filters(act: Act, page: HighlightsQuery) -> list[ColumnElement[bool]]:
     ]
     found += [_has(act, Highlight.types, page.type)] if page.type is not None else []
     found += [_has(act, Highlight.tags, page.tag)] if page.tag is not None else []
-    if page.order == "score":
-        found.append(Highlight.score.is_not(None))  # where null comes differs between databases
     return found
 
 

@@ -10,9 +10,10 @@ from tldr_highlight.core.db import now
 from tldr_highlight.core.telemetry import hidden
 from tldr_highlight.core.work import Work, after_commit
 from tldr_highlight.errors import TldrError
-from tldr_highlight.runtime import Runtime
-from tldr_highlight.streams import service
+from tldr_highlight.runtime import Act, Caller, Runtime
+from tldr_highlight.streams import results, service
 from tldr_highlight.streams.models import ONGOING, Stream, StreamState
+from tldr_highlight.streams.results_schemas import ReelCreate
 from tldr_highlight.webhooks.catalogue import (
     Payload,
     StreamCancelled,
@@ -38,6 +39,8 @@ def ended(session: Session, runtime: Runtime, work: Work, error: TldrError | Non
     stream.state, event = _end(stream, work, error)
     service.ended(session, runtime, stream)
     service.ended(session, runtime, stream)
+    if stream.state == StreamState.COMPLETED:
+        _ask_for_reel(session, runtime, stream)
     emit(session, stream.organization_id, event, stream_id=stream.id)
     runtime.faults.at("ended-uncommitted")
     after_commit(session, lambda: runtime.faults.at("ended"))
@@ -60,3 +63,11 @@ def _end(stream: Stream, work: Work, error: TldrError | None) -> tuple[StreamSta
     if stream.analysed_seconds > 0:
         return StreamState.PARTIALLY_COMPLETED, StreamPartiallyCompleted(**totals, **told)
     return StreamState.FAILED, StreamFailed(stream_id=stream.id, **told)
+
+
+def _ask_for_reel(session: Session, runtime: Runtime, stream: Stream) -> None:
+    """Have the highlights joined, if that was asked for with the stream and there is something to join."""
+    seconds: float | None = stream.options.get("reel_seconds")
+    if seconds is not None and session.scalar(results.usable(stream.organization_id, stream.id).limit(1)):
+        act = Act(runtime, Caller(stream.organization_id, name="system"), session=session)
+        results.request_reel(act, stream.id, ReelCreate(target_seconds=seconds))

@@ -31,7 +31,6 @@ from tldr_highlight.errors import (
     CutError,
     Fate,
     MediaError,
-    NotFoundError,
     SourceChangedError,
     SourceError,
     TldrError,
@@ -45,16 +44,17 @@ from tldr_highlight.pipeline.checkpoint import Checkpoint, Progress
 from tldr_highlight.pipeline.ends import ended
 from tldr_highlight.pipeline.find import blindness, reading_notes
 from tldr_highlight.pipeline.measure import measure
+from tldr_highlight.pipeline.ownership import require_own
 from tldr_highlight.pipeline.pieces import Piece
 from tldr_highlight.pipeline.scratch import scratch_of
 from tldr_highlight.pipeline.shortage import STORING, watching
 from tldr_highlight.pipeline.wanted import Wanted
-from tldr_highlight.runtime import Act, Caller, Runtime
+from tldr_highlight.runtime import Runtime
 from tldr_highlight.streams import curves
 from tldr_highlight.streams.models import Segment, Stream, StreamState
 from tldr_highlight.streams.resolvers import Resolved, renewed, resolve
 from tldr_highlight.streams.sources import Source
-from tldr_highlight.tenancy import alerts, audit
+from tldr_highlight.tenancy import alerts
 from tldr_highlight.tenancy.models import Organization
 from tldr_highlight.usage import ledger, quotas
 from tldr_highlight.usage.quotas import Metric
@@ -131,7 +131,7 @@ class Story:
         Raises:
             NotFoundError: there is no such stream in the organization that the work is for.
         """
-        self._refuse_strangers()
+        require_own(self.job, Stream)
         with self.step("started") as session:
             stream = self._stream(session)
             if stream.state == StreamState.PENDING:
@@ -151,18 +151,6 @@ class Story:
             self.progress.highlights = stream.highlight_count
             self.uncut.extend(session.scalars(self._highlights().where(Highlight.state == "detected")))
         return stream
-
-    def _refuse_strangers(self) -> None:
-        """Whoever writes rows of work past the API must not reach another's stream: that leaves a record."""
-        runtime, organization_id = self.job.runtime, self.job.organization_id
-        mine = Stream.of(organization_id or "").where(Stream.id == self.job.object_id)
-        with runtime.db.read() as session:
-            if session.scalar(mine) is not None:
-                return
-        with runtime.db.begin() as session:
-            act = Act(runtime, Caller(organization_id, name="system"), session=session)
-            audit.record(act, "work.dropped", self.job.object_id, kind=self.job.kind, job=self.job.id)
-        raise NotFoundError("there is no such stream in the organization that this work is for")
 
     def look(self, visit: Visit, resolved: Resolved) -> None:
         """What the source turned out to be.

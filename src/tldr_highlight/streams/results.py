@@ -142,13 +142,16 @@ ENDINGS = {"chapters": "chapters.txt", "fcpxml": "xml"}
 
 
 def exported(act: Act, stream_id: str, format: str) -> tuple[bytes, str]:
-    """A stream's highlights as a file of another program, and its name; those voted to drop are left out.
+    """What was found in a stream as a file of another program, and its name; what was voted down is left out.
+
+    So are clips that somebody asked for: they have no score, and none is not zero.
 
     Raises:
         MissingExtraError: the format takes an extra that is not installed.
     """
     stream = get_stream(act, stream_id)
     mine = Highlight.of(act.organization_id).where(Highlight.stream_id == stream.id)
+    mine = mine.where(Highlight.origin == "analysis")
     rows = act.session.scalars(mine.where(_not_dropped()).order_by(Highlight.start, Highlight.id))
     document: HighlightsDoc = {
         "source": stream.source_label,

@@ -15,7 +15,7 @@ from tldr_highlight.errors import ConflictError, MissingExtraError, NotFoundErro
 from tldr_highlight.highlights import service as highlights_service
 from tldr_highlight.highlights.models import Reel
 from tldr_highlight.highlights.routes import shown
-from tldr_highlight.highlights.schemas import HighlightOut, HighlightsQuery, SetId, StreamHighlightsQuery
+from tldr_highlight.highlights.schemas import HighlightOut, SetId, StreamHighlightsQuery
 from tldr_highlight.runtime import Runtime
 from tldr_highlight.storage.names import disposition
 from tldr_highlight.streams import results
@@ -46,8 +46,7 @@ def list_stream_highlights(
 ) -> Page[HighlightOut]:
     """List a stream's highlights. As they come in it, unless said otherwise."""
     stream = results.get_stream(call, stream_id)
-    wanted = HighlightsQuery.model_validate(page.model_dump())
-    rows, cursor = highlights_service.list_highlights(call, wanted, stream_id=stream.id)
+    rows, cursor = highlights_service.list_highlights(call, page, page.order, stream_id=stream.id)
     return Page(data=[shown(call.runtime, row) for row in rows], next_cursor=cursor)
 
 
@@ -89,7 +88,10 @@ def export_highlights(
         Query(description="Of the file; `fcpxml` is Final Cut Pro 7's."),
     ] = "json",
 ) -> Response:
-    """Export a stream's highlights for other programs. What somebody voted to drop is left out."""
+    """Export what was found for other programs.
+
+    What somebody voted to drop is left out, and so are clips that were asked for, which have no score.
+    """
     content, name = results.exported(call, stream_id, format)
     headers = {"Content-Disposition": disposition(name, inline=False)}
     return Response(content, headers=headers, media_type=results.MEDIA_TYPES[format])

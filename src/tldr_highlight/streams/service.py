@@ -9,13 +9,14 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Iterable, Sequence
+from typing import Any
 
 from sqlalchemy import Select, func, select
 from sqlalchemy.orm import Session
 
 from tldr_highlight.core.db import new_id, now
 from tldr_highlight.core.egress import Egress
-from tldr_highlight.core.work import NEVER, Work, enqueue, release
+from tldr_highlight.core.work import NEVER, Job, Kind, Work, enqueue, release
 from tldr_highlight.errors import (
     AddressError,
     ConflictError,
@@ -172,6 +173,21 @@ def admit(session: Session, organization_id: str) -> None:
     for stream in session.scalars(first).all():
         stream.admitted = True
         release(session, stream.job_id)
+
+
+def _admit_all(job: Job[Any]) -> None:
+    """Look for whoever was passed over: their work was held by a transaction that then changed nothing."""
+    with job.runtime.db.read() as session:
+        waiting = select(Stream.organization_id).where(Stream.state == StreamState.PENDING, ~Stream.admitted)
+        organizations = session.scalars(waiting.distinct()).all()
+    for organization_id in organizations:
+        job.ask()
+        with job.step() as session:
+            admit(session, organization_id)
+
+
+ADMISSION = Kind("admission", _admit_all, every_seconds=60.0)
+"""Waiting streams begin as soon as there is room; this is for what nobody foresaw."""
 
 
 def ended(session: Session, runtime: Runtime, stream: Stream) -> None:

@@ -26,11 +26,12 @@ from typing import ParamSpec, Protocol, TypeVar
 from sqlalchemy.orm import Session
 from starlette.requests import Request
 from starlette.responses import Response
-from starlette.types import Message, Receive, Scope, Send
+from starlette.types import Receive, Scope, Send
 
 from tldr_highlight.core.telemetry import logger
 from tldr_highlight.errors import BusyError, LimitError, TldrError, UnavailableError
 from tldr_highlight.runtime import Runtime
+from tldr_highlight.web.sending import LAST, Recipient, begun
 
 LOOK_SECONDS = 0.5
 """Between two looks for what other processes did."""
@@ -266,42 +267,34 @@ class EventStream(Response):
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Answer one request."""
-        start: Message = {
-            "type": "http.response.start", "status": self.status_code, "headers": self.raw_headers,
-        }  # fmt: skip
+        start = begun(self.status_code, self.raw_headers)
         if self.status_code == 204 or scope["state"].get("bodiless"):  # HEAD
             await send(start)
-            await send({"type": "http.response.body"})
+            await send(LAST)
             return
         listeners: Listeners = scope["app"].state.listeners
         request = Request(scope)
         with listeners.joined(request, self._watch) as listener:
             first = await listeners.in_thread(self._poll, self._after)  # its errors are answers still
             await send(start)
-            leaving = asyncio.ensure_future(_left(receive))
-            leaving.add_done_callback(lambda _: listener.end())
-            try:
-                await _sent(scope, send, f"retry: {RETRY_MS}\n\n")
-                await self._tell(listeners, listener, first, scope, send)
-            finally:
-                leaving.cancel()
-        await send({"type": "http.response.body"})
+            async with Recipient(scope, receive, send, on_gone=listener.end) as recipient:
+                await recipient.take(b"retry: %d\n\n" % RETRY_MS, SEND_SECONDS)
+                await self._tell(listeners, listener, first, recipient)
+        await send(LAST)
 
-    async def _tell(
-        self, listeners: Listeners, listener: Listener, news: News, scope: Scope, send: Send
-    ) -> None:
+    async def _tell(self, listeners: Listeners, listener: Listener, news: News, recipient: Recipient) -> None:
         """Tell what there is, and what comes."""
         after = self._after
         while True:
             if news.told:
-                await _sent(scope, send, "".join(map(encoded, news.told)))
+                await recipient.take("".join(map(encoded, news.told)).encode(), SEND_SECONDS)
                 after = news.told[-1].id
             if news.over or listener.gone:
                 return
             if not news.more:
                 if not self._follow:
                     return
-                await _woken(listener, scope, send)
+                await _woken(listener, recipient)
                 if listener.gone:
                     return
             news = await self._read(listeners, after)
@@ -318,41 +311,16 @@ class EventStream(Response):
             return News(over=True)
 
 
-async def _woken(listener: Listener, scope: Scope, send: Send) -> None:
+async def _woken(listener: Listener, recipient: Recipient) -> None:
     """Wait for something new, with heartbeats."""
     while True:
         try:
             await asyncio.wait_for(listener.awake.wait(), HEARTBEAT_SECONDS)
         except TimeoutError:
-            await _sent(scope, send, ": nothing new\n\n")
+            await recipient.take(b": nothing new\n\n", SEND_SECONDS)
         else:
             listener.awake.clear()
             return
-
-
-async def _left(receive: Receive) -> None:
-    """Wait until the caller is gone."""
-    while (await receive())["type"] != "http.disconnect":
-        pass
-
-
-async def _sent(scope: Scope, send: Send, text: str) -> None:
-    """Send, unless nobody takes it."""
-    await sent(scope, send, text.encode(), SEND_SECONDS)
-
-
-async def sent(scope: Scope, send: Send, data: bytes, seconds: float) -> None:
-    """Send a part of an answer; a caller who does not take it in time is cut off.
-
-    A connection that is only closed would wait until all was taken: for ever, where nobody reads.
-    """
-    try:
-        async with asyncio.timeout(seconds):
-            await send({"type": "http.response.body", "body": data, "more_body": True})
-    except TimeoutError:
-        cut_off: Callable[[], None] | None = scope["state"].get("cut_off")
-        if cut_off is not None:  # the server's own; tests call without one
-            cut_off()
 
 
 def encoded(told: Told) -> str:

@@ -13,6 +13,8 @@ from tldr_highlight.core.work import Kinds, kinds_of
 from tldr_highlight.highlights.files import REMOVE_FILES
 from tldr_highlight.pipeline.requested import CLIP, REEL
 from tldr_highlight.pipeline.run import STREAM
+from tldr_highlight.pipeline.tidy import TIDY
+from tldr_highlight.streams.service import ADMISSION
 from tldr_highlight.streams.steering import PURGE
 from tldr_highlight.tenancy import logins
 from tldr_highlight.webhooks import delivery
@@ -45,5 +47,7 @@ def product_kinds() -> Kinds:
         MAIL,
         RESET_MAIL,
         PURGE,
+        ADMISSION,
         SWEEP,
+        TIDY,
     )

@@ -15,6 +15,7 @@ from tests.api.serving import Served, listening, serving
 from tests.api.world import World
 from tests.walks.command import until
 from tldr_highlight.core.db import new_id, now
+from tldr_highlight.core.security import hash_token
 from tldr_highlight.errors import DatabaseError
 from tldr_highlight.streams.models import Stream
 from tldr_highlight.tenancy.models import ApiKey
@@ -202,8 +203,8 @@ def test_a_revoked_key_hears_nothing_more(quick_looks: None, light: Served, ligh
     with listening(light.url, FOLLOW, caller) as ear, listening(light.url, FOLLOW, other) as stays:
         until(lambda: len(light_world.app.state.listeners) == 2, 10)
         with light_world.runtime.db.begin() as session:
-            row = session.scalars(ApiKey.of(organization).order_by(ApiKey.id)).first()
-            assert row
+            mine = ApiKey.hash == hash_token(caller["X-API-Key"])
+            row = session.scalars(ApiKey.of(organization).where(mine)).one()
             row.revoked_at = now()
         assert list(ear) == []
         told = cancelled(light_world, organization)
@@ -323,7 +324,6 @@ def test_progress_is_told_to_its_end(served: Served, world: World) -> None:
         further(world, stream, analysed_seconds=50.0, highlight_count=2, started_at=began)
         second = ear.next()
         assert (second.data["percent"], second.data["highlights"]) == (25.0, 2)
-        assert second.data["seconds_left"] > 0
         further(world, stream, state="completed", analysed_seconds=200.0, ended_at=now())
         last = ear.next()
         assert (last.data["state"], last.data["percent"], last.data["seconds_left"]) == (

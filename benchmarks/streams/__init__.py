@@ -1,0 +1,1 @@
+"""Streams through the whole service, on an idle machine: `python -m benchmarks.streams`."""

@@ -1,0 +1,380 @@
+"""What goes wrong with a stream: what is kept, what waits, what is told, and to whom."""
+
+from __future__ import annotations
+
+import itertools
+import re
+from collections.abc import Iterator
+from dataclasses import replace
+from datetime import timedelta
+from pathlib import Path
+from typing import Any
+
+import av
+import pytest
+from sqlalchemy import select
+
+from tests.core.servers import Peer, Request, Server, parts
+from tests.pipeline.office import ORGANIZATION, Office
+from tests.schema import tables
+from tests.services import SQLite
+from tests.walks.films import film
+from tldr_highlight.core import work
+from tldr_highlight.core.outbox import Mail
+from tldr_highlight.core.work import CancelledError, LaterError, StoppingError
+from tldr_highlight.errors import DiskFullError, StorageError, StorageFullError
+from tldr_highlight.highlights.models import Highlight, Reel
+from tldr_highlight.media.types import ClipSpec
+from tldr_highlight.pipeline import publish, run, tidy
+from tldr_highlight.runtime import opened
+from tldr_highlight.settings import Settings
+from tldr_highlight.streams.models import Stream
+from tldr_highlight.streams.sources import Source
+from tldr_highlight.tenancy.models import Alert, AuditRecord, Organization, User
+from tldr_highlight.worker.kinds import product_kinds
+
+
+@pytest.fixture(scope="module")
+def match(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Twenty-four seconds with a roar at the twelfth."""
+    return film(tmp_path_factory.mktemp("films") / "match.mp4")
+
+
+@pytest.fixture(scope="module")
+def long_match(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Eighty seconds, a roar every twenty; its index is at its end, as is usual."""
+    path = tmp_path_factory.mktemp("films") / "long.mp4"
+    return film(path, (15, 35, 55, 72), seconds=80.0, size=(320, 180))
+
+
+@pytest.fixture
+def office(sqlite: SQLite, tmp_path: Path) -> Iterator[Office]:
+    with sqlite.databases(tmp_path) as new:
+        settings = Settings(
+            data_dir=tmp_path / "data",
+            database_url=new(tables),
+            allow_networks="127.0.0.0/8",
+            allow_local_paths="/",
+        )
+        with opened(settings, product_kinds()) as runtime:
+            office = Office(runtime)
+            office.found()
+            yield office
+
+
+def types(office: Office, id: str = "str_1") -> list[str]:
+    return [e.type for e in office.events(id) if e.type != "stream.progress"]
+
+
+# --- sources -------------------------------------------------------------------------------------------
+
+
+class Dying:
+    """A server of a playlist that has lost what is behind a segment, until it is healed."""
+
+    def __init__(self, folder: Path, source: Path, lost: int) -> None:
+        self.folder = folder
+        self.lost: int | None = lost
+        options = {"hls_time": "4", "hls_list_size": "0", "hls_playlist_type": "vod"}
+        with (
+            av.open(str(source)) as given,
+            av.open(str(folder / "list.m3u8"), "w", format="hls", options=options) as made,
+        ):
+            streams = {each: made.add_stream_from_template(each) for each in given.streams}
+            for packet in given.demux():
+                if packet.dts is not None:
+                    packet.stream = streams[packet.stream]
+                    made.mux(packet)
+
+    def __call__(self, request: Request, peer: Peer) -> object:
+        name = request.target.rpartition("/")[2]
+        number = re.search(r"(\d+)\.ts$", name)
+        if self.lost is not None and number and int(number[1]) >= self.lost:
+            peer.reply("503 Service Unavailable")
+            return None
+        return parts((self.folder / name).read_bytes(), 'ETag: "1"')(request, peer)
+
+
+def test_a_source_that_dies_half_way_is_partly_done_and_goes_on_later(
+    office: Office, long_match: Path, tmp_path: Path
+) -> None:
+    dying = Dying(tmp_path, long_match, 12)
+    with Server(dying) as server:
+        office.submit(Source(url=f"{server.url}list.m3u8"))
+        for _ in range(8):  # each try gets 2 s further at first, as shorter pieces are whole
+            office.hurry()
+            office.work()
+        stream = office.stream()
+        assert (stream.state, stream.error_code) == ("partially_completed", "source_unavailable")
+        assert 0 < stream.analysed_seconds < 70
+        before = {h.id: (h.start, h.clip["sha256"]) for h in office.highlights()}
+        assert len(before) >= 1
+        events = types(office)
+        assert events.count("highlight.ready") == len(before)
+        assert events[-1] == "stream.partially_completed"
+
+        dying.lost = None
+        office.again()
+        office.work()
+    stream = office.stream()
+    assert (stream.state, stream.error_code) == ("completed", None)
+    found = office.highlights()
+    assert {h.id: (h.start, h.clip["sha256"]) for h in found if h.id in before} == before
+    ranges = sorted((h.start, h.end) for h in found)
+    assert all(a[1] <= b[0] for a, b in itertools.pairwise(ranges)), ranges
+    for roar in (15, 35, 55, 72):
+        assert sum(start - 1 < roar < end + 1 for start, end in ranges) == 1, ranges
+    told = [e.data["highlight_id"] for e in office.events() if e.type == "highlight.ready"]
+    assert sorted(told) == sorted(h.id for h in found)
+    assert sum(v for k, v in office.usage().items() if "segment" in k) == pytest.approx(80_000, abs=300)
+
+
+def test_a_source_that_is_not_there_fails_with_its_reason(office: Office) -> None:
+    def gone(request: Request, peer: Peer) -> None:
+        peer.reply("404 Not Found")
+
+    with Server(gone) as server:
+        office.submit(Source(url=f"{server.url}match.mp4"))
+        office.work()
+    stream = office.stream()
+    assert (stream.state, stream.error_code, stream.admitted) == ("failed", "source_not_found", False)
+    assert types(office) == ["stream.started", "stream.failed"]
+
+
+def test_another_file_than_before_is_not_taken_for_the_same(office: Office, match: Path) -> None:
+    office.submit(match)
+    office.work()
+    with office.runtime.db.begin() as session:
+        row = work.get(session, office.stream().job_id)
+        row.checkpoint = {**row.checkpoint, "version": "abc", "whole": False}
+        row.state = "failed"
+    with pytest.MonkeyPatch.context() as patch:
+        real = run.resolve
+        patch.setattr(run, "resolve", lambda *a, **k: replace(real(*a, **k), version="def"))
+        office.again()
+        office.work()
+    assert office.job().error_code == "source_changed"
+
+
+# --- stopping ------------------------------------------------------------------------------------------
+
+
+def test_a_stream_can_be_cancelled_while_it_is_cut(office: Office, match: Path) -> None:
+    office.submit(match)
+
+    def cancelled(self: run.Story, index: int, share: float) -> None:
+        raise CancelledError
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(run.Story, "_while_cutting", cancelled)
+        office.work()
+    stream = office.stream()
+    assert (stream.state, stream.admitted) == ("cancelled", False)
+    assert types(office) == ["stream.started", "highlight.detected", "stream.cancelled"]
+    assert list(office.runtime.storage.list(ORGANIZATION)) == []
+    office.again()  # and what was found is cut
+    office.work()
+    assert [h.state for h in office.highlights()] == ["ready"]
+    assert types(office)[-2:] == ["highlight.ready", "stream.completed"]
+
+
+def test_a_worker_that_is_to_stop_leaves_its_stream_to_others(office: Office, match: Path) -> None:
+    office.submit(match)
+
+    def stopping(self: run.Story, index: int, share: float) -> None:
+        raise StoppingError
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(run.Story, "_while_cutting", stopping)
+        assert work.run_one(office.runtime, owner="here/1", suspects=None)
+    assert (office.job().state, office.job().attempts, office.stream().state) == ("waiting", 0, "processing")
+    office.work()
+    assert office.stream().state == "completed"
+    assert types(office).count("highlight.detected") == 1
+
+
+def test_what_is_deleted_meanwhile_leaves_no_file(office: Office, match: Path) -> None:
+    office.submit(match)
+    real = publish.stored
+
+    def stored(store: Any, highlight: Highlight, result: Any) -> Any:
+        with office.runtime.db.begin() as session:
+            session.delete(session.get_one(Highlight, highlight.id))
+        return real(store, highlight, result)
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(publish, "stored", stored)
+        office.work()
+    assert office.stream().state == "completed"
+    assert list(office.runtime.storage.list(ORGANIZATION)) == []
+
+
+def test_a_clip_that_fails_leaves_the_others_alone(office: Office, long_match: Path) -> None:
+    office.submit(long_match)
+    real = run.cut_apart
+
+    def cut(visit: Any, specs: list[ClipSpec], **how: Any) -> Any:
+        broken = specs[0].path.parent.name.endswith("0002")
+        wrong = replace(specs[0], start=1000.0, end=1001.0)
+        return real(visit, [wrong] if broken else specs, **how)
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(run, "cut_apart", cut)
+        office.work()
+    states = [(h.state, h.error_code) for h in office.highlights()]
+    assert states[1] == ("failed", "range_invalid")
+    assert states[:1] + states[2:] == [("ready", None)] * (len(states) - 1)
+    assert len(states) >= 3
+    assert office.stream().state == "completed"
+
+
+# --- shortages -----------------------------------------------------------------------------------------
+
+
+class Full:
+    """A store that takes nothing, for a reason."""
+
+    def __init__(self, store: Any, error: Exception) -> None:
+        self._store = store
+        self._error = error
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._store, name)
+
+    def put(self, *args: Any, **how: Any) -> Any:
+        raise self._error
+
+
+@pytest.mark.parametrize(
+    "error", [StorageFullError("no room"), StorageError("no answer"), DiskFullError("no space")], ids=type
+)
+def test_what_runs_out_is_waited_for_and_told_once(office: Office, match: Path, error: Exception) -> None:
+    runtime = office.runtime
+    with runtime.db.begin() as session:
+        session.add(
+            User(id="usr_1", email="root@x.org", email_key="root", password_hash="", is_operator=True)
+        )
+    store = runtime.storage
+    runtime.storage = Full(store, error)  # type: ignore[assignment]
+    office.submit(match)
+    for _ in range(5):  # more than the tries there are
+        office.hurry()
+        assert work.run_one(runtime, owner="here/1", suspects=None)
+    assert (office.job().state, office.job().attempts, office.stream().state) == ("waiting", 0, "processing")
+    assert office.job().error_code == error.code  # type: ignore[attr-defined]
+    assert list((runtime.data_dir / "scratch").iterdir()) == []
+    with runtime.db.read() as session:
+        letters = [m.context["cause"] for m in session.scalars(select(Mail)) if m.kind == "operator_alert"]
+        assert letters == [error.code]  # type: ignore[attr-defined]
+
+    runtime.storage = store
+    office.hurry()
+    office.work()
+    assert office.stream().state == "completed"
+    assert types(office).count("highlight.detected") == 1
+    with runtime.db.read() as session:
+        assert session.scalars(select(Alert)).one().recovered_at is not None
+
+
+def test_while_something_is_short_one_stream_at_a_time_tries(office: Office, match: Path) -> None:
+    runtime = office.runtime
+    office.submit(match, "str_1")
+    office.submit(match, "str_2")
+    with runtime.db.begin() as session:
+        run.alerts.raised(session, StorageFullError("no room"))
+        first, second = sorted(
+            (work.get(session, session.get_one(Stream, f"str_{n}").job_id) for n in (1, 2)),
+            key=lambda row: row.id,
+        )
+        first.state = "running"  # in another process
+        first.lease_until = work.NEVER
+    with pytest.MonkeyPatch.context() as patch:
+        stood_back: list[str] = []
+
+        def note(seconds: float) -> LaterError:
+            stood_back.append("later")
+            return LaterError(seconds)
+
+        patch.setattr("tldr_highlight.pipeline.shortage.LaterError", note)
+        assert work.run_one(runtime, owner="here/1", id=second.id, suspects=None)
+    assert stood_back == ["later"]
+    with runtime.db.begin() as session:
+        row = work.get(session, second.id)
+        assert (row.state, row.attempts, row.error_code) == ("waiting", 0, None)
+        run.alerts.recovered(session, {"storage_full"})
+        row.run_at = row.created_at
+    assert work.run_one(runtime, owner="here/1", id=second.id, suspects=None)
+    with runtime.db.read() as session:
+        assert work.get(session, second.id).state == "done"
+
+
+def test_a_quota_that_is_reached_keeps_what_there_is_and_waits(office: Office, long_match: Path) -> None:
+    with office.runtime.db.begin() as session:
+        session.get_one(Organization, ORGANIZATION).overrides = {"processing_minutes": 0.5}
+    office.submit(long_match)
+    office.work()
+    stream, job = office.stream(), office.job()
+    assert (stream.state, job.state, job.error_code) == ("processing", "waiting", "quota_exceeded")
+    kept = stream.analysed_seconds
+    assert 30 <= kept < 80
+    with office.runtime.db.begin() as session:
+        session.get_one(Organization, ORGANIZATION).overrides = {}
+    office.hurry()
+    office.work()
+    assert office.stream().state == "completed"
+    assert sum(v for k, v in office.usage().items() if "segment" in k) == pytest.approx(80_000, abs=300)
+    with office.runtime.db.read() as session:
+        assert session.scalars(select(Alert)).all() == []  # nothing the operator could do
+
+
+# --- what is left over ---------------------------------------------------------------------------------
+
+
+def test_files_that_nobody_refers_to_are_removed_after_a_day(
+    office: Office, match: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    office.submit(match)
+    office.work()
+    store = office.runtime.storage
+    kept = {file.key for file in store.list()}
+    others = {f"{ORGANIZATION}/str_1/hl_9990001.mp4", f"{ORGANIZATION}/str_9/hl_9990001.jpg"}
+    foreign = f"{ORGANIZATION}/uploads/upl_1"
+    for key in (*others, foreign):
+        store.put(key, match, content_type="video/mp4")
+    (office.runtime.data_dir / "scratch" / "job_dead").mkdir()
+    with office.runtime.db.begin() as session:
+        work.enqueue(session, "tidy", key="1")
+    office.work()
+    assert {file.key for file in store.list()} == kept | others | {foreign}  # they may be about to be named
+    assert list((office.runtime.data_dir / "scratch").iterdir()) == []
+    monkeypatch.setattr(tidy, "OLD", timedelta(0))
+    office.hurry()
+    office.work()
+    assert {file.key for file in store.list()} == kept | {foreign}
+
+
+# --- reels ---------------------------------------------------------------------------------------------
+
+
+def test_a_reel_that_was_asked_for_is_joined_at_the_end(office: Office, match: Path) -> None:
+    office.submit(match, reel_seconds=6.0)
+    office.work()
+    with office.runtime.db.read() as session:
+        [reel] = session.scalars(Reel.of(ORGANIZATION)).all()
+    assert (reel.state, reel.stream_id) == ("ready", "str_1")
+
+
+# --- strangers -----------------------------------------------------------------------------------------
+
+
+def test_work_for_another_organization_is_dropped_and_audited(office: Office, match: Path) -> None:
+    office.found("org_2")
+    id = office.submit(match)
+    with office.runtime.db.begin() as session:
+        work.get(session, session.get_one(Stream, id).job_id).organization_id = "org_2"
+    office.work()
+    assert (office.job().state, office.job().error_code) == ("failed", "not_found")
+    assert office.stream().state == "pending"  # untouched
+    with office.runtime.db.read() as session:
+        record = session.scalars(select(AuditRecord).where(AuditRecord.action == "work.dropped")).one()
+    assert (record.details["said"], record.object_id, record.actor) == ("org_2", id, "system")
