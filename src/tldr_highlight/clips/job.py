@@ -139,8 +139,8 @@ class Cutting:
             TldrError: it cannot be had.
         """
         while True:
-            visit = self._visit(folder)
             try:
+                visit = self._visit(folder)
                 seconds = visit.info.duration
             except SourceDeniedError:
                 if not self._asks_again():
