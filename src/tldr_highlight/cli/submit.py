@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from tldr_highlight.cli.extras import needs
 from tldr_highlight.cli.progress import bars
 from tldr_highlight.cli.remote import HERE, Key, Server, connected, failure
 from tldr_highlight.errors import NotFoundError
@@ -44,6 +45,7 @@ def submit(
     options = {"dimension_set": preset, "threshold": threshold, "max_highlights": most}
     given = {name: value for name, value in options.items() if value is not None}
     with ExitStack() as stack:
+        stack.enter_context(needs("client"))
         client = stack.enter_context(connected(server, key))
         tell = stack.enter_context(bars(shown=not as_json))
         stream = client.streams.create(**_named(client, source, tell), title=title, options=given or None)
