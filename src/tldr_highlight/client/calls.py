@@ -36,10 +36,7 @@ class Calls:
 
     def link(self, path: str, **query: Any) -> str:
         """Where an operation leads to: an address that opens a file for a while, and takes no key."""
-        found = self.do("GET", path, query=query)
-        if not isinstance(found, str):
-            raise _strange(ValueError("the answer leads nowhere"))
-        return found
+        return self.do("GET", path, query=query, leads=True)
 
     def save(self, path: str, file: str | os.PathLike[str], **query: Any) -> None:
         """Copy the file that an operation leads to."""

@@ -7,6 +7,7 @@ from typing import Self
 
 from tldr_highlight.client.auth import Auth
 from tldr_highlight.client.calls import Calls
+from tldr_highlight.client.clip_jobs import ClipJobs
 from tldr_highlight.client.events import Events
 from tldr_highlight.client.highlights import DimensionSets, Highlights, HighlightTypes, Reels
 from tldr_highlight.client.keys import Keys
@@ -116,6 +117,7 @@ class Client:
         self.uploads = Uploads(calls)
         self.streams = Streams(calls)
         self.batches = Batches(calls)
+        self.clip_jobs = ClipJobs(calls)
         self.webhooks = Webhooks(calls)
         self.events = Events(calls)
         self.highlights = Highlights(calls)
