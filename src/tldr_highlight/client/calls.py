@@ -42,6 +42,15 @@ class Calls:
         """Copy the file that an operation leads to."""
         self._transport.save(self.link(path, **query), Path(file))
 
+    def send(self, path: str, body: Iterator[bytes], offset: int) -> None:
+        """Send bytes of a file, which go to `offset`."""
+        headers = {
+            "Content-Type": "application/offset+octet-stream",
+            "Upload-Offset": str(offset),
+            "Tus-Resumable": "1.0.0",
+        }
+        self._transport.send(path, body, headers)
+
     def pages(self, shape: type[T], path: str, limit: int | None, **filters: Any) -> Pages[T]:
         """A list of `shape`."""
 

@@ -95,6 +95,7 @@ class Transport:
         creates: bool = False,
         once: bool = False,
         raw: bool = False,
+        headers: Mapping[str, str] | None = None,
         leads: bool = False,
     ) -> Any:
         """Call an operation: its parsed answer, None where there is none.
@@ -107,13 +108,14 @@ class Transport:
             creates: Send an `Idempotency-Key`, the same with every try, so that all tries create one object.
             once: Never send it again once it may have arrived, whatever the method.
             raw: The answer is a file: its bytes, whatever they are.
+            headers: Further ones.
             leads: It leads to a file: the address.
 
         Raises:
             Problem: the answer is an error.
             ConnectionProblem: no answer.
         """
-        headers = {"Idempotency-Key": str(uuid.uuid4())} if creates else {}
+        headers = {**(headers or {}), **({"Idempotency-Key": str(uuid.uuid4())} if creates else {})}
         repeatable = not once and (creates or method in SAFE)
         request = _Request(method, f"/api/v1{path}", body, _stripped(query), headers)
         response = self._settled(request, repeatable=repeatable, leads=leads)
@@ -122,6 +124,23 @@ class Transport:
         if leads:
             return str(response.url.join(response.headers["location"]))
         return response.content if raw else _parsed(response)
+
+    def send(self, path: str, body: Iterator[bytes], headers: Mapping[str, str]) -> None:
+        """Send a file's bytes, once, by PATCH: who goes on after a failure asks first from where.
+
+        Raises:
+            Problem: the answer is an error.
+            ConnectionProblem: no answer.
+        """
+        request = _Request("PATCH", f"/api/v1{path}", None, {}, headers)
+        try:
+            response = self._http.request(
+                request.method, request.path, content=body, headers={**headers, **self.credentials.headers()}
+            )
+        except httpx2.TransportError as error:
+            raise ConnectionProblem(_words(request, error)) from error
+        if not response.is_success:
+            raise problem_of(response)
 
     @contextlib.contextmanager
     def stream(

@@ -9,11 +9,12 @@ from collections.abc import Callable, Sequence
 from datetime import timedelta
 from typing import Any, cast
 
-from sqlalchemy import ColumnElement, Text, func, tuple_
+from sqlalchemy import ColumnElement, Text, and_, func, tuple_
 from sqlalchemy import cast as as_type
 from sqlalchemy.dialects.postgresql import JSONB
 from sqlalchemy.orm import InstrumentedAttribute
 
+from tldr_highlight.core.db import id_after
 from tldr_highlight.errors import ConflictError, InvalidError, RequestError
 from tldr_highlight.highlights.files import remove_later
 from tldr_highlight.highlights.models import Highlight
@@ -87,7 +88,11 @@ _CONDITIONS: dict[str, Callable[[Any], ColumnElement[bool]]] = {
     "state": lambda value: Highlight.state == value,
     "origin": lambda value: Highlight.origin == value,
     "created_after": lambda value: Highlight.created_at >= value,
-    "created_before": lambda value: Highlight.created_at < value,
+    "created_before": lambda value: and_(
+        Highlight.created_at < value,
+        # ids begin with the time of their stream, which was before; so the index leads there
+        Highlight.id < id_after("hl", value),
+    ),
 }
 """Filter -> what it asks of a highlight."""
 
