@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import threading
+import time
 from collections.abc import Iterator
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -15,7 +16,7 @@ from sqlalchemy.orm import Session
 
 from tests.schema import tables
 from tests.services import Backend, Postgres
-from tldr_highlight.core.db import Database, first_id, new_id, now
+from tldr_highlight.core.db import Database, first_id, id_after, new_id, now
 from tldr_highlight.errors import DatabaseError
 from tldr_highlight.tenancy.models import Organization
 
@@ -163,6 +164,18 @@ def test_a_commit_is_on_the_disk_and_in_the_way_of_no_reader(tmp_path: Path) -> 
         assert session.execute(text("PRAGMA synchronous")).scalar_one() == 2  # FULL
         assert session.execute(text("PRAGMA journal_mode")).scalar_one() == "wal"
     database.close()
+
+
+def test_an_id_after_a_moment_is_between_those_made_before_and_later() -> None:
+    before = new_id("str")
+    bound = id_after("str", now())
+    time.sleep(0.002)  # the next millisecond
+    assert before < bound < new_id("str")
+    assert (
+        id_after("str", datetime(1, 1, 1, tzinfo=UTC))
+        < bound
+        < id_after("str", datetime.max.replace(tzinfo=UTC))
+    )
 
 
 def test_a_first_id_is_between_those_of_before_and_after() -> None:

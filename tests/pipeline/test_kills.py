@@ -2,20 +2,25 @@
 
 from __future__ import annotations
 
+import os
+import random
 import signal
 from collections import Counter
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
+from fractions import Fraction
 from pathlib import Path
 from typing import Any
 
 import pytest
+from sqlalchemy import update
 
-from tests.pipeline.office import ORGANIZATION, Office, work_apart
+from tests.pipeline.office import FORKS, ORGANIZATION, Office, _work_apart, work_apart
 from tests.schema import tables
+from tests.services import Backend
 from tests.walks.films import film
-from tldr_highlight.core.work import void_leases
+from tldr_highlight.core.work import Work, void_leases
 from tldr_highlight.pipeline.run import POINTS
 from tldr_highlight.runtime import opened
 from tldr_highlight.settings import Settings
@@ -23,7 +28,7 @@ from tldr_highlight.worker.kinds import product_kinds
 
 UNTOUCHED = "str_untouched"
 
-TOLD = {"stream_id", "highlight_id", "times_realtime", "seconds_left"}
+TOLD = {"stream_id", "highlight_id"}
 """What events of one stream say that those of another do not."""
 
 
@@ -50,9 +55,11 @@ class Aftermath:
             "pictures": [store.stat(h.thumbnail_key or "").sha256 for h in office.highlights(id)],
             "files": sum(1 for _ in store.list(f"{ORGANIZATION}/{id}")),
             "events": [
-                (e.sequence, e.type, {k: v for k, v in e.data.items() if k not in TOLD})
+                (e.type, {k: v for k, v in e.data.items() if k not in TOLD})
                 for e in office.events(id)
+                if e.type != "stream.progress"  # told at the end of a piece, which may be another one
             ],
+            "gaps": [n for n, e in enumerate(office.events(id), 1) if e.sequence != n],
         }
 
     def usage(self, id: str) -> Counter[str]:
@@ -74,7 +81,7 @@ class Aftermath:
 def aftermath(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Aftermath]:
     """A stream for each point, killed there, and one that nothing happens to; then a worker finishes them."""
     folder = tmp_path_factory.mktemp("kills")
-    source = film(folder / "match.mp4")
+    source = film(folder / "match.mp4", (8,), seconds=16.0, size=(64, 36), fps=Fraction(5), rate=8000)
     settings = {
         "data_dir": str(folder / "data"),
         "database_url": f"sqlite:///{folder / 'test.sqlite'}",
@@ -130,3 +137,47 @@ def test_nothing_is_left_behind(aftermath: Aftermath) -> None:
     assert list((data / "scratch").iterdir()) == []
     drafts = {path.name for path in data.rglob(".*") if path.is_file()} - {".lock"}
     assert drafts == set()
+
+
+# --- the long form -------------------------------------------------------------------------------------
+
+
+@pytest.mark.skipif("TLDR_LONG_TESTS" not in os.environ, reason="takes minutes")
+@pytest.mark.parametrize("kills", [30])
+def test_thirty_kills_at_random_moments(backend: Backend, kills: int, tmp_path: Path) -> None:
+    """Eight streams, two at a time, whose workers are killed and replaced again and again."""
+    seed = random.SystemRandom().randrange(1 << 32)
+    print(f"seed {seed}")
+    chance = random.Random(seed)
+    source = film(tmp_path / "long.mp4", (15, 35, 55, 72), seconds=80.0, size=(320, 180))
+    settings = {
+        "data_dir": str(tmp_path / "data"),
+        "database_url": backend.database(tables),
+        "allow_local_paths": "/",
+    }
+    streams = [f"str_random{n}" for n in range(8)]
+    with opened(Settings(**settings), product_kinds()) as runtime:
+        office = Office(runtime)
+        office.found()
+        for id in (UNTOUCHED, *streams):
+            office.submit(source, id)
+        jobs = {id: office.stream(id).job_id for id in (UNTOUCHED, *streams)}
+        assert work_apart(settings, [jobs[UNTOUCHED]], tmp_path) == 0
+        aftermath = Aftermath(office, tmp_path, {})
+        untouched, charged = aftermath.seen(UNTOUCHED), aftermath.usage(UNTOUCHED)
+        for _ in range(kills):
+            pair = chance.sample(streams, 2)
+            two = [FORKS.Process(target=_work_apart, args=(settings, [jobs[id]], tmp_path)) for id in pair]
+            for process in two:
+                process.start()
+            two[0].join(chance.uniform(0.3, 4.0))
+            for process in two:
+                process.kill()
+                process.join()
+            with runtime.db.begin() as session:
+                void_leases(session, "dying/")
+                session.execute(update(Work).values(crashes=0))  # who is killed by chance is no poison
+        assert work_apart(settings, [jobs[id] for id in streams], tmp_path) == 0
+        for id in streams:
+            assert aftermath.seen(id) == untouched, f"seed {seed}"
+            assert aftermath.usage(id) == charged, f"seed {seed}"

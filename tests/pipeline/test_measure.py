@@ -35,9 +35,10 @@ from tldr_highlight.media.sandbox import ProcessLimits
 from tldr_highlight.media.types import Remote
 from tldr_highlight.pipeline import inside
 from tldr_highlight.pipeline import measure as measuring
+from tldr_highlight.pipeline.common import Piece
 from tldr_highlight.pipeline.find import detect
 from tldr_highlight.pipeline.measure import Sent, measure
-from tldr_highlight.pipeline.pieces import Piece, pieces
+from tldr_highlight.pipeline.pieces import pieces
 
 HERE = "tests.pipeline.test_measure"
 SECONDS = 80.0

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import subprocess
+import sys
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -61,3 +63,10 @@ def test_a_stream_becomes_highlights(office: Office, match: Path, tmp_path: Path
     assert sum(usage.values()) == pytest.approx(1000 * stream.duration, abs=len(usage))
     assert len(kept) == 3
     assert list((office.runtime.data_dir / "scratch").iterdir()) == []
+
+
+def test_a_worker_loads_no_decoder() -> None:
+    modules = "sys, tldr_highlight.worker.child, tldr_highlight.worker.kinds"
+    loaded = f"import {modules}; print({{'av', 'PIL'}} & sys.modules.keys())"
+    done = subprocess.run([sys.executable, "-c", loaded], capture_output=True, text=True, check=True)
+    assert done.stdout == "set()\n"

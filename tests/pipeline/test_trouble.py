@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 import itertools
+import os
 import re
+import subprocess
+import threading
 from collections.abc import Iterator
 from dataclasses import replace
 from datetime import timedelta
@@ -178,6 +181,28 @@ def test_a_stream_can_be_cancelled_while_it_is_cut(office: Office, match: Path) 
     assert types(office)[-2:] == ["highlight.ready", "stream.completed"]
 
 
+def test_a_source_that_is_silent_can_be_cancelled(office: Office, match: Path) -> None:
+    asked = threading.Event()
+    well = parts(match.read_bytes(), 'ETag: "1"')
+
+    def silent(request: Request, peer: Peer) -> object:
+        if request.headers["range"] == "bytes=0-511":  # the resolver's look
+            return well(request, peer)
+        asked.set()
+        return peer.over.wait(60)
+
+    with Server(silent) as server:
+        office.submit(Source(url=f"{server.url}match.mp4"))
+        worker = threading.Thread(target=office.work)
+        worker.start()
+        assert asked.wait(30)
+        with office.runtime.db.begin() as session:
+            work.cancel(session, session.get_one(Stream, "str_1").job_id)
+        worker.join(10)
+        assert not worker.is_alive()
+    assert office.stream().state == "cancelled"
+
+
 def test_a_worker_that_is_to_stop_leaves_its_stream_to_others(office: Office, match: Path) -> None:
     office.submit(match)
 
@@ -274,6 +299,45 @@ def test_what_runs_out_is_waited_for_and_told_once(office: Office, match: Path, 
     assert types(office).count("highlight.detected") == 1
     with runtime.db.read() as session:
         assert session.scalars(select(Alert)).one().recovered_at is not None
+
+
+@pytest.fixture
+def small_disk(tmp_path: Path) -> Iterator[Path]:
+    """A file system of two megabytes."""
+    folder = tmp_path / "disk"
+    folder.mkdir()
+    mount = ["mount", "-t", "tmpfs", "-o", "size=2m", "none", str(folder)]
+    if subprocess.run(mount, check=False, capture_output=True).returncode:
+        pytest.skip("LEFT OUT: a full disk (mounting a small one takes root)")
+    yield folder
+    subprocess.run(["umount", str(folder)], check=True)
+
+
+@pytest.mark.parametrize("left", [20_000, 110_000, 180_000, 300_000])
+def test_a_disk_that_is_full_is_waited_for_at_every_stage(
+    sqlite: SQLite, tmp_path: Path, small_disk: Path, match: Path, left: int
+) -> None:
+    """Clip and pictures take 167 kB in the scratch folder, and as much in the store."""
+    with sqlite.databases(tmp_path) as new:
+        settings = Settings(data_dir=small_disk / "data", database_url=new(tables), allow_local_paths="/")
+        with opened(settings, product_kinds()) as runtime:
+            office = Office(runtime)
+            office.found()
+            office.submit(match)
+            filler = small_disk / "filler"
+            about = os.statvfs(small_disk)
+            filler.write_bytes(bytes(about.f_bavail * about.f_frsize - left))
+            office.work()
+            full = "disk_full" if left < 150_000 else "storage_full"
+            assert (office.job().state, office.job().error_code) == ("waiting", full)
+            assert [h.state for h in office.highlights()] == ["detected"]
+            assert list((runtime.data_dir / "scratch").iterdir()) == []
+            filler.unlink()
+            office.hurry()
+            office.work()
+            [highlight] = office.highlights()
+            assert (office.stream().state, highlight.state) == ("completed", "ready")
+            assert runtime.storage.stat(highlight.clip_key or "").sha256 == highlight.clip["sha256"]
 
 
 def test_while_something_is_short_one_stream_at_a_time_tries(office: Office, match: Path) -> None:

@@ -125,6 +125,8 @@ class Visit:
         Each item has `limits.seconds`, and looking at the source `looking` seconds.
         """
         self.limits = limits
+        self.meanwhile: Callable[[], None] | None = None
+        """Called again and again while the process is waited for; what it raises ends the process."""
         self._look = Look(origin, sound, policy, info)
         self._looking = looking
         self._target = target
@@ -212,7 +214,7 @@ class Visit:
         self, child: Child, wanted: Json, seconds: float, on_note: Callable[[Json], None] | None
     ) -> Json:
         try:
-            item = child.ask(wanted, seconds=seconds, on_note=on_note)
+            item = child.ask(wanted, seconds=seconds, on_note=on_note, meanwhile=self.meanwhile)
         except BaseException:
             self.close()  # it works no more, or must not
             raise

@@ -141,10 +141,12 @@ class Child:
         *,
         seconds: float | None = None,
         on_note: Callable[[Json], None] | None = None,
+        meanwhile: Callable[[], None] | None = None,
     ) -> Json:
         """The next item, or `END`, within so many seconds; raises as `run` does.
 
-        The function gets `wanted` as what its `yield` returns.
+        The function gets `wanted` as what its `yield` returns. `meanwhile` is called ten times a second, and
+        may raise.
         """
         seconds = self._limits.seconds if seconds is None else seconds
         self._unsent += message({"wanted": wanted, "seconds": seconds})
@@ -162,6 +164,8 @@ class Child:
                 raise MediaTimeoutError(f"no result within {seconds:g} s: its process was ended")
             if now >= look:
                 self._look_at_memory()
+                if meanwhile:
+                    meanwhile()
                 look = now + TICK
             self._exchange(max(0.0, min(end, look) - now))
 

@@ -16,9 +16,8 @@ from pathlib import Path
 
 from tldr_highlight.analysis.base import Analysis, Moment, clock
 from tldr_highlight.analysis.dimensions import DimensionSet, preset
-from tldr_highlight.analysis.local import KNOWN, analyse
+from tldr_highlight.analysis.local import analyse
 from tldr_highlight.analysis.moments import MomentOptions, choose
-from tldr_highlight.analysis.scoring import known_share
 from tldr_highlight.analysis.signals import Signals, strung
 from tldr_highlight.core.files import write_text
 from tldr_highlight.highlights.document import HighlightDoc, HighlightsDoc, dumps
@@ -29,7 +28,8 @@ from tldr_highlight.media.picture import thumbnails
 from tldr_highlight.media.probe import probe
 from tldr_highlight.media.read import Sampling, sampling_for
 from tldr_highlight.media.types import ClipResult, ClipSpec, CutOptions, MediaInfo
-from tldr_highlight.pipeline.pieces import Piece, pieces
+from tldr_highlight.pipeline.common import Piece, blindness, reading_notes, reel_ranges
+from tldr_highlight.pipeline.pieces import pieces
 from tldr_highlight.pipeline.report import ReportCurves, render
 from tldr_highlight.pipeline.workspace import DOCUMENT, Workspace, opened
 
@@ -144,40 +144,10 @@ def _read(info: MediaInfo, sampling: Sampling, work: Workspace | None, progress:
     return Measured(strung(parts), piece.read, piece.jumped, reading_notes(info, piece))
 
 
-def reading_notes(info: MediaInfo, last: Piece) -> tuple[str, ...]:
-    """How the reading went, in words, where it went not quite well."""
-    notes: list[str] = []
-    if last.damaged:
-        notes.append(f"{last.damaged} damaged packets were left out")
-    if last.jumped:
-        notes.append("timestamps jump inside the file; times here count what is played, without the jumps")
-    elif last.read < info.duration - 2.0:
-        notes.append(f"the file ends at {clock(last.read)} though its header promises {clock(info.duration)}")
-    return tuple(notes)
-
-
 def _note_blindness(document: HighlightsDoc, info: MediaInfo, dimension_set: DimensionSet) -> None:
     degraded, warnings = blindness(info, dimension_set)
     document["degraded"] |= degraded
     document["warnings"] += warnings
-
-
-def blindness(info: MediaInfo, dimension_set: DimensionSet) -> tuple[bool, list[str]]:
-    """What cannot be judged, in words, and whether that makes the result worth less."""
-    degraded, warnings = False, list[str]()
-    share = known_share(KNOWN, dimension_set)
-    if share < 0.5:
-        degraded = True
-        warnings.append(
-            f"signals can judge only {share:.0%} of the weight of dimension set {dimension_set.name!r};"
-            " the ranking rests on what they can judge"
-        )
-    if info.audio is None:
-        degraded = True
-        warnings.append("no sound: judged by the picture alone, which finds about half as much")
-    if info.video is None:
-        warnings.append("no picture: judged by sound alone; clips hold sound only, no thumbnails")
-    return degraded, warnings
 
 
 # --- rendering -----------------------------------------------------------------------------------------
@@ -301,31 +271,6 @@ def _make_reel(
         document["warnings"].append(
             f"the reel is {result.actual_end:.1f} s long, not {target:g}: there is no more worth showing"
         )
-
-
-SHORTEST_PIECE = 2.0
-"""Seconds below which a piece of a reel shows nothing."""
-
-
-def reel_ranges(moments: Sequence[Moment], target: float) -> list[tuple[float, float]]:
-    """The best moments' clips, in order of time, that fill `target` seconds exactly or hold all there is.
-
-    The last one taken is trimmed around its peak.
-    """
-    left = target
-    ranges: list[tuple[float, float]] = []
-    for moment in sorted(moments, key=lambda m: (-m.score, m.peak)):
-        length = moment.clip_end - moment.clip_start
-        if length > left:
-            if left < SHORTEST_PIECE and ranges:
-                break
-            start = min(max(moment.clip_start, moment.peak - left / 2), moment.clip_end - left)
-            ranges.append((start, start + left))
-            left = 0.0
-            break
-        ranges.append((moment.clip_start, moment.clip_end))
-        left -= length
-    return sorted(ranges)
 
 
 # --- publishing ----------------------------------------------------------------------------------------

@@ -27,7 +27,7 @@ from tldr_highlight.errors import MediaCrashError, MediaTimeoutError
 from tldr_highlight.media.job import ANYWHERE, Visit
 from tldr_highlight.media.sandbox import ProcessLimits
 from tldr_highlight.media.types import MediaInfo, Origin
-from tldr_highlight.pipeline.pieces import MOST_STEPS, Piece
+from tldr_highlight.pipeline.common import MOST_STEPS, Piece
 
 MEASURING = ProcessLimits(seconds=120.0)
 """For a stretch of some 20 s of media. Who gives nothing for so long gives nothing any more."""
@@ -137,7 +137,9 @@ def _apart(
 ) -> Visit:
     """A process for the source alone."""
     if isinstance(source, Visit):
-        policy, source = source.policy, source.info
+        visit = Visit.of(source.info, policy=source.policy, limits=limits, target=target)
+        visit.meanwhile = source.meanwhile
+        return visit
     if isinstance(source, MediaInfo):
         return Visit.of(source, policy=policy, limits=limits, target=target)
     return Visit(source, sound=sound, policy=policy, limits=limits, target=target)

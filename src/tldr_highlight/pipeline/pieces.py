@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import itertools
 from collections.abc import Iterator
-from dataclasses import dataclass
 
 from tldr_highlight.analysis.base import STEP
 from tldr_highlight.analysis.signals import Extractor, Signals
@@ -17,34 +16,10 @@ from tldr_highlight.media.leaps import leaps
 from tldr_highlight.media.read import Reader, Sampling, sampling_for
 from tldr_highlight.media.types import MediaInfo
 from tldr_highlight.pipeline.closer import Closer, needs_closer_look
+from tldr_highlight.pipeline.common import MOST_STEPS, Piece
 
 READ_BEFORE = 15.0
 """Seconds read again before a piece: decoders and pairs of key pictures need a start."""
-
-MOST_STEPS = 60
-"""Steps of one piece, half a minute: a gap of hours in a file is many pieces, and none is large."""
-
-
-@dataclass(frozen=True, slots=True)
-class Piece:
-    """Curves of the stretch of a source that follows the piece before."""
-
-    signals: Signals  # may be empty, in the last piece
-    info: MediaInfo  # of the source
-    read: float  # media seconds read so far; of the last piece: how long the source is
-    damaged: int  # packets left out so far
-    jumped: bool  # timestamps have leapt so far: media time counts what is played
-    last: bool
-
-    @property
-    def start(self) -> float:
-        """Media seconds at which it begins."""
-        return self.signals.first * STEP
-
-    @property
-    def end(self) -> float:
-        """Media seconds at which it ends."""
-        return self.signals.end
 
 
 def pieces(

@@ -21,7 +21,7 @@ from tldr_highlight.media.job import Visit, cut_apart, join_apart
 from tldr_highlight.media.sandbox import ProcessLimits
 from tldr_highlight.media.types import ClipResult, ClipSpec, CutOptions
 from tldr_highlight.pipeline import publish
-from tldr_highlight.pipeline.find import SHORTEST_PIECE, reel_ranges
+from tldr_highlight.pipeline.common import SHORTEST_PIECE, reel_ranges
 from tldr_highlight.pipeline.ownership import require_own
 from tldr_highlight.pipeline.scratch import scratch_of
 from tldr_highlight.pipeline.wanted import Wanted

@@ -41,18 +41,17 @@ from tldr_highlight.media.job import Visit, cut_apart
 from tldr_highlight.media.types import ClipResult, ClipSpec, MediaInfo
 from tldr_highlight.pipeline import publish
 from tldr_highlight.pipeline.checkpoint import Checkpoint, Progress
+from tldr_highlight.pipeline.common import Piece, blindness, reading_notes
 from tldr_highlight.pipeline.ends import ended
-from tldr_highlight.pipeline.find import blindness, reading_notes
 from tldr_highlight.pipeline.measure import measure
 from tldr_highlight.pipeline.ownership import require_own
-from tldr_highlight.pipeline.pieces import Piece
 from tldr_highlight.pipeline.scratch import scratch_of
 from tldr_highlight.pipeline.shortage import STORING, watching
 from tldr_highlight.pipeline.wanted import Wanted
 from tldr_highlight.runtime import Runtime
 from tldr_highlight.streams import curves
 from tldr_highlight.streams.models import Segment, Stream, StreamState
-from tldr_highlight.streams.resolvers import Resolved, resolve
+from tldr_highlight.streams.resolvers import Resolved, renewed, resolve
 from tldr_highlight.streams.sources import Source
 from tldr_highlight.tenancy import alerts
 from tldr_highlight.tenancy.models import Organization
@@ -85,7 +84,9 @@ def run(job: Job[Runtime]) -> None:
         story = Story(job, scratch)
         stream = story.begin()
         resolved = _resolved(job, stream, scratch)
-        with Visit(resolved.origin, sound=resolved.sound, policy=job.runtime.policy) as visit:
+        visiting = Visit(resolved.origin, sound=resolved.sound, policy=job.runtime.policy)
+        with renewed(resolved), visiting as visit:
+            visit.meanwhile = job.ask  # a source may be silent for minutes
             story.look(visit, resolved)
             settler = Settler(story.wanted.dimension_set, story.wanted.moments)
             with story.delivering_what_there_is(settler):
@@ -307,7 +308,6 @@ class Story:
         return outcome
 
     def _while_cutting(self, index: int, share: float) -> None:
-        self.job.ask()
         if self.progress.due():
             with self.job.step() as session:
                 self.save(session, "cutting")

@@ -1,0 +1,96 @@
+"""What `find` and the service have in common and what opens no media: workers load it, and libav they do not.
+
+A worker's process has 12 MB less for that, and no decoder in it that a hostile file could reach.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from tldr_highlight.analysis.base import STEP, Moment, clock
+from tldr_highlight.analysis.dimensions import DimensionSet
+from tldr_highlight.analysis.local import KNOWN
+from tldr_highlight.analysis.scoring import known_share
+from tldr_highlight.analysis.signals import Signals
+from tldr_highlight.media.types import MediaInfo
+
+MOST_STEPS = 60
+"""Steps of one piece, half a minute: a gap of hours in a file is many pieces, and none is large."""
+
+
+@dataclass(frozen=True, slots=True)
+class Piece:
+    """Curves of the stretch of a source that follows the piece before."""
+
+    signals: Signals  # may be empty, in the last piece
+    info: MediaInfo  # of the source
+    read: float  # media seconds read so far; of the last piece: how long the source is
+    damaged: int  # packets left out so far
+    jumped: bool  # timestamps have leapt so far: media time counts what is played
+    last: bool
+
+    @property
+    def start(self) -> float:
+        """Media seconds at which it begins."""
+        return self.signals.first * STEP
+
+    @property
+    def end(self) -> float:
+        """Media seconds at which it ends."""
+        return self.signals.end
+
+
+def reading_notes(info: MediaInfo, last: Piece) -> tuple[str, ...]:
+    """How the reading went, in words, where it went not quite well."""
+    notes: list[str] = []
+    if last.damaged:
+        notes.append(f"{last.damaged} damaged packets were left out")
+    if last.jumped:
+        notes.append("timestamps jump inside the file; times here count what is played, without the jumps")
+    elif last.read < info.duration - 2.0:
+        notes.append(f"the file ends at {clock(last.read)} though its header promises {clock(info.duration)}")
+    return tuple(notes)
+
+
+def blindness(info: MediaInfo, dimension_set: DimensionSet) -> tuple[bool, list[str]]:
+    """What cannot be judged, in words, and whether that makes the result worth less."""
+    degraded, warnings = False, list[str]()
+    share = known_share(KNOWN, dimension_set)
+    if share < 0.5:
+        degraded = True
+        warnings.append(
+            f"signals can judge only {share:.0%} of the weight of dimension set {dimension_set.name!r};"
+            " the ranking rests on what they can judge"
+        )
+    if info.audio is None:
+        degraded = True
+        warnings.append("no sound: judged by the picture alone, which finds about half as much")
+    if info.video is None:
+        warnings.append("no picture: judged by sound alone; clips hold sound only, no thumbnails")
+    return degraded, warnings
+
+
+SHORTEST_PIECE = 2.0
+"""Seconds below which a piece of a reel shows nothing."""
+
+
+def reel_ranges(moments: Sequence[Moment], target: float) -> list[tuple[float, float]]:
+    """The best moments' clips, in order of time, that fill `target` seconds exactly or hold all there is.
+
+    The last one taken is trimmed around its peak.
+    """
+    left = target
+    ranges: list[tuple[float, float]] = []
+    for moment in sorted(moments, key=lambda m: (-m.score, m.peak)):
+        length = moment.clip_end - moment.clip_start
+        if length > left:
+            if left < SHORTEST_PIECE and ranges:
+                break
+            start = min(max(moment.clip_start, moment.peak - left / 2), moment.clip_end - left)
+            ranges.append((start, start + left))
+            left = 0.0
+            break
+        ranges.append((moment.clip_start, moment.clip_end))
+        left -= length
+    return sorted(ranges)
