@@ -55,6 +55,8 @@
     │   ├── WebhookUrlError      webhook_url_not_allowed   2  permanent  not https, or not public (422)
     │   ├── BodyLimitError       body_too_large            6  permanent  (413)
     │   ├── BodyTypeError        body_type_unsupported     2  permanent  (415)
+    │   ├── BodyGoneError        body_incomplete           2  transient  ended before its end (400)
+    │   ├── TusVersionError      tus_version               2  permanent  another version of tus (412)
     │   ├── BodySlowError        body_too_slow           124  transient  (408)
     │   ├── MethodError          method_not_allowed        2  permanent  names what is (405)
     │   └── ReusedKeyError       idempotency_mismatch      2  permanent  its key was for another request (422)
@@ -74,6 +76,8 @@
     │   └── WrongPasswordError   password_wrong            3  permanent  asked again, and not the right one
     ├── ConflictError            conflict                  1  permanent  not as things stand (409)
     │   ├── InProgressError      idempotency_in_progress   1  transient  the same call is running
+    │   ├── UploadBusyError      upload_busy               1  transient  another call is sending to it
+    │   ├── UploadOffsetError    upload_offset             1  permanent  not its next bytes; says which are
     │   ├── EmailTakenError      email_taken               1  permanent  has an account already
     │   ├── LastOwnerError       last_owner                1  permanent  somebody has to be it
     │   ├── PlanFitError         plan_does_not_fit         1  permanent  lists what is too much for it
@@ -529,6 +533,20 @@ class BodyTypeError(RequestError):
     status = 415
 
 
+class BodyGoneError(RequestError):
+    """A body whose connection ended before it did."""
+
+    code = "body_incomplete"
+    fate = Fate.TRANSIENT
+
+
+class TusVersionError(RequestError):
+    """A client of tus that speaks another version than this server; `Tus-Version` says which that is."""
+
+    code = "tus_version"
+    status = 412
+
+
 class BodySlowError(RequestError):
     """A body that took longer to arrive than it may."""
 
@@ -652,6 +670,19 @@ class InProgressError(ConflictError):
 
     code = "idempotency_in_progress"
     fate = Fate.TRANSIENT
+
+
+class UploadBusyError(ConflictError):
+    """An upload that another call is sending to."""
+
+    code = "upload_busy"
+    fate = Fate.TRANSIENT
+
+
+class UploadOffsetError(ConflictError):
+    """Bytes that are not the next ones of an upload; `extra["offset"]` is where those go."""
+
+    code = "upload_offset"
 
 
 class EmailTakenError(ConflictError):

@@ -134,6 +134,12 @@ class Look:
             raise ForbiddenError("this takes a person's login, not a key")
         return self.caller.user_id
 
+    @contextlib.contextmanager
+    def transaction(self) -> Generator[Act]:
+        """Somebody who reads, doing something in a write transaction of its own."""
+        with self.runtime.db.begin() as session:
+            yield Act(self.runtime, self.caller, self.address, session=session)
+
 
 @dataclass
 class Act(Look):

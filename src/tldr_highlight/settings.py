@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Literal
 from urllib.parse import urlsplit
 
-from pydantic import Field, PositiveFloat, PositiveInt, SecretStr, field_validator
+from pydantic import Field, NonNegativeInt, PositiveFloat, PositiveInt, SecretStr, field_validator
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
 DATABASES = ("sqlite", "postgresql", "postgres", "postgresql+psycopg")
@@ -55,6 +55,9 @@ class Settings(BaseSettings):
 
     storage_url: str | None = None
     """Where files are kept: `file:///folder`, `s3://bucket/prefix`; without it `files/` in the data dir."""
+
+    disk_reserve_mb: NonNegativeInt = 1000
+    """Free space that uploads leave where files are kept in a folder; below it they are refused (507)."""
 
     cdn_url: str | None = None
     """Base of links to files: a CDN in front of us, or of the bucket."""

@@ -39,6 +39,12 @@ class Operation:
         """Whether its answer has no end of its own, unless it is asked for one."""
         return "text/event-stream" in self.about["responses"].get("200", {}).get("content", {})
 
+    @property
+    def streamed(self) -> str | None:
+        """The type of its body, where that is a file."""
+        content = self.about.get("requestBody", {}).get("content", {})
+        return next((kind for kind in content if kind.endswith("octet-stream")), None)
+
     def call(self, world: World, headers: dict[str, str], **ids: str) -> httpx2.Response:
         """Call it with its own example as the body."""
         content = self.about.get("requestBody", {}).get("content", {}).get("application/json", {})
@@ -49,8 +55,15 @@ class Operation:
         }
         if self.goes_on:
             query["follow"] = "false"
+        headers = headers | {
+            p["name"]: str(p["example"])
+            for p in self.about.get("parameters", [])
+            if p.get("in") == "header" and p.get("required")
+        }
         path = self.path.format(**{name: ids.get(name, "key_unknown") for name in self.ids})
-        body = {"json": content["example"]} if content else {}
+        body: dict[str, Any] = {"json": content["example"]} if content else {}
+        if self.streamed:
+            body, headers = {"content": b"the file"}, headers | {"Content-Type": self.streamed}
         return world.client.request(self.method, path, headers=headers, params=query, **body)
 
 

@@ -34,6 +34,8 @@ from tldr_highlight.tenancy.models import (
 from tldr_highlight.webhooks.models import Delivery, Webhook
 
 UNRECORDED = {
+    "continue_upload": "the beginning of an upload is recorded, and its end, not each piece",
+    "describe_uploads": "it says what there is",
     "try_dimension_set": "it judges what is stored, and stores nothing",
     "forgot_password": "nobody is known yet, and it must look alike for all addresses (A8): its work records",
     "refresh_login": "a login goes on: nothing that anybody may do is other than before; moving is recorded",
@@ -79,6 +81,10 @@ class House:
             token = mailed.issue(session, session.get_one(User, self.user), purpose, email=email)
         assert token
         return token
+
+    def upload(self, length: int) -> str:
+        headers = self.owner | {"Upload-Length": str(length)}
+        return self.world.client.post("/api/v1/uploads", headers=headers).json()["id"]
 
     def key(self) -> str:
         about = {"hash": new_id("h"), "last4": "wxyz", "scopes": ["keys:read"]}
@@ -162,6 +168,8 @@ class Scene:
     def call(self, world: World, operation: Operation) -> httpx2.Response:
         address = "http://localhost" + operation.path.format(**self.ids)  # cookies are for this machine alone
         body = {} if self.body is None else {"json": self.body}
+        if isinstance(self.body, bytes):
+            body = {"content": self.body}
         return world.client.request(operation.method, address, headers=self.headers, **body)
 
 
@@ -290,6 +298,8 @@ def by_webhook(body: Any = None, *, status: str = "active") -> Callable[[House],
 
 
 SCENES: dict[str, Callable[[House], Scene]] = {
+    "create_upload": lambda house: Scene(house.user, answered("id"), b"the file", house.owner),
+    "delete_upload": by_owner(lambda house: house.upload(10), of="upload_id"),
     "create_clip_job": lambda house: Scene(house.user, answered("id"), CLIPS, house.owner),
     "delete_clip_job": by_owner(House.clip_job, of="clip_job_id"),
     "submit_stream": lambda house: Scene(house.user, answered("id"), SOURCE, house.owner),
@@ -362,7 +372,14 @@ def try_set(house: House) -> Scene:
     return Scene("", "", body, house.owner, {"set_id": "sports"})
 
 
+def piece(house: House) -> Scene:
+    headers = house.owner | {"Content-Type": "application/offset+octet-stream", "Upload-Offset": "0"}
+    return Scene("", "", b"x", headers, {"upload_id": house.upload(10)})
+
+
 UNRECORDED_SCENES: dict[str, Callable[[House], Scene]] = {
+    "continue_upload": piece,
+    "describe_uploads": lambda house: Scene("", "", headers=house.owner),
     "try_dimension_set": try_set,
     "forgot_password": lambda house: Scene("", "", {"email": house.email}),
     "refresh_login": lambda house: Scene("", "", {"refresh_token": house.refresh_token()}),

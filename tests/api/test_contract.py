@@ -20,6 +20,8 @@ from schemathesis.specs.openapi.checks import (
 from tests.api.world import World, world_on
 from tests.services import Backend, SQLite
 
+schemathesis.serializer.alias("application/offset+octet-stream", "application/octet-stream")
+
 SEED = int(os.environ.get("TLDR_SEED", "20261125"))
 LONG = os.environ.get("TLDR_LONG_TESTS") == "1"
 EXAMPLES = 200 if LONG else 6

@@ -19,7 +19,7 @@ from tldr_highlight.clips.service import create_job, order_of
 from tldr_highlight.core.db import new_id, now
 from tldr_highlight.highlights.models import Highlight, HighlightType, Reel
 from tldr_highlight.runtime import Act, Caller
-from tldr_highlight.streams.models import Batch, Stream
+from tldr_highlight.streams.models import Batch, Stream, Upload
 from tldr_highlight.streams.schemas import StreamCreate
 from tldr_highlight.streams.service import submit
 from tldr_highlight.tenancy.models import ApiKey, AuditRecord, Invitation, LoginSession, Member
@@ -125,7 +125,12 @@ def _delivery(session: Session, organization_id: str) -> Delivery:
     return Delivery(organization_id=organization_id, webhook_id=webhook.id, **about)
 
 
+def _upload(session: Session, organization_id: str) -> Upload:
+    return Upload(organization_id=organization_id, filename=CANARY, key=f"{organization_id}/x/file")
+
+
 FOREIGN: dict[str, Made] = {
+    "upload_id": _made(_upload),
     "clip_job_id": _clip_job,
     "batch_id": _made(_batch),
     "stream_id": _stream,

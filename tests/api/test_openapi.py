@@ -106,7 +106,8 @@ def test_creating_calls_can_be_sent_twice(document: dict[str, Any]) -> None:
     assert "post /api/v1/keys" in taking
     # The contract leaves registration out: its key is shown once, and addresses are unique.
     without = {name for name in creating - taking if "/auth/" not in name}
-    assert without == set()
+    # A file is not kept to be compared: tus sends it again where it broke.
+    assert without == {"post /api/v1/uploads"}
 
 
 def with_examples(document: dict[str, Any]) -> Iterator[tuple[str, dict[str, Any], list[Any]]]:

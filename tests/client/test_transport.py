@@ -12,6 +12,7 @@ import traceback
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from datetime import datetime, timedelta, timezone
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -20,6 +21,7 @@ from tests.client.server import HANG_UP, Answer, Asked, Scripted, problem
 from tldr_highlight import client as package
 from tldr_highlight.client import (
     Client,
+    ClientError,
     Conflict,
     ConnectionProblem,
     Forbidden,
@@ -509,3 +511,41 @@ def test_it_loads_nothing_else_of_ours() -> None:
     )
     done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=True)
     assert all(name.startswith("tldr_highlight.client") for name in done.stdout.split())
+
+
+# --- files ---------------------------------------------------------------------------------------------
+
+
+def test_a_file_is_saved_whole_and_its_server_gets_no_key(tmp_path: Path) -> None:
+    with Scripted(Answer(200, b"pictures")) as files, Scripted(Answer()) as api:
+        api.answers = [Answer(307, b"", {"Location": f"{files.url}/files/clip.mp4?signature=x"})]
+        with Client(api.url, "tldr_live_secret", retries=0) as client:
+            assert client.highlights.clip_url("hl_1") == f"{files.url}/files/clip.mp4?signature=x"
+            client.highlights.save("hl_1", tmp_path / "clip.mp4")
+    assert (tmp_path / "clip.mp4").read_bytes() == b"pictures"
+    assert api.asked[-1].headers["X-API-Key"] == "tldr_live_secret"
+    assert "X-API-Key" not in files.asked[0].headers
+    assert files.asked[0].path == "/files/clip.mp4?signature=x"
+
+
+def test_a_file_that_does_not_come_leaves_nothing(tmp_path: Path) -> None:
+    for answer in (problem(404, "object_not_found"), HANG_UP):
+        with (
+            Scripted(answer) as files,
+            Scripted(Answer(307, b"", {"Location": files.url})) as api,
+            Client(api.url, retries=0) as client,
+            pytest.raises(ClientError),
+        ):
+            client.reels.save("reel_1", tmp_path / "reel.mp4")
+        assert list(tmp_path.iterdir()) == []
+
+
+def test_a_link_may_be_relative_to_the_server() -> None:
+    with Scripted(Answer(307, b"", {"Location": "/files/a.mp4?x=1"})) as api, Client(api.url) as client:
+        assert client.reels.video_url("reel_1") == f"{api.url}/files/a.mp4?x=1"
+
+
+def test_an_export_is_given_as_it_is() -> None:
+    with Scripted(Answer(200, b"WEBVTT\n", {"Content-Type": "text/vtt"})) as api, Client(api.url) as client:
+        assert client.highlights.export("str_1", "vtt") == b"WEBVTT\n"
+        assert api.asked[0].path == "/api/v1/streams/str_1/export?format=vtt"

@@ -39,13 +39,13 @@ class Host:
     etag: str | None = '"1"'
     refusals: dict[str, list[int]] = field(
         default_factory=dict[str, list[int]]
-    )  # address -> statuses, in turn
+    )  # address -> statuses, in turn; 0: none
     before: Callable[[Request], None] = lambda request: None
 
     def __call__(self, request: Request, peer: Peer) -> None:
         self.before(request)
-        if self.refusals.get(request.target):
-            peer.reply(f"{self.refusals[request.target].pop(0)} No")
+        if self.refusals.get(request.target) and (status := self.refusals[request.target].pop(0)):
+            peer.reply(f"{status} No")
             return
         data = self.files.get(request.target)
         if data is None:

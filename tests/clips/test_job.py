@@ -146,11 +146,12 @@ def test_without_a_source_the_job_has_failed(shop: Shop, server: Server) -> None
 
 
 def test_an_address_that_expires_is_asked_for_again(light: Shop, server: Server, host: Host) -> None:
-    """Refused when it is opened, then in the middle: each time once more, and no more than once in all."""
-    host.refusals["/film.mp4"] = [403]
-    id = light.order(f"{server.url}film.mp4", (1.0, 2.0))
-    light.work(id)
-    assert states(light.job(id)) == ["ready"]
+    """Refused when somebody looks, or when it is opened: once more, and no more than once in all."""
+    for refusals in ([403], [0, 403]):
+        host.refusals["/film.mp4"] = refusals
+        id = light.order(f"{server.url}film.mp4", (1.0, 2.0))
+        light.work(id)
+        assert (states(light.job(id)), host.refusals["/film.mp4"]) == (["ready"], [])
     host.refusals["/film.mp4"] = [403] * 100
     id = light.order(f"{server.url}film.mp4", (1.0, 2.0))
     light.work(id)

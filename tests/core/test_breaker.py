@@ -14,6 +14,7 @@ from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, ru
 
 from tests.schema import tables
 from tests.services import Backend
+from tldr_highlight.api.metrics import Metrics
 from tldr_highlight.core.breaker import Breaker, Breakers, Rules
 from tldr_highlight.core.db import Database
 from tldr_highlight.errors import BreakerError, SourceError, SourceNotFoundError
@@ -283,6 +284,17 @@ def test_a_probe_that_took_too_long_decides_nothing_any_more(db: Database) -> No
     late.end("failed", time)
     next_one.end("good", time)
     assert once(breakers, time, "good")
+
+
+def test_metrics_tell_its_state_and_how_often_it_opened(db: Database) -> None:
+    time = Time()
+    breakers = make(db, time)
+    for _ in range(10):
+        assert once(breakers, time, "failed")
+    text = Metrics(db).text().decode()
+    assert 'tldr_breaker_state{service="it",state="open"} 1.0' in text
+    assert 'tldr_breaker_state{service="it",state="closed"} 0.0' in text
+    assert 'tldr_breaker_openings_total{service="it"} 1.0' in text
 
 
 def test_no_failure_is_lost_where_many_fail_at_once(db: Database) -> None:

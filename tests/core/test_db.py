@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import contextlib
 import threading
+import time
 from collections.abc import Iterator
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 import pytest
@@ -14,7 +16,7 @@ from sqlalchemy.orm import Session
 
 from tests.schema import tables
 from tests.services import Backend, Postgres
-from tldr_highlight.core.db import Database
+from tldr_highlight.core.db import Database, first_id, id_after, new_id, now
 from tldr_highlight.errors import DatabaseError
 from tldr_highlight.tenancy.models import Organization
 
@@ -162,3 +164,26 @@ def test_a_commit_is_on_the_disk_and_in_the_way_of_no_reader(tmp_path: Path) -> 
         assert session.execute(text("PRAGMA synchronous")).scalar_one() == 2  # FULL
         assert session.execute(text("PRAGMA journal_mode")).scalar_one() == "wal"
     database.close()
+
+
+def test_an_id_after_a_moment_is_between_those_made_before_and_later() -> None:
+    before = new_id("str")
+    bound = id_after("str", now())
+    time.sleep(0.002)  # the next millisecond
+    assert before < bound < new_id("str")
+    assert (
+        id_after("str", datetime(1, 1, 1, tzinfo=UTC))
+        < bound
+        < id_after("str", datetime.max.replace(tzinfo=UTC))
+    )
+
+
+def test_a_first_id_is_between_those_of_before_and_after() -> None:
+    moment = datetime(2026, 11, 25, 12, tzinfo=UTC)
+    first = first_id("evt", moment)
+    before, after = (first_id("evt", moment + timedelta(milliseconds=n)) for n in (-1, 1))
+    assert before < first < after
+    assert (
+        first_id("evt", now() - timedelta(seconds=1)) < new_id("evt") < first_id("evt", now() + timedelta(1))
+    )
+    assert len(first) == len(new_id("evt"))

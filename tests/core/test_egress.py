@@ -721,3 +721,61 @@ def test_a_branch_closes_alone_and_counts_for_its_parent(egress: Egress) -> None
         with pytest.raises(SourceError):
             branch.fetch(server.url)
         egress.fetch(server.url)
+
+
+# --- bodies that are sent ------------------------------------------------------------------------------
+
+
+def test_a_body_is_sent_as_it_is_and_any_status_is_an_answer(egress: Egress) -> None:
+    def answer(request: Request, peer: Peer) -> None:
+        peer.reply("302 Found", b"over there", "Location: /there", "X-Why: moved")
+
+    with Server(answer) as server:
+        answered = egress.post(
+            f"{server.url}hook?a=1", b"\x00\xff{}", headers={"webhook-id": "evt_1"}, most=4
+        )
+    [request] = server.requests
+    assert (request.method, request.target, request.body) == ("POST", "/hook?a=1", b"\x00\xff{}")
+    assert request.headers["webhook-id"] == "evt_1"
+    assert (answered.status, answered.body, answered.headers["x-why"]) == (302, b"over", "moved")
+
+
+def test_a_connection_serves_many_bodies_and_none_is_sent_twice(egress: Egress) -> None:
+    """A server that closes amid the second: on a kept connection a GET is asked again, a body is not sent."""
+    count = itertools.count()
+
+    def answer(request: Request, peer: Peer) -> object:
+        return False if next(count) == 1 else peer.reply("200 OK", b"fine")
+
+    with Server(answer) as server:
+        assert egress.post(server.url, b"1", headers={}, most=100).body == b"fine"
+        with pytest.raises(SourceError):
+            egress.post(server.url, b"2", headers={}, most=100)
+        assert [request.body for request in server.requests] == [b"1", b"2"]
+        assert server.connections == 1
+        egress.post(server.url, b"3", headers={}, most=100)
+        assert server.connections == 2
+
+
+def test_all_of_a_post_has_its_time_and_a_late_body_is_no_failure() -> None:
+    silent = threading.Event()
+
+    def answer(request: Request, peer: Peer) -> object:
+        if request.target == "/drip":
+            peer.send("HTTP/1.1 200 OK\r\nContent-Length: 100\r\n\r\nso far")
+        peer.over.wait(10)
+        silent.set()
+        return False
+
+    with Server(answer) as server, Egress(replace(LOOPBACK, wall_seconds=0.5)) as egress:
+        with pytest.raises(SourceSlowError):
+            egress.post(server.url, b"", headers={}, most=100)
+        assert not silent.is_set()
+        answered = egress.post(f"{server.url}drip", b"", headers={}, most=100)
+    assert (answered.status, answered.body) == (200, b"so far")
+
+
+@pytest.mark.parametrize("url", ["http://10.0.0.1/", "http://[::1]/", "http://169.254.169.254/"])
+def test_bodies_go_nowhere_private(url: str) -> None:
+    with Egress() as egress, pytest.raises(AddressError):
+        egress.post(url, b"x", headers={}, most=1)

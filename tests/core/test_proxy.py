@@ -72,8 +72,13 @@ def test_a_second_request_on_a_connection_goes_nowhere() -> None:
             lines = [f"{name}: {value}" for name, value in credentials(proxy).items()]
             one = "\r\n".join([f"GET {server.url}a HTTP/1.1", *lines, "", ""])
             two = "\r\n".join([f"GET {other.url}b HTTP/1.1", *lines, "", ""])
-            raw.sendall((one + two).encode())
-            answered = b"".join(iter(lambda: raw.recv(65_536), b""))
+            raw.sendall((one + two).encode())  # at once, and when there is an answer
+            answered = b""
+            while b"GET /a" not in answered:
+                answered += raw.recv(65_536)
+            raw.sendall(two.encode())
+            raw.shutdown(socket.SHUT_WR)
+            answered += b"".join(iter(lambda: raw.recv(65_536), b""))
         assert answered.count(b"HTTP/1.1") == 1
         assert b"GET /a" in answered
         assert [request.target for request in server.requests] == ["/", "/a"]

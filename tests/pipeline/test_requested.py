@@ -82,11 +82,16 @@ def match(tmp_path_factory: pytest.TempPathFactory) -> Path:
     )
 
 
+def settings(folder: Path, database_url: str) -> Settings:
+    return Settings(
+        _env_file=None, data_dir=folder / "data", database_url=database_url, allow_local_paths="/"
+    )
+
+
 @pytest.fixture
 def desk(backend: Backend, match: Path, tmp_path: Path) -> Iterator[Desk]:
     """A stream that nobody has analysed."""
-    settings = Settings(_env_file=None, data_dir=tmp_path / "data", database_url=backend.database(tables))
-    with opened(settings, product_kinds()) as runtime:
+    with opened(settings(tmp_path, backend.database(tables)), product_kinds()) as runtime:
         desk = Desk(runtime)
         desk.found()
         desk.submit(match)
@@ -99,15 +104,16 @@ def desk(backend: Backend, match: Path, tmp_path: Path) -> Iterator[Desk]:
 def found(sqlite: SQLite, match: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Desk]:
     """A stream with its three highlights; tests leave them as they are."""
     folder = tmp_path_factory.mktemp("found")
-    with sqlite.databases(folder) as new:
-        settings = Settings(_env_file=None, data_dir=folder / "data", database_url=new(tables))
-        with opened(settings, product_kinds()) as runtime:
-            desk = Desk(runtime)
-            desk.found()
-            desk.submit(match)
-            desk.work()
-            assert [h.state for h in desk.highlights()] == ["ready"] * 3
-            yield desk
+    with (
+        sqlite.databases(folder) as new,
+        opened(settings(folder, new(tables)), product_kinds()) as runtime,
+    ):
+        desk = Desk(runtime)
+        desk.found()
+        desk.submit(match)
+        desk.work()
+        assert [h.state for h in desk.highlights()] == ["ready"] * 3
+        yield desk
 
 
 # --- clips ---------------------------------------------------------------------------------------------

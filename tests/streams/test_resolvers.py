@@ -17,18 +17,20 @@ from tests.services import SQLite
 from tldr_highlight.errors import (
     AddressError,
     BreakerError,
+    Fate,
     NoResolverError,
     NotFoundError,
     PathError,
     ResolverError,
     ResolverRefusedError,
+    SourceDeniedError,
     SourceNotFoundError,
     TldrError,
 )
 from tldr_highlight.media.types import Remote
 from tldr_highlight.runtime import Runtime, opened
 from tldr_highlight.settings import Settings
-from tldr_highlight.streams.resolvers import Resolved, resolve, vidfly
+from tldr_highlight.streams.resolvers import Resolved, renewed, resolve, vidfly
 from tldr_highlight.streams.sources import Source
 
 PAGE = Source(url="https://www.youtube.com/watch?v=abc&t=5s")
@@ -283,6 +285,14 @@ def test_a_page_without_anybody_to_resolve_it_says_so(runtime_of: Open, tmp_path
 def test_unknown_resolvers_are_no_setting() -> None:
     with pytest.raises(ValueError, match="vidfly,ytdlp"):
         Settings(_env_file=None, resolvers="vidfly,other")
+
+
+def test_an_address_that_expired_is_asked_for_anew() -> None:
+    with pytest.raises(ResolverError) as expired, renewed(Resolved(Remote(VIDEO), resolver="ytdlp")):
+        raise SourceDeniedError("403")
+    assert expired.value.fate is Fate.TRANSIENT
+    with pytest.raises(SourceDeniedError), renewed(Resolved(Remote(VIDEO))):
+        raise SourceDeniedError("403")
 
 
 # --- media itself --------------------------------------------------------------------------------------

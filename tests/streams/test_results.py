@@ -20,12 +20,16 @@ from tests.services import Backend, SQLite
 from tests.walks.films import ROAR, film
 from tldr_highlight.analysis.local import analyse
 from tldr_highlight.analysis.signals import Signals, measure
+from tldr_highlight.core.db import now
 from tldr_highlight.core.work import Work
 from tldr_highlight.highlights.models import Highlight
 from tldr_highlight.media.probe import probe
 from tldr_highlight.media.read import Reader, Sampling
 from tldr_highlight.streams.curves import packed
 from tldr_highlight.streams.models import Segment
+from tldr_highlight.tenancy.models import Organization
+from tldr_highlight.usage.models import UsageTotal
+from tldr_highlight.usage.quotas import month_of
 
 
 @pytest.fixture(scope="module")
@@ -247,6 +251,22 @@ def test_a_reel_takes_highlights_that_have_clips(light: World) -> None:
     assert (found["state"], found["tolerance"], found["video_url"]) == ("pending", 1.0, None)
     assert desk.call("GET", f"/reels/{found['id']}/video").status_code == 409
     assert [r["id"] for r in desk.call("GET", f"/streams/{desk.id}/reels").json()["data"]] == [found["id"]]
+
+
+def test_where_the_storage_is_used_up_nothing_more_is_made(light: World) -> None:
+    desk = Desk(light)
+    with light.runtime.db.begin() as session:
+        add_highlight(session, desk.organization, desk.id)
+        session.get_one(Organization, desk.organization).plan = "STARTER"
+        session.add(
+            UsageTotal(
+                organization_id=desk.organization, month=month_of(now()), metric="stored_bytes",
+                amount=10 * 10**9,
+            )
+        )  # fmt: skip
+    for path, body in (("clips", {"start": 1, "end": 2}), ("reel", {"target_seconds": 30})):
+        answer = desk.call("POST", f"/streams/{desk.id}/{path}", body)
+        assert (answer.status_code, answer.json()["code"]) == (402, "quota_exceeded")
 
 
 def test_a_reel_can_be_had_and_deleted(light: World, tmp_path: Path) -> None:

@@ -16,6 +16,7 @@ from typing import Any
 import httpx2
 import pytest
 from PIL import Image
+from sqlalchemy.orm import InstrumentedAttribute
 
 from tests import s3_server
 from tests.core.servers import Server, parts
@@ -26,6 +27,7 @@ from tests.walks.command import until
 from tests.walks.films import ROAR
 from tldr_highlight.client import Client
 from tldr_highlight.core.db import Database
+from tldr_highlight.highlights.models import Highlight, Reel
 from tldr_highlight.media.probe import probe
 from tldr_highlight.streams.models import Stream
 
@@ -61,13 +63,13 @@ class Service:
     http: httpx2.Client
     database_url: str
 
-    def ends(self, stream_id: str) -> None:
-        """Wait until a stream has ended: in the database, as calls are limited."""
+    def ends(self, id: str, column: InstrumentedAttribute[Any] = Stream.ended_at) -> None:
+        """Wait until a stream, or whatever it is, has ended: in the database, as calls are limited."""
         db = Database(self.database_url)
 
         def over() -> bool:
             with db.read() as session:
-                return session.get_one(Stream, stream_id).ended_at is not None
+                return getattr(session.get_one(column.class_, id), column.key) is not None
 
         try:
             until(over, 60)
@@ -77,6 +79,11 @@ class Service:
     def get(self, path: str) -> Any:
         answer = self.http.get(f"{self.url}/api/v1{path}")
         assert answer.status_code == 200, answer.text
+        return answer.json()
+
+    def post(self, path: str, body: Any) -> Any:
+        answer = self.http.post(f"{self.url}/api/v1{path}", json=body)
+        assert answer.status_code == 202, answer.text
         return answer.json()
 
     def file(self, path: str, to: Path) -> Path:
@@ -116,11 +123,22 @@ def test_an_address_becomes_clips_that_play(service: Service, film: Path, tmp_pa
         assert answer.status_code == 202, answer.text
         id = answer.json()["id"]
         service.ends(id)
+        asked = service.post(f"/streams/{id}/clips", {"start": 2.0, "end": 5.0})
+        reel = service.post(f"/streams/{id}/reel", {"target_seconds": 4.0})
+        service.ends(asked["id"], Highlight.ready_at)
+        service.ends(reel["id"], Reel.ended_at)
     stream = service.get(f"/streams/{id}")
     assert (stream["state"], stream["error"], stream["progress"]["percent"]) == ("completed", None, 100.0)
     assert stream["media"]["video_codec"] == "h264"
 
-    [highlight] = service.get(f"/highlights?stream_id={stream['id']}")["data"]
+    [highlight, range] = service.get(f"/streams/{id}/highlights?order=newest")["data"][::-1]
+    assert (range["origin"], range["state"]) == ("request", "ready")
+    cut = probe(service.file(f"/highlights/{asked['id']}/clip", tmp_path / "asked.mp4"))
+    assert cut.duration == pytest.approx(3.0, abs=0.2)
+    joined = probe(service.file(f"/reels/{reel['id']}/video", tmp_path / "reel.mp4"))
+    assert joined.duration == pytest.approx(4.0, abs=0.2)
+    assert max(v for v in service.get(f"/streams/{id}/timeline")["score"] if v) >= 0.5
+
     assert highlight["state"] == "ready"
     assert highlight["start"] - 1 < ROAR < highlight["end"] + 1
     clip = probe(service.file(f"/highlights/{highlight['id']}/clip", tmp_path / "clip.mp4"))

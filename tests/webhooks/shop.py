@@ -51,6 +51,7 @@ class Receiver:
     """Somebody's endpoint: keeps what comes in, in order, and answers as it is told to."""
 
     answering: Answering = field(default=lambda receiver, request, peer: peer.reply("200 OK", b"thanks"))
+    answers_challenges: bool = True
     secret: str = ""
     got: list[Request] = field(default_factory=list)  # all but challenges
     challenges: list[Request] = field(default_factory=list)
@@ -73,7 +74,7 @@ class Receiver:
         body = json.loads(request.body)
         if body["type"] == "webhook.challenge":
             self.challenges.append(request)
-            peer.reply("200 OK", body["data"]["challenge"].encode())
+            peer.reply("200 OK", body["data"]["challenge"].encode() if self.answers_challenges else b"")
             return None
         with self._lock:
             self.got.append(request)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import random
 import time
-from datetime import timedelta
+from datetime import datetime, timedelta
 from typing import Any
 
 import pytest
@@ -187,6 +187,34 @@ def test_another_address_is_verified_and_gets_what_happened_meanwhile(shop: Shop
     assert len(old.got) == 1
     arrived = [verified(request, old.secret)["id"] for request in new.got]
     assert sorted(arrived) == sorted(between + after)
+
+
+def test_what_waits_is_not_sent_to_another_address_before_that_is_verified(shop: Shop) -> None:
+    """W11."""
+    with receiver(answer("500 X")) as old, receiver() as new, shop.working():
+        id = shop.verified(old, schedule="3600")
+        shop.tell()
+        until(lambda: shop.attempts(id), "it has failed")
+        new.answers_challenges = False
+        with shop.act() as act:
+            service.change_webhook(act, id, WebhookPatch(url=new.url))
+        [delivery] = shop.deliveries(id)
+        hurry(shop, delivery)
+        until(lambda: new.challenges, "the challenge has arrived")
+        for _ in range(2):
+            hurry(shop, delivery)
+            until(lambda: run_at(shop, id) > now(), "it was looked for")
+        assert new.got == []
+        new.answers_challenges = True
+        with shop.act() as act:
+            service.verify_webhook(act, id)
+        sort_out(shop, id, {"delivered"})
+    assert len(new.got) == 1
+
+
+def run_at(shop: Shop, webhook_id: str) -> datetime:
+    [row] = shop.rows(select(Work).where(Work.key == webhook_id))
+    return row.run_at if row.state == "waiting" else now()
 
 
 # --- what receivers answer -----------------------------------------------------------------------------

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import random
+import threading
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
@@ -13,12 +14,13 @@ from sqlalchemy import select
 from tests.schema import tables
 from tests.services import Backend
 from tldr_highlight.core.telemetry import new_trace, trace_id, tracing
+from tldr_highlight.core.work import enqueue
 from tldr_highlight.runtime import Runtime, opened
 from tldr_highlight.settings import Settings
 from tldr_highlight.tenancy.models import Organization
 from tldr_highlight.webhooks.catalogue import PlanChanged, StreamCancelled
-from tldr_highlight.webhooks.events import emit, wanted
-from tldr_highlight.webhooks.models import Event
+from tldr_highlight.webhooks.events import DELIVER, emit, wanted
+from tldr_highlight.webhooks.models import Delivery, Event, Webhook
 
 CHANGED = PlanChanged(old_plan="STARTER", new_plan="ENTERPRISE", limits={"members": 100})
 
@@ -81,6 +83,29 @@ def test_an_event_ends_with_its_transaction(runtime: Runtime) -> None:
         fail()
     with runtime.db.read() as session:
         assert session.scalars(select(Event)).all() == []
+
+
+def test_who_tells_of_several_things_waits_for_nobody_who_does_so_too(runtime: Runtime) -> None:
+    """Each wants the work of both endpoints: in one order, or two of them would wait for each other."""
+    with runtime.db.begin() as session:
+        for name, patterns in (("a", ["stream.*"]), ("b", ["plan.*"])):
+            about = {"url": "https://example.com", "secret": "x", "status": "active"}
+            session.add(Webhook(id=f"whk_{name}", organization_id="org_1", events=patterns, **about))
+            enqueue(session, DELIVER, key=f"whk_{name}", priority="soon")
+    payloads = [StreamCancelled(stream_id="str_a", highlights=0), CHANGED]
+    together = threading.Barrier(8)
+
+    def tell(number: int) -> None:
+        together.wait()
+        for _ in range(15):
+            with runtime.db.begin() as session:
+                for payload in payloads if number % 2 else payloads[::-1]:
+                    emit(session, "org_1", payload)
+
+    with ThreadPoolExecutor(8) as pool:
+        list(pool.map(tell, range(8)))
+    with runtime.db.read() as session:
+        assert len(session.scalars(select(Delivery)).all()) == 2 * 8 * 15
 
 
 @pytest.mark.parametrize(

@@ -20,6 +20,7 @@ from tldr_highlight.runtime import Act, Caller, Runtime
 from tldr_highlight.tenancy import audit, logins
 from tldr_highlight.tenancy.models import ApiKey, Invitation, Member, Organization, User
 from tldr_highlight.tenancy.roles import Role
+from tldr_highlight.webhooks import service as webhooks
 from tldr_highlight.webhooks.models import Webhook
 
 
@@ -111,8 +112,8 @@ def _shut_out(act: Act, user: User) -> None:
     for key in act.session.scalars(select(ApiKey).where(theirs, ApiKey.revoked_at.is_(None))):
         key.revoked_at = now()
         _record_end(act, "key.revoked", key)
-    for webhook in act.session.scalars(select(Webhook).where(Webhook.organization_id.in_(alone))):
-        act.session.delete(webhook)  # not disabled: its secret is known, and enabling is one call
+    for webhook in act.session.scalars(select(Webhook).where(Webhook.organization_id.in_(alone))).all():
+        webhooks.remove(act.session, webhook)  # not disabled: its secret is known, and enabling is one call
         _record_end(act, "webhook.deleted", webhook)
     offers = select(Invitation).where(Invitation.organization_id.in_(alone), Invitation.accepted_at.is_(None))
     for invitation in act.session.scalars(offers):

@@ -46,10 +46,12 @@ from tldr_highlight.runtime import Runtime
 from tldr_highlight.streams import results_routes as results
 from tldr_highlight.streams import routes as streams
 from tldr_highlight.streams.following import progress
+from tldr_highlight.streams.upload_routes import uploads
 from tldr_highlight.tenancy import routes as tenancy
 from tldr_highlight.tenancy.auth import TenantGate
 from tldr_highlight.usage.meter import EVERY_SECONDS, Meter
 from tldr_highlight.web import THREADS, GatedRoute, password_lane
+from tldr_highlight.web.incoming import Intake
 from tldr_highlight.web.listening import Listeners
 from tldr_highlight.webhooks import routes as webhooks
 from tldr_highlight.webhooks.event_routes import events
@@ -57,10 +59,21 @@ from tldr_highlight.webhooks.event_routes import events
 log = logger(__name__)
 
 CORS_METHODS = ("GET", "POST", "PUT", "PATCH", "DELETE")
-CORS_HEADERS = ("Authorization", "Content-Type", "Idempotency-Key", "Traceparent", "X-API-Key")
+CORS_HEADERS = (
+    "Authorization",
+    "Content-Type",
+    "Idempotency-Key",
+    "Traceparent",
+    "Tus-Resumable",
+    "Upload-Length",
+    "Upload-Metadata",
+    "Upload-Offset",
+    "X-API-Key",
+    "X-Content-SHA256",
+)
 CORS_EXPOSED = (
     "Idempotency-Replayed", "Location", "RateLimit-Limit", "RateLimit-Remaining", "RateLimit-Reset",
-    "Retry-After", "X-Trace-Id",
+    "Retry-After", "Tus-Resumable", "Upload-Length", "Upload-Offset", "X-Trace-Id",
 )  # fmt: skip
 
 OURS: TelemetryConfig = {"tracing": False, "metrics": False, "logs": False, "auto_configure": False}
@@ -85,6 +98,7 @@ def create_app(runtime: Runtime) -> Application:
         app.take(routes.router)
     app.take(highlights.shared_router())
     app.take(events.router)
+    app.take(uploads.router)
     app.take(progress.router)
     app.take(page_router())
     app.router.routes.append(files.route)
@@ -199,7 +213,7 @@ async def _lifespan(app: FastAPI) -> AsyncGenerator[None]:
         contextlib.closing(password_lane()) as state.passwords,
     ):
         storing = asyncio.ensure_future(_store_usage(state.threads, state.meter))
-        async with listeners.looking() as state.listeners:
+        async with listeners.looking() as state.listeners, Intake().open() as state.intake:
             yield
         storing.cancel()
     state.gate.close()

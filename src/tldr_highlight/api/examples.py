@@ -23,6 +23,7 @@ KNOWN: dict[str, Any] = {
     "current_password": "a long sentence is easy to remember",
     "details": {"name": "production"},
     "email": "ada@example.com",
+    "filename": "dQw4w9WgXcQ-10-20.5.mp4",
     "events": ["stream.completed", "highlight.ready"],
     "expires_at": "2027-01-01T00:00:00Z",
     "expires_in": 1800,

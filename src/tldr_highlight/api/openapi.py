@@ -64,6 +64,7 @@ TAGS = {
     "keys": "Programs' way in.",
     "highlights": "What was found, or asked for: clips, what somebody thought of them, links.",
     "dimension sets": "What highlights are judged by, and what kinds of them there are.",
+    "uploads": "Files, for streams to be made of.",
     "events": "What happened, page by page or as it happens.",
     "operations": "For those who run the installation.",
     "auth": "Accounts, logins and their tokens.",
@@ -78,6 +79,9 @@ RATE_HEADERS: Document = {
     "RateLimit-Remaining": {"description": "Of them, what is left.", "schema": {"type": "integer"}},
     "RateLimit-Reset": {"description": "Seconds until they are whole again.", "schema": {"type": "integer"}},
 }
+STREAMED = {"application/octet-stream", "application/offset+octet-stream"}
+"""What files come as."""
+
 EVENT = """id: evt_01kb8mz3s5e6v7w8x9y0a1b2c3
 event: stream.completed
 data: {"id": "evt_01kb8mz3s5e6v7w8x9y0a1b2c3", "type": "stream.completed", "data": {}}
@@ -339,6 +343,8 @@ def _add_examples(operation: Document, schemas: Document) -> None:
                 content["example"] = example_of(content["schema"], schemas)
             elif kind == "text/event-stream":
                 content["example"] = EVENT
+            elif kind in STREAMED:
+                content["example"] = "the file's bytes"
     for parameter in operation.get("parameters", []):
         if "schema" in parameter and not parameter.keys() & {"example", "examples"}:
             parameter["example"] = example_of(parameter["schema"], schemas, parameter["name"])

@@ -124,8 +124,9 @@ class _Server(uvicorn.Server):
             self._ready()
 
     async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
-        """Stop. Those who listen would stay: they are sent home first."""
+        """Stop. Those who listen or send would stay: they are sent home first."""
         self._app.state.listeners.stop()
+        self._app.state.intake.stop()
         await super().shutdown(sockets)
 
 

@@ -17,6 +17,7 @@ from tldr_highlight.cli.remote import HERE, Key, Server, connected, failure
 from tldr_highlight.errors import UsageError
 
 if TYPE_CHECKING:
+    from tldr_highlight.client.shapes import Highlight
     from tldr_highlight.client.streams import Stream
 
 Tell = Callable[[str, float, float], None]
@@ -46,7 +47,8 @@ def submit(
         stream = client.streams.create(**_named(source), title=title, options=given or None)
         if wait:
             stream = _awaited(stream, tell)
-    _tell(stream, as_json=as_json)
+        found = list(client.highlights.of_stream(stream.id)) if wait else None
+    _tell(stream, found, as_json=as_json)
     if stream.ended and stream.state != "completed":
         raise typer.Exit(_failed(stream))
 
@@ -76,12 +78,19 @@ def _awaited(stream: Stream, tell: Tell) -> Stream:
         raise
 
 
-def _tell(stream: Stream, *, as_json: bool) -> None:
+def _tell(stream: Stream, found: list[Highlight] | None, *, as_json: bool) -> None:
     if as_json:
-        document = {"stream": _document(stream)}
+        document = {"stream": stream} | ({} if found is None else {"highlights": found})
         sys.stdout.write(json.dumps(document, ensure_ascii=False, indent=2, default=_document) + "\n")
         return
     sys.stdout.write(f"{stream.id}  {stream.state}\n")
+    from tldr_highlight.analysis.base import clock  # noqa: PLC0415 - loads numpy
+
+    for each in found or ():
+        score = "   -" if each.score is None else f"{each.score:.2f}"
+        sys.stdout.write(
+            f"{clock(each.start):>8}  {each.end - each.start:4.0f} s  {score}  {each.id}  {each.title}\n"
+        )
 
 
 def _document(value: object) -> Any:

@@ -36,14 +36,20 @@ class Calls:
 
     def link(self, path: str, **query: Any) -> str:
         """Where an operation leads to: an address that opens a file for a while, and takes no key."""
-        found = self.do("GET", path, query=query)
-        if not isinstance(found, str):
-            raise _strange(ValueError("the answer leads nowhere"))
-        return found
+        return self.do("GET", path, query=query, leads=True)
 
     def save(self, path: str, file: str | os.PathLike[str], **query: Any) -> None:
         """Copy the file that an operation leads to."""
         self._transport.save(self.link(path, **query), Path(file))
+
+    def send(self, path: str, body: Iterator[bytes], offset: int) -> None:
+        """Send bytes of a file, which go to `offset`."""
+        headers = {
+            "Content-Type": "application/offset+octet-stream",
+            "Upload-Offset": str(offset),
+            "Tus-Resumable": "1.0.0",
+        }
+        self._transport.send(path, body, headers)
 
     def pages(self, shape: type[T], path: str, limit: int | None, **filters: Any) -> Pages[T]:
         """A list of `shape`."""

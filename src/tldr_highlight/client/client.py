@@ -7,6 +7,7 @@ from typing import Self
 
 from tldr_highlight.client.auth import Auth
 from tldr_highlight.client.calls import Calls
+from tldr_highlight.client.clip_jobs import ClipJobs
 from tldr_highlight.client.events import Events
 from tldr_highlight.client.highlights import DimensionSets, Highlights, HighlightTypes, Reels
 from tldr_highlight.client.keys import Keys
@@ -15,6 +16,7 @@ from tldr_highlight.client.organization import OrganizationCalls
 from tldr_highlight.client.shapes import Me, Tokens
 from tldr_highlight.client.streams import Batches, Streams
 from tldr_highlight.client.transport import Header, Transport
+from tldr_highlight.client.uploads import Uploads
 from tldr_highlight.client.webhooks import Webhooks
 
 TIMEOUT = 30.0
@@ -112,8 +114,10 @@ class Client:
         self.auth = Auth(calls)
         self.keys = Keys(calls)
         self.organization = OrganizationCalls(calls)
+        self.uploads = Uploads(calls)
         self.streams = Streams(calls)
         self.batches = Batches(calls)
+        self.clip_jobs = ClipJobs(calls)
         self.webhooks = Webhooks(calls)
         self.events = Events(calls)
         self.highlights = Highlights(calls)

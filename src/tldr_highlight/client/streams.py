@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
@@ -10,15 +9,9 @@ from typing import Any, cast
 
 from tldr_highlight.client.calls import Calls, at, given
 from tldr_highlight.client.pages import Pages
-from tldr_highlight.client.problems import ConnectionProblem, Unavailable
+from tldr_highlight.client.waiting import awaited
 
 ENDED = frozenset({"completed", "partially_completed", "failed", "cancelled"})
-
-FIRST_PAUSE, LONGEST_PAUSE = 0.5, 3.0
-"""Seconds between two looks at a stream: 20 a minute, a third of what the smallest plan allows."""
-
-PATIENCE = 120.0
-"""Seconds for which a server may be away while a stream is waited for: it may be restarting."""
 
 
 @dataclass(frozen=True)
@@ -100,7 +93,7 @@ class Stream:
             TimeoutError: it goes on still.
             ConnectionProblem, Unavailable: the server was away for two minutes.
         """
-        return _awaited(self, timeout, on_progress)
+        return awaited(self, timeout, on_progress)
 
     def cancel(self) -> Stream:
         """Stop it; what it found stays."""
@@ -131,26 +124,6 @@ class Job:
     next_at: datetime | None = None
     started_at: datetime | None = None
     ended_at: datetime | None = None
-
-
-def _awaited(stream: Stream, timeout: float | None, on_progress: Callable[[Stream], None]) -> Stream:
-    began = heard = time.monotonic()
-    pause = FIRST_PAUSE
-    on_progress(stream)
-    while not stream.ended:
-        if timeout is not None and time.monotonic() - began + pause > timeout:
-            raise TimeoutError(f"{stream.id} is {stream.state} after {timeout:g} s")
-        time.sleep(pause)
-        pause = min(1.2 * pause, LONGEST_PAUSE)
-        try:
-            stream = stream.refresh()
-        except (ConnectionProblem, Unavailable):
-            if time.monotonic() - heard > PATIENCE:
-                raise
-            continue
-        heard = time.monotonic()
-        on_progress(stream)
-    return stream
 
 
 class Streams:

@@ -25,6 +25,9 @@ programs which failed together do not come back together."""
 PATIENCE = 60.0
 """Seconds that a server may ask us to wait; more is the caller's decision. Limits are per minute."""
 
+LEADS = 307
+"""The answer is a file, which is elsewhere."""
+
 AWAY = frozenset({502, 503, 504})
 """The call may or may not have taken effect."""
 
@@ -92,8 +95,10 @@ class Transport:
         creates: bool = False,
         once: bool = False,
         raw: bool = False,
+        headers: Mapping[str, str] | None = None,
+        leads: bool = False,
     ) -> Any:
-        """Call an operation: its parsed answer, or None; an address where it leads elsewhere.
+        """Call an operation: its parsed answer, None where there is none.
 
         Args:
             method: Of HTTP.
@@ -103,20 +108,39 @@ class Transport:
             creates: Send an `Idempotency-Key`, the same with every try, so that all tries create one object.
             once: Never send it again once it may have arrived, whatever the method.
             raw: The answer is a file: its bytes, whatever they are.
+            headers: Further ones.
+            leads: It leads to a file: the address.
 
         Raises:
             Problem: the answer is an error.
             ConnectionProblem: no answer.
         """
-        headers = {"Idempotency-Key": str(uuid.uuid4())} if creates else {}
+        headers = {**(headers or {}), **({"Idempotency-Key": str(uuid.uuid4())} if creates else {})}
         repeatable = not once and (creates or method in SAFE)
         request = _Request(method, f"/api/v1{path}", body, _stripped(query), headers)
-        response = self._settled(request, repeatable=repeatable)
+        response = self._settled(request, repeatable=repeatable, leads=leads)
         if response is None:
             return None
-        if response.has_redirect_location:
+        if leads:
             return str(response.url.join(response.headers["location"]))
         return response.content if raw else _parsed(response)
+
+    def send(self, path: str, body: Iterator[bytes], headers: Mapping[str, str]) -> None:
+        """Send a file's bytes, once, by PATCH: who goes on after a failure asks first from where.
+
+        Raises:
+            Problem: the answer is an error.
+            ConnectionProblem: no answer.
+        """
+        request = _Request("PATCH", f"/api/v1{path}", None, {}, headers)
+        try:
+            response = self._http.request(
+                request.method, request.path, content=body, headers={**headers, **self.credentials.headers()}
+            )
+        except httpx2.TransportError as error:
+            raise ConnectionProblem(_words(request, error)) from error
+        if not response.is_success:
+            raise problem_of(response)
 
     @contextlib.contextmanager
     def stream(
@@ -176,7 +200,7 @@ class Transport:
         finally:
             draft.unlink(missing_ok=True)
 
-    def _settled(self, request: _Request, *, repeatable: bool) -> httpx2.Response | None:
+    def _settled(self, request: _Request, *, repeatable: bool, leads: bool) -> httpx2.Response | None:
         unsure = False  # whether an earlier try may have taken effect
         wait = FIRST_WAIT
         for left in range(self.retries, -1, -1):
@@ -192,7 +216,7 @@ class Transport:
                     raise ConnectionProblem(_words(request, error)) from error
                 unsure |= arrived
             else:
-                if response.is_success or response.has_redirect_location:
+                if response.is_success or (leads and response.status_code == LEADS):
                     return response
                 if unsure and request.method == "DELETE" and response.status_code == 404:
                     return None  # the try before did it

@@ -40,7 +40,7 @@ from tldr_highlight.errors import (
 )
 from tldr_highlight.media.job import Visit, cut_apart
 from tldr_highlight.media.sandbox import ProcessLimits
-from tldr_highlight.media.types import ClipResult, ClipSpec
+from tldr_highlight.media.types import ClipResult, ClipSpec, Remote
 from tldr_highlight.runtime import Runtime
 from tldr_highlight.streams.resolvers import Resolved, resolve
 from tldr_highlight.streams.sources import Source
@@ -139,8 +139,8 @@ class Cutting:
             TldrError: it cannot be had.
         """
         while True:
-            visit = self._visit(folder)
             try:
+                visit = self._visit(folder)
                 seconds = visit.info.duration
             except SourceDeniedError:
                 if not self._asks_again():
@@ -231,7 +231,9 @@ class Cutting:
 
     def recipe(self, visit: Visit, item: ClipItem) -> str | None:
         """What tells a clip from every other; None where nothing tells whether the source has changed."""
-        version = self.resolved.version or visit.info.version
+        seen, told = visit.info.version, self.resolved.version
+        # of a file on a server what counts is what was opened; a copy that was made here is new each time
+        version = seen if isinstance(self.resolved.origin, Remote) else told or seen
         if version is None:
             return None
         source = self.runtime.vault.open(self.row.source)

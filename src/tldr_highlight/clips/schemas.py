@@ -132,11 +132,11 @@ class ClipOut(Schema):
     warnings: list[str] = Field(default=[], examples=[[]])
     url: str | None = Field(
         default=None, description="Opens the file, for an hour: ask again for another.",
-        examples=["https://highlights.example.com/files/org_1/job_1/0.mp4?expires=1795608000&signature=…"],
+        examples=["https://highlights.example.com/files/org_1/job_1/0.mp4?expires=1795608000&signature=x"],
     )  # fmt: skip
     poster_url: str | None = Field(
         default=None, description="Of its picture, where one was asked for.",
-        examples=["https://highlights.example.com/files/org_1/job_1/0.jpg?expires=1795608000&signature=…"],
+        examples=["https://highlights.example.com/files/org_1/job_1/0.jpg?expires=1795608000&signature=x"],
     )  # fmt: skip
     error: ErrorOut | None = None
 

@@ -181,8 +181,9 @@ def delete_job(act: Act, job_id: str) -> None:
     Raises:
         NotFoundError: there is none.
     """
-    cancel(act.session, _job(act.session, act.organization_id, job_id).id)  # locks the work before the job
-    job = _job(act.session, act.organization_id, job_id, lock=True)
+    job = _job(act.session, act.organization_id, job_id)
+    cancel(act.session, job.id)  # first: the work is locked before what it is about
+    act.session.refresh(job, with_for_update=True)
     job.state, job.delete_at = "deleted", now()
     audit.record(act, "clip_job.deleted", job.id)
 

@@ -72,6 +72,11 @@ def _id(prefix: str, milliseconds: int, chance: int) -> str:
     return f"{prefix}_" + "".join(ALPHABET[(number >> shift) & 31] for shift in range(125, -1, -5))
 
 
+def id_after(prefix: str, when: datetime) -> str:
+    """Above every id that was made until then, and below every one that is made later: for ranges by time."""
+    return _id(prefix, max(0, int(when.timestamp() * 1000) + 1), 0)
+
+
 def now() -> datetime:
     """This moment, in UTC."""
     return datetime.now(UTC)

@@ -599,8 +599,9 @@ class Response:
     def beginning(self, most: int) -> bytes:
         """The body's first bytes, `most` at most, and as far as they come."""
         data = bytearray()
-        with contextlib.suppress(SourceError):
-            while len(data) < most and (chunk := self.read(min(RECEIVE_BYTES, most - len(data)))):
+        with contextlib.suppress(SourceError), _coded(self.address, IncompleteError):
+            # not `read`, which keeps what it has until it has all
+            while len(data) < most and (chunk := self._answer.read1(most - len(data))):
                 data += chunk
         return bytes(data)
 

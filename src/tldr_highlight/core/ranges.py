@@ -126,9 +126,10 @@ class Blocks:
 
     @property
     def version(self) -> str | None:
-        """What changes when the file does: its size with its ETag or time; None where it has neither."""
+        """What changes when the file does: its size with its ETag or time; None where nothing tells."""
         size, etag, modified = self._version
-        return f"{size} {etag or modified}" if etag or modified else None
+        mark = etag if etag.startswith('"') else modified  # W/: not the same bytes
+        return f"{size} {mark}" if mark else None
 
     @property
     def moved(self) -> int:

@@ -16,8 +16,11 @@ Title = Annotated[
     str, StringConstraints(strip_whitespace=True, min_length=1, max_length=200, pattern=NAME_PATTERN)
 ]
 Tag = Annotated[
-    str, StringConstraints(strip_whitespace=True, min_length=1, max_length=50, pattern=NAME_PATTERN)
+    str, StringConstraints(strip_whitespace=True, min_length=1, max_length=40, pattern=NAME_PATTERN)
 ]
+Tags = Annotated[list[Tag], Field(max_length=10)]
+"""1600 bytes at most: PostgreSQL's indexes take 2700."""
+
 Verdict = Literal["keep", "drop"]
 TypeName = Annotated[str, StringConstraints(min_length=1, max_length=64, pattern=NAME_PATTERN)]
 
@@ -81,7 +84,7 @@ class HighlightPatch(Schema):
 
     # these defaults are never looked at
     title: Title = Field(default_factory=str, examples=["The equaliser"])
-    tags: Annotated[list[Tag], Field(max_length=20), AfterValidator(_distinct)] = Field(
+    tags: Annotated[Tags, AfterValidator(_distinct)] = Field(
         default_factory=list, examples=[["derby", "for the weekly"]]
     )
     verdict: Verdict | None = Field(

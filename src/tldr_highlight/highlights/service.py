@@ -8,11 +8,12 @@ from collections.abc import Callable, Sequence
 from datetime import timedelta
 from typing import Any, cast
 
-from sqlalchemy import ColumnElement, Text, func, tuple_
+from sqlalchemy import ColumnElement, Text, and_, func, tuple_
 from sqlalchemy import cast as as_type
 from sqlalchemy.dialects.postgresql import JSONB
 from sqlalchemy.orm import InstrumentedAttribute
 
+from tldr_highlight.core.db import id_after
 from tldr_highlight.errors import ConflictError, InvalidError, RequestError
 from tldr_highlight.highlights.files import remove_later
 from tldr_highlight.highlights.models import Highlight
@@ -38,7 +39,8 @@ def list_highlights(
     Raises:
         InvalidError: an order that takes a stream, without one.
     """
-    query = Highlight.of(act.organization_id).where(*_filters(act, page))
+    mine = Highlight.of(act.organization_id)
+    query = mine.with_only_columns(Highlight.id).where(*_filters(act, page))
     if order == "score":
         query = query.where(Highlight.score.is_not(None))  # where null comes differs between databases
     if stream_id is not None:
@@ -49,8 +51,9 @@ def list_highlights(
     if page.cursor is not None:
         here, there = tuple_(*columns), tuple_(*_place(page.cursor, len(columns)))
         query = query.where(here < there if falling else here > there)
-    ordered = query.order_by(*(c.desc() if falling else c for c in columns)).limit(page.limit + 1)
-    rows = act.session.scalars(ordered).all()
+    ordered = [c.desc() if falling else c for c in columns]
+    found = query.order_by(*ordered).limit(page.limit + 1)  # in an index; then these rows, which are large
+    rows = act.session.scalars(mine.where(Highlight.id.in_(found)).order_by(*ordered)).all()
     if len(rows) <= page.limit:
         return rows, None
     last = rows[page.limit - 1]
@@ -83,7 +86,11 @@ _CONDITIONS: dict[str, Callable[[Any], ColumnElement[bool]]] = {
     "state": lambda value: Highlight.state == value,
     "origin": lambda value: Highlight.origin == value,
     "created_after": lambda value: Highlight.created_at >= value,
-    "created_before": lambda value: Highlight.created_at < value,
+    "created_before": lambda value: and_(
+        Highlight.created_at < value,
+        # ids begin with the time of their stream, which was before; so the index leads there
+        Highlight.id < id_after("hl", value),
+    ),
 }
 """Filter -> what it asks of a highlight."""
 

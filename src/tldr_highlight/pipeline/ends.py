@@ -38,7 +38,6 @@ def ended(session: Session, runtime: Runtime, work: Work, error: TldrError | Non
     stream.error_message = error and str(hidden(str(error)))[:2000]
     stream.state, event = _end(stream, work, error)
     service.ended(session, runtime, stream)
-    service.ended(session, runtime, stream)
     if stream.state == StreamState.COMPLETED:
         _ask_for_reel(session, runtime, stream)
     emit(session, stream.organization_id, event, stream_id=stream.id)
@@ -70,4 +69,4 @@ def _ask_for_reel(session: Session, runtime: Runtime, stream: Stream) -> None:
     seconds: float | None = stream.options.get("reel_seconds")
     if seconds is not None and session.scalar(results.usable(stream.organization_id, stream.id).limit(1)):
         act = Act(runtime, Caller(stream.organization_id, name="system"), session=session)
-        results.request_reel(act, stream.id, ReelCreate(target_seconds=seconds))
+        results.add_reel(act, stream, ReelCreate(target_seconds=seconds))

@@ -51,7 +51,7 @@ from tldr_highlight.pipeline.wanted import Wanted
 from tldr_highlight.runtime import Runtime
 from tldr_highlight.streams import curves
 from tldr_highlight.streams.models import Segment, Stream, StreamState
-from tldr_highlight.streams.resolvers import Resolved, resolve
+from tldr_highlight.streams.resolvers import Resolved, renewed, resolve
 from tldr_highlight.streams.sources import Source
 from tldr_highlight.tenancy import alerts
 from tldr_highlight.tenancy.models import Organization
@@ -84,7 +84,8 @@ def run(job: Job[Runtime]) -> None:
         story = Story(job, scratch)
         stream = story.begin()
         resolved = _resolved(job, stream, scratch)
-        with Visit(resolved.origin, sound=resolved.sound, policy=job.runtime.policy) as visit:
+        visiting = Visit(resolved.origin, sound=resolved.sound, policy=job.runtime.policy)
+        with renewed(resolved), visiting as visit:
             visit.meanwhile = job.ask  # a source may be silent for minutes
             story.look(visit, resolved)
             settler = Settler(story.wanted.dimension_set, story.wanted.moments)

@@ -299,6 +299,21 @@ class ObjectStore(Protocol):
         """Let go of connections."""
         ...
 
+    def local(self, key: str) -> Path | None:
+        """Where an object is a file on this machine, for those who want to open it without a copy.
+
+        It may be deleted or replaced at any time; nobody may write to it. None: it is elsewhere.
+
+        Raises:
+            ObjectNotFoundError: there is no such object.
+            ObjectDamagedError: its bytes are gone, or are not as many as were stored.
+        """
+        return None
+
+    def free(self) -> int | None:
+        """Bytes for which there is room; None: as many as anybody pays for."""
+        return None
+
     def exists(self, key: str) -> bool:
         """Whether there is such an object."""
         try:

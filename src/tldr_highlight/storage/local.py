@@ -17,6 +17,7 @@ import json
 import os
 import re
 import secrets
+import shutil
 from collections.abc import Generator, Iterator, Mapping
 from dataclasses import asdict, dataclass, replace
 from datetime import UTC, datetime, timedelta
@@ -172,6 +173,17 @@ class LocalStore(ObjectStore):
             file.seek(first)
             stack.pop_all()
         return Body(record.stored, _File(file, key), first, last)
+
+    def local(self, key: str) -> Path | None:
+        """See `ObjectStore`."""
+        with self.open(key):  # which looks at its size
+            return self._blob(self._record(key))
+
+    def free(self) -> int | None:
+        """See `ObjectStore`."""
+        there = next(folder for folder in (self._hot, *self._hot.absolute().parents) if folder.exists())
+        with _errors("files"):
+            return shutil.disk_usage(there).free
 
     def stat(self, key: str) -> Stored:
         """See `ObjectStore`."""

@@ -93,9 +93,12 @@ class Upload(OrgOwned, Base):
     content_type: Mapped[str] = mapped_column(default="application/octet-stream")
     bytes: Mapped[int | None] = mapped_column(BigInteger)  # announced; none: known at its end
     offset: Mapped[int] = mapped_column(BigInteger, default=0)  # that are safe
+    reserved: Mapped[int] = mapped_column(BigInteger, default=0)  # of the plan's storage, until it is ready
     sha256: Mapped[str | None]  # announced, then found
     state: Mapped[str] = mapped_column(default="receiving")
     token: Mapped[str | None]  # of the store, sealed, while it is received
+    holder: Mapped[str | None]  # the call that writes it
+    held_until: Mapped[datetime | None]
     key: Mapped[str]  # in the store
     created_at: Mapped[datetime] = mapped_column(default=now)
     expires_at: Mapped[datetime | None]  # unfinished, or used by no stream

@@ -37,6 +37,8 @@ from tldr_highlight.streams.options import moment_options
 from tldr_highlight.streams.results_schemas import ClipCreate, ReelCreate
 from tldr_highlight.tenancy import audit
 from tldr_highlight.tenancy.models import Organization
+from tldr_highlight.usage import quotas
+from tldr_highlight.usage.quotas import Metric
 from tldr_highlight.web import PageQuery, paginate
 
 CLIP, REEL = "clip", "reel"
@@ -218,9 +220,11 @@ def request_clip(act: Act, stream_id: str, wanted: ClipCreate) -> tuple[Highligh
     """Have a range of a stream cut: its highlight, which is `ready` later, and its work's id.
 
     Raises:
-        RangeError: it reaches behind the stream's end.
+        RangeError: it begins behind the stream's end.
+        QuotaError: the plan's storage is used up.
     """
     stream = Stream.get_for(act.session, act.organization_id, stream_id, lock=True)
+    _require_storage(act)
     if stream.duration is not None and wanted.start >= stream.duration:
         raise RangeError(f"the stream ends at {stream.duration:g} s, before this range begins")
     mine = Highlight.of(act.organization_id).where(Highlight.stream_id == stream.id)
@@ -249,6 +253,11 @@ def request_clip(act: Act, stream_id: str, wanted: ClipCreate) -> tuple[Highligh
     return highlight, job_id
 
 
+def _require_storage(act: Act) -> None:
+    organization = act.session.get_one(Organization, act.organization_id)
+    quotas.require(act.session, organization, Metric.STORED_BYTES)
+
+
 def _handed_in(act: Act, kind: str, object_id: str, payload: dict[str, Any]) -> str:
     organization = act.session.get_one(Organization, act.organization_id)
     work = enqueue(
@@ -271,10 +280,17 @@ def request_reel(act: Act, stream_id: str, wanted: ReelCreate) -> Reel:
 
     Raises:
         ConflictError: it has none with a clip.
+        QuotaError: the plan's storage is used up.
     """
     stream = get_stream(act, stream_id)
+    _require_storage(act)
     if act.session.scalars(usable(act.organization_id, stream.id).limit(1)).first() is None:
         raise ConflictError("no highlight of this stream has a clip yet: there is nothing to join")
+    return add_reel(act, stream, wanted)
+
+
+def add_reel(act: Act, stream: Stream, wanted: ReelCreate) -> Reel:
+    """A reel that is to be made, and its work."""
     reel = Reel(
         id=new_id("reel"),
         organization_id=act.organization_id,

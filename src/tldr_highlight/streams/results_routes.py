@@ -11,7 +11,7 @@ from fastapi import Query, Response
 from fastapi.responses import RedirectResponse
 
 from tldr_highlight.analysis.base import Curve
-from tldr_highlight.errors import ConflictError, MissingExtraError, NotFoundError, RangeError
+from tldr_highlight.errors import ConflictError, MissingExtraError, NotFoundError, QuotaError, RangeError
 from tldr_highlight.highlights import service as highlights_service
 from tldr_highlight.highlights.models import Reel
 from tldr_highlight.highlights.routes import shown
@@ -115,7 +115,9 @@ def try_dimension_set(call: Call, set_id: SetId, body: TryCreate) -> TrialOut:
     )
 
 
-@found.post("/{stream_id}/clips", scope=Scope.CLIPS_WRITE, status=202, creates=True, errors=[RangeError])
+@found.post(
+    "/{stream_id}/clips", scope=Scope.CLIPS_WRITE, status=202, creates=True, errors=[RangeError, QuotaError]
+)
 def request_clip(call: Call, stream_id: Id, body: ClipCreate) -> HighlightOut:
     """Cut a range of a stream. It is a highlight of origin `request`: `ready` once its clip is there."""
     highlight, _ = results.request_clip(call, stream_id, body)
@@ -123,7 +125,13 @@ def request_clip(call: Call, stream_id: Id, body: ClipCreate) -> HighlightOut:
     return shown(call.runtime, highlight)
 
 
-@found.post("/{stream_id}/reel", scope=Scope.CLIPS_WRITE, status=202, creates=True, errors=[ConflictError])
+@found.post(
+    "/{stream_id}/reel",
+    scope=Scope.CLIPS_WRITE,
+    status=202,
+    creates=True,
+    errors=[ConflictError, QuotaError],
+)
 def request_reel(call: Call, stream_id: Id, body: ReelCreate) -> ReelOut:
     """Join a stream's best highlights into one file of a wanted length.
 

@@ -8,7 +8,7 @@ from typing import Annotated, Literal, Self
 from fastapi import Query
 from pydantic import Field, model_validator
 
-from tldr_highlight.highlights.schemas import EvidenceOut, Tag, Title
+from tldr_highlight.highlights.schemas import EvidenceOut, Tags, Title
 from tldr_highlight.media.types import Quality
 from tldr_highlight.web import Id, Schema
 
@@ -90,7 +90,7 @@ class ClipCreate(Schema):
     start: Position = Field(examples=[751.5])
     end: Position = Field(description="After `start`, by ten minutes at most.", examples=[781.5])
     title: Title | None = Field(default=None, examples=["The equaliser"])
-    tags: Annotated[list[Tag], Field(max_length=20)] = Field(default=[], examples=[["derby"]])
+    tags: Tags = Field(default=[], examples=[["derby"]])
     quality: Quality | None = Field(default=None, description="The stream's if not said.", examples=["high"])
 
     @model_validator(mode="after")
@@ -106,7 +106,7 @@ class ClipCreate(Schema):
 class ReelCreate(Schema):
     """How long a reel is to be."""
 
-    target_seconds: Annotated[float, Field(ge=2, le=7200)] = Field(examples=[60.0])
+    target_seconds: Annotated[float, Field(ge=1, le=7200)] = Field(examples=[60.0])
     tolerance: Annotated[float, Field(ge=0.5, le=600)] = Field(
         default=1.0, description="Seconds that it may be longer or shorter.", examples=[1.0]
     )

@@ -14,7 +14,7 @@ from typing import Any
 from sqlalchemy import Select, func, select
 from sqlalchemy.orm import Session
 
-from tldr_highlight.core.db import new_id, now
+from tldr_highlight.core.db import id_after, new_id, now
 from tldr_highlight.core.egress import Egress
 from tldr_highlight.core.work import NEVER, Job, Kind, Work, enqueue, release
 from tldr_highlight.errors import (
@@ -240,7 +240,9 @@ def list_streams(act: Act, page: StreamsQuery) -> tuple[Sequence[Stream], str | 
     if page.created_after is not None:
         query = query.where(Stream.created_at >= page.created_after)
     if page.created_before is not None:
-        query = query.where(Stream.created_at < page.created_before)
+        # its id was made before it was; so the index leads there
+        latest = id_after("str", page.created_before)
+        query = query.where(Stream.created_at < page.created_before, Stream.id < latest)
     return paginate(act.session, query, Stream.id, page)
 
 

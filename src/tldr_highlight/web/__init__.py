@@ -49,6 +49,7 @@ from tldr_highlight.errors import (
     TldrError,
 )
 from tldr_highlight.runtime import Act, Caller, Look, Runtime
+from tldr_highlight.web.incoming import Incoming, Intake
 
 THREADS = 16
 """Requests served at once by a process; more wait."""
@@ -397,6 +398,7 @@ class Routes:
         creates: bool = False,
         body_bytes: int = BODY_BYTES,
         status: int = 200,
+        takes: str | None = None,
         media: Mapping[str, object] = NONE,
         answers: Mapping[int, str] = NONE,
         errors: Sequence[type[TldrError]] = (),
@@ -420,6 +422,7 @@ class Routes:
             creates: Takes an `Idempotency-Key`, with which sending it again answers again and does nothing.
             body_bytes: Of its body, at most.
             status: Of the answer when it went well.
+            takes: Type of a body that is a stream: the function gets a `Look`, and the body as `Incoming`.
             media: Types of the files that it answers with -> an example, where that is no JSON of ours.
             answers: Further statuses of answers that are no errors, and what they say.
             errors: What it raises beside what every operation may.
@@ -454,11 +457,19 @@ class Routes:
                 | {each: {"description": says} for each, says in answers.items()},
                 response_model=None if returns in (None, type(None)) or responds else returns,
                 response_class=form,
-                openapi_extra={"x-operation": operation.described()},
+                openapi_extra={"x-operation": operation.described(), **_streamed(takes)},
             )
             return function
 
         return declare
+
+
+def _streamed(takes: str | None) -> dict[str, Any]:
+    """What the OpenAPI document says of bodies that are streams."""
+    if takes is None:
+        return {}
+    schema = {"type": "string", "format": "binary"}
+    return {"requestBody": {"required": True, "content": {takes: {"schema": schema}}}}
 
 
 def _files(status: int, media: Mapping[str, object]) -> dict[int | str, dict[str, Any]]:
@@ -482,11 +493,16 @@ def _endpoint(
     """What FastAPI calls: takes the function's parameters but the first, runs it in a thread."""
     first, *others = inspect.signature(function).parameters.values()
     looks = hints[first.name] is Look
+    body = next((p.name for p in others if hints[p.name] is Incoming), None)
 
     async def endpoint(request: Request, **given: Any) -> Response:
         if operation.hashes:
             lane: Lane = request.app.state.passwords
             return await lane.run(functools.partial(serve, request, given))
+        if body is not None:
+            intake: Intake = request.app.state.intake
+            name = body
+            return await intake.run(request, lambda incoming: serve(request, {**given, name: incoming}))
         if quick and request.app.state.runtime.db.is_sqlite:
             return serve(request, given)
         return await in_thread(request, serve, request, given)
@@ -510,7 +526,11 @@ def _endpoint(
 
     parameters = [
         inspect.Parameter("request", inspect.Parameter.KEYWORD_ONLY, annotation=Request),
-        *(p.replace(kind=inspect.Parameter.KEYWORD_ONLY, annotation=hints[p.name]) for p in others),
+        *(
+            p.replace(kind=inspect.Parameter.KEYWORD_ONLY, annotation=hints[p.name])
+            for p in others
+            if p.name != body
+        ),
     ]
     endpoint.__signature__ = inspect.Signature(parameters)  # pyright: ignore[reportFunctionMemberAccess]
     endpoint.serve = serve  # pyright: ignore[reportFunctionMemberAccess]

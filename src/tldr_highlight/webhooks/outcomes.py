@@ -108,7 +108,7 @@ def _delivered(
     is_challenge = delivery.event_type == CHALLENGE and webhook.status == "pending_verification"
     if is_challenge and outcome.parcel.url == webhook.url:
         webhook.status, webhook.verified_at = "active", at
-        audit.record(_system(session, runtime, webhook), "webhook.verified", webhook.id, url=webhook.url)
+        audit.record(_system(session, runtime, webhook), "webhook.verified", webhook.id)
         wake(session, webhook.id)
 
 
@@ -165,9 +165,7 @@ def disable(
     at = clock(session)
     webhook.status, webhook.disabled_reason, webhook.disabled_at = "disabled", reason, at
     give_up_waiting(session, webhook, at)
-    audit.record(
-        _system(session, runtime, webhook), "webhook.disabled", webhook.id, url=webhook.url, reason=reason
-    )
+    audit.record(_system(session, runtime, webhook), "webhook.disabled", webhook.id, reason=reason)
     payload = WebhookDisabled(webhook_id=webhook.id, url=webhook.url, reason=reason)
     emit(session, webhook.organization_id, payload)
     letter = DisabledLetter(

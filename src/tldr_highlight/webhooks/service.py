@@ -104,7 +104,7 @@ def add_webhook(
     )
     act.session.add(webhook)
     act.session.flush()
-    audit.record(act, "webhook.created", webhook.id, url=url, events=webhook.events)
+    audit.record(act, "webhook.created", webhook.id, events=webhook.events)
     _ask_for_challenge(act.session, webhook)
     return webhook, secret
 
@@ -127,18 +127,24 @@ def change_webhook(act: Act, webhook_id: str, wanted: WebhookPatch) -> Webhook:
     if moves:
         check_url(act, webhook.url)
         _move(act.session, webhook)
-    audit.record(act, "webhook.changed", webhook.id, **changes)
+    changes.pop("url", None)  # it may have a key in it
+    audit.record(act, "webhook.changed", webhook.id, **changes, moved=moves)
     return webhook
 
 
 def delete_webhook(act: Act, webhook_id: str) -> None:
     """Delete an endpoint with its deliveries; what is on its way arrives still."""
     webhook = Webhook.get_for(act.session, act.organization_id, webhook_id, lock=True)
-    audit.record(act, "webhook.deleted", webhook.id, url=webhook.url)
-    row = _work(act.session, webhook)
-    act.session.delete(webhook)
-    act.session.flush()
-    work.cancel(act.session, row.id)
+    audit.record(act, "webhook.deleted", webhook.id)
+    remove(act.session, webhook)
+
+
+def remove(session: Session, webhook: Webhook) -> None:
+    """Take an endpoint out of the database, with its deliveries and its work."""
+    row = _work(session, webhook)
+    session.delete(webhook)
+    session.flush()
+    work.cancel(session, row.id)
 
 
 def verify_webhook(act: Act, webhook_id: str) -> Webhook:

@@ -196,7 +196,7 @@ def kinds_named(name: str) -> Kinds:
     return make()
 
 
-def _break(broken: threading.ExceptHookArgs) -> None:
+def break_down(broken: threading.ExceptHookArgs) -> None:
     """A thread that ends by a mistake is a worker less, for ever: start anew instead."""
     log.error("a thread broke: the process ends", exc_info=broken.exc_value)
     os._exit(BROKEN)
@@ -217,7 +217,7 @@ def main() -> None:
     if order.lock is not None:
         os.set_inheritable(order.lock, False)
     set_up_logs()
-    threading.excepthook = _break
+    threading.excepthook = break_down
     work(order, pipe)
 
 

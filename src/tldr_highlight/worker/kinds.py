@@ -16,6 +16,7 @@ from tldr_highlight.pipeline.run import STREAM
 from tldr_highlight.pipeline.tidy import TIDY
 from tldr_highlight.streams.service import ADMISSION
 from tldr_highlight.streams.steering import PURGE
+from tldr_highlight.streams.uploads import UPLOAD_SWEEP
 from tldr_highlight.tenancy import logins
 from tldr_highlight.webhooks import delivery
 from tldr_highlight.webhooks.delivery import Courier
@@ -47,6 +48,7 @@ def product_kinds() -> Kinds:
         MAIL,
         RESET_MAIL,
         PURGE,
+        UPLOAD_SWEEP,
         ADMISSION,
         SWEEP,
         TIDY,

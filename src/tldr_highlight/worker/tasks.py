@@ -21,7 +21,7 @@ from tldr_highlight.runtime import Runtime, opened
 from tldr_highlight.settings import Settings
 from tldr_highlight.worker.bell import bell
 from tldr_highlight.worker.celery_app import RING
-from tldr_highlight.worker.child import STOP_SECONDS
+from tldr_highlight.worker.child import STOP_SECONDS, break_down
 from tldr_highlight.worker.roll import present
 
 log = logger(__name__)
@@ -47,6 +47,7 @@ class Place:
         signals.worker_process_shutdown.connect(self._close, weak=False)
 
     def _begin(self, **_: object) -> None:
+        threading.excepthook = break_down
         self._runtime = self._open.enter_context(opened(self._settings, self._kinds))
         self._runtime.leases.memory = self._settings.worker_memory_mb * 1_000_000
         self._open.enter_context(bell(self._runtime))

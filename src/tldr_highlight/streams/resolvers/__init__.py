@@ -20,10 +20,10 @@ from tldr_highlight.errors import (
 )
 from tldr_highlight.runtime import Runtime
 from tldr_highlight.streams.resolvers import direct, path, upload, vidfly, ytdlp
-from tldr_highlight.streams.resolvers.base import Resolved, Resolver
+from tldr_highlight.streams.resolvers.base import Resolved, Resolver, renewed
 from tldr_highlight.streams.sources import Source
 
-__all__ = ["Resolved", "resolve"]
+__all__ = ["Resolved", "renewed", "resolve"]
 
 log = logger(__name__)
 

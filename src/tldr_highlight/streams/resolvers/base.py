@@ -2,12 +2,18 @@
 
 from __future__ import annotations
 
+import contextlib
+from collections.abc import Generator
 from dataclasses import dataclass
 from typing import Protocol
 
+from tldr_highlight.errors import ResolverError, SourceDeniedError
 from tldr_highlight.media.types import Origin
 from tldr_highlight.runtime import Runtime
 from tldr_highlight.streams.sources import Source
+
+FOREVER = frozenset({"direct", "path", "upload"})
+"""Whose addresses are the customer's own, and stay as they are."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -19,6 +25,21 @@ class Resolved:
     title: str | None = None
     resolver: str = "direct"
     version: str | None = None  # of what is behind the address, where that is known: a hash, an ETag
+
+
+@contextlib.contextmanager
+def renewed(resolved: Resolved) -> Generator[None]:
+    """Around the use of addresses that a resolver gave: those that servers deny now may have expired.
+
+    Raises:
+        ResolverError: that is so; transient, and the next try resolves anew.
+    """
+    try:
+        yield
+    except SourceDeniedError as error:
+        if resolved.resolver in FOREVER:
+            raise
+        raise ResolverError(f"the address that {resolved.resolver} gave has expired: {error}") from error
 
 
 class Resolver(Protocol):

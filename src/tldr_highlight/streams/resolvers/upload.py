@@ -11,7 +11,7 @@ from tldr_highlight.streams.resolvers.base import Resolved
 
 
 def resolve(runtime: Runtime, upload_id: str, organization_id: str, scratch: Path) -> Resolved:
-    """A copy of the upload in `scratch`.
+    """The upload where it is stored, or a copy in `scratch` where that is elsewhere.
 
     Raises:
         NotFoundError: this organization has no finished upload of this id.
@@ -20,6 +20,8 @@ def resolve(runtime: Runtime, upload_id: str, organization_id: str, scratch: Pat
         upload = Upload.get_for(session, organization_id, upload_id)
     if upload.state != "ready":
         raise NotFoundError("there is no finished upload of this id")
-    copy = scratch / "upload"
-    runtime.storage.get(upload.key, copy)
-    return Resolved(copy, title=upload.filename, resolver="upload", version=upload.sha256)
+    file = runtime.storage.local(upload.key)
+    if file is None:
+        file = scratch / "upload"
+        runtime.storage.get(upload.key, file)
+    return Resolved(file, title=upload.filename, resolver="upload", version=upload.sha256)

@@ -205,9 +205,15 @@ def upgrade() -> None:
     )
     with op.batch_alter_table("highlights", schema=None) as batch_op:
         batch_op.create_index(batch_op.f("ix_highlights_organization_id"), ["organization_id"], unique=False)
-        batch_op.create_index("ix_highlights_organization_id_id", ["organization_id", "id"], unique=False)
         batch_op.create_index(
-            "ix_highlights_organization_id_score", ["organization_id", "score", "id"], unique=False
+            "ix_highlights_organization_id_id",
+            ["organization_id", "id", "score", "state", "verdict", "origin", "created_at", "types", "tags"],
+            unique=False,
+        )
+        batch_op.create_index(
+            "ix_highlights_organization_id_score",
+            ["organization_id", "score", "id", "state", "verdict", "origin", "created_at", "types", "tags"],
+            unique=False,
         )
         batch_op.create_index("ix_highlights_stream_id_start", ["stream_id", "start", "id"], unique=False)
 
@@ -293,9 +299,12 @@ def upgrade() -> None:
         sa.Column("content_type", sa.String(), nullable=False),
         sa.Column("bytes", sa.BigInteger(), nullable=True),
         sa.Column("offset", sa.BigInteger(), nullable=False),
+        sa.Column("reserved", sa.BigInteger(), nullable=False),
         sa.Column("sha256", sa.String(), nullable=True),
         sa.Column("state", sa.String(), nullable=False),
         sa.Column("token", sa.String(), nullable=True),
+        sa.Column("holder", sa.String(), nullable=True),
+        sa.Column("held_until", Time, nullable=True),
         sa.Column("key", sa.String(), nullable=False),
         sa.Column("created_at", Time, nullable=False),
         sa.Column("expires_at", Time, nullable=True),

@@ -1,0 +1,408 @@
+"""Files that customers send: whole in one call, or piece by piece, going on where it broke (tus 1.0).
+
+A file goes straight into the store, and is held against its hash at its end. Its row says how much is safe:
+that is stored when a call ends, however it ends. Who writes holds the row for a minute at a time, so that two
+never write at once, and a process that dies holds up nobody for longer.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import time
+from collections.abc import Generator, Sequence
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+
+from sqlalchemy import ColumnElement, and_, func, or_, select
+from sqlalchemy.orm import Session
+
+from tldr_highlight.core.db import new_id, now
+from tldr_highlight.core.work import Job, Kind, clock
+from tldr_highlight.errors import (
+    BodyGoneError,
+    BodyLimitError,
+    BodySlowError,
+    ConflictError,
+    LimitError,
+    NotFoundError,
+    ObjectNotFoundError,
+    StorageError,
+    StorageFullError,
+    UnavailableError,
+    UploadBusyError,
+    UploadOffsetError,
+)
+from tldr_highlight.highlights.files import remove_later
+from tldr_highlight.runtime import Act, Look, Runtime
+from tldr_highlight.storage.base import Stored, Writer
+from tldr_highlight.streams.models import Stream, Upload
+from tldr_highlight.tenancy import audit
+from tldr_highlight.tenancy.models import Organization
+from tldr_highlight.usage import ledger, quotas
+from tldr_highlight.usage.quotas import Metric
+from tldr_highlight.web import PageQuery, paginate
+from tldr_highlight.web.incoming import Incoming
+
+MOST_BYTES = 64 * 1024**3
+"""Of a file: eight hours at 19 Mbit/s. Buckets take 78 GiB that come as a stream."""
+
+MOST_RECEIVING = 50
+"""Unfinished uploads of an organization."""
+
+STEP = 64 * 1024**2
+"""Bytes for which room is set aside at a time, where nobody says how many there will be; and after which the
+disk is looked at again."""
+
+HOLD_SECONDS, RENEW_SECONDS = 90.0, 15.0
+"""How long a row is held, and after which that is renewed. A sender may be silent for 30 s."""
+
+FINISH_SECONDS = 1800.0
+"""A row is held for a file to be finished: 64 GiB are read again for their hash at 40 MB/s."""
+
+UNFINISHED, UNUSED = timedelta(days=1), timedelta(days=3)
+"""How long an upload waits for its next piece, and then for a stream."""
+
+INTERRUPTED = (BodyGoneError, BodySlowError, BodyLimitError, UploadOffsetError, UnavailableError)
+"""What ends a call, but not an upload that can go on."""
+
+
+@dataclass(frozen=True, slots=True)
+class Announced:
+    """What is said of a file before it comes."""
+
+    bytes: int | None = None
+    filename: str | None = None
+    content_type: str = "application/octet-stream"
+    sha256: str | None = None
+
+
+# --- receiving -----------------------------------------------------------------------------------------
+
+
+def receive(look: Look, announced: Announced, body: Incoming) -> Upload:
+    """Take a whole file. If that fails nothing of it stays: nobody was told its id.
+
+    Raises:
+        QuotaError, StorageFullError: there is no room for it. BodyLimitError: it is larger than may be.
+        ObjectMismatchError: it has not the hash that was announced. LimitError: too many are unfinished.
+    """
+    upload = begin(look, announced)
+    with contextlib.ExitStack() as stack:
+        stack.callback(_forget, look.runtime, upload.id)
+        with _held(look, upload.id, 0) as hand:
+            hand.take(body)
+            finished = hand.finish()
+        stack.pop_all()
+    return finished
+
+
+def begin(look: Look, announced: Announced) -> Upload:
+    """Make room for a file that is to come.
+
+    Raises:
+        QuotaError, StorageFullError, BodyLimitError, LimitError: see `receive`.
+    """
+    expected = STEP if announced.bytes is None else announced.bytes
+    if expected > MOST_BYTES:
+        raise BodyLimitError(f"files have {MOST_BYTES} bytes at most")
+    require_disk(look.runtime, expected)
+    id = new_id("upl")
+    upload = Upload(
+        id=id,
+        organization_id=look.organization_id,
+        filename=announced.filename,
+        content_type=announced.content_type,
+        bytes=announced.bytes,
+        sha256=announced.sha256,
+        key=f"{look.organization_id}/{id}/file",
+        expires_at=now() + UNFINISHED,
+    )
+    with look.transaction() as act:
+        organization = Organization.locked(act.session, act.organization_id)
+        _reserve(act.session, organization, upload, expected)
+        act.session.add(upload)
+        audit.record(act, "upload.begun", id, filename=upload.filename, bytes=upload.bytes)
+    writer = look.runtime.storage.writer(
+        upload.key, content_type=upload.content_type, download_name=upload.filename
+    )
+    writer.suspend()
+    with look.runtime.db.begin() as session:
+        row = Upload.get_for(session, upload.organization_id, id)
+        row.token = look.runtime.vault.seal(writer.token)
+    return row
+
+
+def send_on(look: Look, upload_id: str, offset: int, body: Incoming) -> Upload:
+    """Take the next bytes of a file, and finish it when they are the last.
+
+    Raises:
+        NotFoundError: there is no such upload. ConflictError: it is finished.
+        UploadBusyError: another call is at it. UploadOffsetError: these are not the next bytes.
+        BodyLimitError: more came than was announced; what is right stays.
+        ObjectMismatchError, StorageFullError, QuotaError: as with `receive`; nothing stays.
+    """
+    with _held(look, upload_id, offset) as hand:
+        hand.take(body)
+        return hand.finish() if hand.is_whole else hand.let_go()
+
+
+class _Hand:
+    """One call that writes an upload."""
+
+    def __init__(self, look: Look, upload: Upload, writer: Writer, holder: str) -> None:
+        self._look, self._upload, self._writer, self._holder = look, upload, writer, holder
+        self._renewed = time.monotonic()
+        self._reserved = upload.reserved
+        self._over = False  # the store has it whole; its row may not say so yet
+        self._room_until = writer.offset + STEP  # then the disk is looked at
+
+    @property
+    def offset(self) -> int:
+        """How much is there."""
+        return self._writer.offset
+
+    @property
+    def is_whole(self) -> bool:
+        """Whether all that was announced is there."""
+        return self._writer.offset == self._upload.bytes
+
+    def take(self, body: Incoming) -> None:
+        """Write what comes."""
+        most = MOST_BYTES if self._upload.bytes is None else self._upload.bytes
+        if body.length is not None and self._writer.offset + body.length > most:
+            raise BodyLimitError(f"{most - self._writer.offset} bytes may come, not {body.length}")
+        for data in iter(body.read, b""):
+            reached = self._writer.offset + len(data)
+            if reached > most:
+                raise BodyLimitError(f"more than the {most} bytes came that may")
+            self._renew(reached)
+            self._writer.write(data)
+
+    def _renew(self, reached: int) -> None:
+        """See now and then whether to go on: that the row is ours still, and that there is room."""
+        if reached > self._room_until:
+            require_disk(self._look.runtime, STEP)
+            self._room_until = reached + STEP
+        if reached > self._reserved:
+            self._reserve_more(reached)
+        if time.monotonic() - self._renewed > RENEW_SECONDS:
+            self._hold(HOLD_SECONDS)
+
+    def _reserve_more(self, reached: int) -> None:
+        with self._look.runtime.db.begin() as session:
+            organization = Organization.locked(session, self._upload.organization_id)
+            upload = self._mine(session)
+            _reserve(session, organization, upload, reached + STEP)
+            self._reserved = upload.reserved
+
+    def _hold(self, seconds: float) -> None:
+        with self._look.runtime.db.begin() as session:
+            self._mine(session).held_until = now() + timedelta(seconds=seconds)
+        self._renewed = time.monotonic()
+
+    def _mine(self, session: Session) -> Upload:
+        """The row, locked.
+
+        Raises:
+            NotFoundError: it is deleted, or somebody else's by now, as we were away for so long.
+        """
+        upload = Upload.get_for(session, self._upload.organization_id, self._upload.id, lock=True)
+        if upload.holder != self._holder:
+            raise NotFoundError("this upload was taken over by another call")
+        return upload
+
+    def let_go(self) -> Upload:
+        """Make safe what came, and let others go on."""
+        if not self._over:
+            self._writer.suspend()
+        with self._look.runtime.db.begin() as session:
+            upload = self._mine(session)
+            upload.offset = self._writer.offset
+            upload.holder = upload.held_until = None
+            upload.expires_at = now() + UNFINISHED
+        return upload
+
+    def finish(self) -> Upload:
+        """Make it a file that streams can be made of."""
+        self._hold(FINISH_SECONDS)
+        stored = self._writer.finish(sha256=self._upload.sha256)
+        self._over = True
+        return _finished(self._look, self._upload.id, stored)
+
+    def abort(self) -> None:
+        """Forget it."""
+        self._writer.abort()
+        _forget(self._look.runtime, self._upload.id)
+
+
+@contextlib.contextmanager
+def _held(look: Look, upload_id: str, offset: int) -> Generator[_Hand]:
+    """Hold an upload while it is written. What interrupts keeps what came; what is wrong with it ends it."""
+    runtime, holder = look.runtime, new_id("hand")
+    with runtime.db.begin() as session:
+        upload = Upload.get_for(session, look.organization_id, upload_id, lock=True)
+        _check_open(upload, offset)
+        upload.holder, upload.held_until = holder, now() + timedelta(seconds=HOLD_SECONDS)
+    hand = _Hand(look, upload, _resumed(look, upload), holder)
+    with contextlib.ExitStack() as stack:
+        stack.callback(hand.abort)
+        try:
+            if hand.offset != offset:  # a call before died with more in the store than its row says
+                raise UploadOffsetError(f"the next byte is {hand.offset}", offset=hand.offset)
+            yield hand
+        except INTERRUPTED:
+            stack.pop_all()
+            with contextlib.suppress(NotFoundError):
+                hand.let_go()
+            raise
+        stack.pop_all()
+
+
+def _check_open(upload: Upload, offset: int) -> None:
+    if upload.state != "receiving" or upload.token is None:
+        raise ConflictError("this upload is finished")
+    if upload.held_until is not None and upload.held_until > now():
+        raise UploadBusyError("another call is sending to this upload", retry_after=2)
+    if offset != upload.offset:
+        raise UploadOffsetError(f"the next byte is {upload.offset}", offset=upload.offset)
+
+
+def _resumed(look: Look, upload: Upload) -> Writer:
+    assert upload.token is not None
+    try:
+        return look.runtime.storage.resume(look.runtime.vault.open(upload.token))
+    except ObjectNotFoundError:
+        if look.runtime.storage.exists(upload.key):  # a process died when it had finished it
+            _finished(look, upload.id, look.runtime.storage.stat(upload.key))
+            raise ConflictError("this upload is finished") from None
+        _forget(look.runtime, upload.id)
+        raise NotFoundError("what came of this upload is lost: begin again") from None
+
+
+def _finished(look: Look, upload_id: str, stored: Stored) -> Upload:
+    """Store that a file is there, and count it."""
+    with look.transaction() as act:
+        Organization.locked(act.session, act.organization_id)
+        try:
+            upload = Upload.get_for(act.session, act.organization_id, upload_id, lock=True)
+        except NotFoundError:  # deleted meanwhile
+            look.runtime.storage.delete(stored.key)
+            raise
+        upload.state, upload.token, upload.holder, upload.held_until = "ready", None, None, None
+        upload.bytes = upload.offset = stored.bytes
+        upload.reserved = 0
+        upload.sha256 = stored.sha256
+        upload.ended_at = now()
+        upload.expires_at = now() + UNUSED
+        ledger.record(
+            act.session, act.organization_id, Metric.STORED_BYTES, stored.bytes,
+            key=f"{upload.id}/stored", object_id=upload.id,
+        )  # fmt: skip
+        audit.record(act, "upload.finished", upload.id, bytes=stored.bytes, sha256=stored.sha256)
+    return upload
+
+
+# --- room ----------------------------------------------------------------------------------------------
+
+
+def require_disk(runtime: Runtime, more: int) -> None:
+    """Refuse what would leave less on the disk than the operator wants to be left.
+
+    Raises:
+        StorageFullError: it would.
+    """
+    free = runtime.storage.free()
+    if free is not None and free - more < runtime.settings.disk_reserve_mb * 1_000_000:
+        raise StorageFullError("there is no room for uploads at the moment", retry_after=60)
+
+
+def _reserve(session: Session, organization: Organization, upload: Upload, wanted: int) -> None:
+    """Set room aside for an upload; the organization is locked by the caller.
+
+    Raises:
+        QuotaError: its plan has no more. LimitError: too many are unfinished.
+    """
+    receiving = and_(Upload.organization_id == organization.id, Upload.state == "receiving")
+    query = select(func.count(), func.coalesce(func.sum(Upload.reserved), 0))
+    count, others = session.execute(query.where(receiving, Upload.id != upload.id)).one()
+    if count >= MOST_RECEIVING:
+        raise LimitError(f"{MOST_RECEIVING} uploads are unfinished: finish or delete some", retry_after=60)
+    quotas.require(session, organization, Metric.STORED_BYTES, int(others) + wanted)
+    upload.reserved = wanted
+
+
+# --- reading, deleting ---------------------------------------------------------------------------------
+
+
+def get(act: Act, upload_id: str) -> Upload:
+    """One upload."""
+    return Upload.get_for(act.session, act.organization_id, upload_id)
+
+
+def list_uploads(act: Act, page: PageQuery) -> tuple[Sequence[Upload], str | None]:
+    """All uploads, newest first."""
+    return paginate(act.session, Upload.of(act.organization_id), Upload.id, page)
+
+
+def remove(act: Act, upload_id: str) -> None:
+    """Delete an upload, finished or not.
+
+    Raises:
+        ConflictError: a stream is made of it.
+    """
+    upload = Upload.get_for(act.session, act.organization_id, upload_id, lock=True)
+    if act.session.scalar(Stream.of(act.organization_id).where(Stream.upload_id == upload.id).limit(1)):
+        raise ConflictError("a stream is made of this upload: delete that, and the upload goes with it")
+    _drop(act.runtime, act.session, upload)
+    audit.record(act, "upload.deleted", upload.id, filename=upload.filename, bytes=upload.offset)
+
+
+def _drop(runtime: Runtime, session: Session, upload: Upload) -> None:
+    """Delete the row; what is stored goes once that is committed."""
+    if upload.state == "ready":
+        ledger.record(
+            session, upload.organization_id, Metric.STORED_BYTES, -upload.offset,
+            key=f"{upload.id}/deleted", object_id=upload.id,
+        )  # fmt: skip
+    elif upload.token is not None:
+        with contextlib.suppress(StorageError):  # else the store's own sweep finds it
+            runtime.storage.resume(runtime.vault.open(upload.token)).abort()
+    remove_later(session, upload.organization_id, [upload.key])
+    session.delete(upload)
+
+
+def _forget(runtime: Runtime, upload_id: str) -> None:
+    """Nothing of an upload that failed stays."""
+    with runtime.db.begin() as session:
+        upload = session.get(Upload, upload_id, with_for_update=True)
+        if upload is not None and upload.state == "receiving":
+            _drop(runtime, session, upload)
+
+
+def over(at: datetime) -> ColumnElement[bool]:
+    """Uploads whose time is over, and that nobody is at."""
+    return and_(Upload.expires_at < at, or_(Upload.held_until.is_(None), Upload.held_until < at))
+
+
+BATCH = 50
+
+
+def _sweep(job: Job[Runtime]) -> None:
+    """Delete uploads that nobody finished or used, and what the store has of such that died."""
+    while _sweep_some(job) == BATCH:
+        pass
+    job.runtime.storage.sweep(2 * UNFINISHED)
+
+
+def _sweep_some(job: Job[Runtime]) -> int:
+    job.ask()
+    with job.step() as session:
+        query = select(Upload).where(over(clock(session))).limit(BATCH).with_for_update(skip_locked=True)
+        gone = session.scalars(query).all()
+        for upload in gone:
+            _drop(job.runtime, session, upload)
+    return len(gone)
+
+
+UPLOAD_SWEEP = Kind("upload_sweep", _sweep, every_seconds=600.0)
+"""Unused uploads are there for ten minutes more than they would have to be."""
