@@ -36,6 +36,13 @@ NOT_COVERED = {
     "list_clips": "compatible",
     "clear_clips": "compatible",
     "delete_clip": "compatible",
+    # their bodies are files: test_uploads.py
+    "create_upload": "apart",
+    "continue_upload": "apart",
+    "describe_uploads": "apart",
+    "list_uploads": "apart",
+    "get_upload": "apart",
+    "delete_upload": "apart",
     "health_live": "for whoever runs the server",
     "health_ready": "for whoever runs the server",
     "suspend_organization": "for whoever runs the server",
