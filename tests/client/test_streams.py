@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 
 from tests.client.server import HANG_UP, Answer, Scripted, problem
-from tldr_highlight.client import Client, ConnectionProblem, streams
+from tldr_highlight.client import Client, ConnectionProblem, waiting
 from tldr_highlight.client.streams import Stream
 
 STREAM: dict[str, Any] = {
@@ -24,8 +24,8 @@ def told(state: str, analysed: float = 0.0, **more: Any) -> Answer:
 
 @pytest.fixture(autouse=True)
 def hurried(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(streams, "FIRST_PAUSE", 0.01)
-    monkeypatch.setattr(streams, "LONGEST_PAUSE", 0.02)
+    monkeypatch.setattr(waiting, "FIRST_PAUSE", 0.01)
+    monkeypatch.setattr(waiting, "LONGEST_PAUSE", 0.02)
 
 
 def test_it_is_waited_for_until_its_end() -> None:
@@ -55,7 +55,7 @@ def test_a_server_that_is_restarted_is_waited_for() -> None:
 
 
 def test_one_that_stays_away_is_not(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(streams, "PATIENCE", 0.05)
+    monkeypatch.setattr(waiting, "PATIENCE", 0.05)
     with Scripted(told("pending"), HANG_UP) as server, Client(server.url, "k", retries=0) as client:
         stream = client.streams.create("https://a.example/x")
         with pytest.raises(ConnectionProblem):
