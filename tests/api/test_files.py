@@ -6,7 +6,6 @@ import contextlib
 import hashlib
 import random
 import socket
-import time
 from collections.abc import Iterator
 from datetime import timedelta
 from pathlib import Path
@@ -200,13 +199,12 @@ def test_slow_readers_hold_up_nobody(shop: Shop) -> None:
 def test_who_reads_nothing_is_cut_off(shop: Shop, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(files, "TAKE_SECONDS", 0.2)
     big = shop.put("large.mp4", BYTES * 20)
+    connections = shop.served.server.server_state.connections
+    before = len(connections)
     with connect(shop) as connection:
         ask(connection, shop.link(big.key))
-        time.sleep(1)  # more than it may take, and a reader who comes back too late
-        got = 0
-        while piece := connection.recv(1 << 20):
-            got += len(piece)
-    assert got < len(BYTES) * 20
+        until(lambda: len(connections) > before, 5)
+        until(lambda: len(connections) == before, 5)  # though nothing was read
 
 
 def test_elsewhere_there_are_no_files(shop: Shop, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:

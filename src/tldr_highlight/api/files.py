@@ -106,7 +106,7 @@ class StoredFile(Response):
                 if not data:
                     return True
                 await recipient.take(data, TAKE_SECONDS)
-                if owner.startswith("org_"):
+                if not recipient.gone and owner.startswith("org_"):
                     meter.add(owner, Metric.DELIVERED_BYTES, len(data))
         return False
 
