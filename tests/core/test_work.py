@@ -671,6 +671,46 @@ def test_cancelling_what_runs_is_heard_of(open_shop: Open) -> None:
     assert (row(shop, id).state, told.ends) == ("cancelled", [("cancelled", None)])
 
 
+def test_what_runs_is_over_at_once_where_that_is_asked_for(open_shop: Open) -> None:
+    told = Told()
+    inside, over, raised = threading.Event(), threading.Event(), list[BaseException]()
+
+    def deaf(job: Job[Runtime]) -> None:
+        inside.set()
+        assert over.wait(20)
+        try:
+            with job.step():
+                pass
+        except LeaseLostError as error:
+            raised.append(error)
+            raise
+
+    shop = open_shop(Kind("chore", deaf, on_end=told))
+    id = add(shop)
+    with running(shop):
+        assert inside.wait(20)
+        with shop.db.begin() as session:
+            assert work.cancel(session, id, at_once=True).state == "cancelled"
+        over.set()
+    assert (row(shop, id).state, told.ends, len(raised)) == ("cancelled", [("cancelled", None)], 1)
+
+
+def test_a_step_hears_of_being_cancelled_before_the_lease_is_renewed(open_shop: Open) -> None:
+    def run(job: Job[Runtime]) -> None:
+        with shop.db.begin() as session:
+            work.cancel(session, job.id)
+        job.ask()
+        with job.step():
+            pass
+        job.ask()
+        raise AssertionError
+
+    shop = open_shop(Kind("chore", run))
+    id = add(shop)
+    run_one(shop, owner="a")
+    assert row(shop, id).state == "cancelled"
+
+
 def test_cancelling_what_died_since_ends_it_without_another_run(open_shop: Open) -> None:
     shop = open_shop(Kind("chore", raising()))
     id = add(shop)
@@ -712,6 +752,19 @@ def test_a_retry_goes_on_from_the_checkpoint_with_all_tries(open_shop: Open) -> 
     assert rung == [id, id]
     with shop.db.begin() as session, pytest.raises(ConflictError):
         work.retry(session, id)
+
+
+def test_a_retry_can_be_held(open_shop: Open) -> None:
+    shop = open_shop(Kind("chore", raising(NotMediaError("x"), None)))
+    id = add(shop)
+    run_one(shop, owner="a")
+    with shop.db.begin() as session:
+        assert work.retry(session, id, hold=True).state == "waiting"
+    assert not run_one(shop, owner="a")
+    with shop.db.begin() as session:
+        work.release(session, id)
+    assert run_one(shop, owner="a")
+    assert row(shop, id).state == "done"
 
 
 # --- periodic ------------------------------------------------------------------------------------------

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import base64
 import itertools
+import json
 import random
 from collections.abc import Iterator
 from typing import Any
@@ -126,7 +128,10 @@ def test_a_cursor_of_another_order_is_refused(shelf: Shelf) -> None:
     for number in range(1, 4):
         shelf.add(number)
     cursor = shelf.ask(order="score", limit=1)["next_cursor"]
-    for query in ({"order": "newest", "cursor": cursor}, {"cursor": "WyJ4Il0"}, {"cursor": "x"}):
+    forged = [["x"], ["hl_\0"], ["hl_\ud800"], [["hl_1"]], [1.0, "hl_1"], {}, "hl_1"]
+    texts = [base64.urlsafe_b64encode(json.dumps(each).encode()).decode() for each in forged]
+    queries = [{"order": "newest", "cursor": cursor}, *({"cursor": text} for text in (*texts, "x", "_w=="))]
+    for query in queries:
         answer = shelf.world.client.get("/api/v1/highlights", headers=shelf.headers, params=query)
         assert (answer.status_code, answer.json()["code"]) == (400, "request_invalid"), query
     ours = shelf.world.client.get(

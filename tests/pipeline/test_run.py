@@ -65,6 +65,19 @@ def test_a_stream_becomes_highlights(office: Office, match: Path, tmp_path: Path
     assert list((office.runtime.data_dir / "scratch").iterdir()) == []
 
 
+def test_shorter_segments_change_nothing_but_their_number(office: Office, match: Path) -> None:
+    for seconds in (30.0, 10.0):
+        office.submit(match, f"str_{seconds:g}", segment_seconds=seconds)
+    office.work()
+    long, short = (len([k for k in office.usage() if f"str_{n}/segment" in k]) for n in (30, 10))
+    assert short > long
+    a, b = (
+        [(h.start, h.end, h.score, h.clip["sha256"]) for h in office.highlights(id)]
+        for id in ("str_30", "str_10")
+    )
+    assert a == b != []
+
+
 def test_a_worker_loads_no_decoder() -> None:
     modules = "sys, tldr_highlight.worker.child, tldr_highlight.worker.kinds"
     loaded = f"import {modules}; print({{'av', 'PIL'}} & sys.modules.keys())"

@@ -202,9 +202,11 @@ def test_deleted_it_is_gone_with_all_that_came_of_it(house: House) -> None:
 
 
 def test_deleted_while_it_is_processed_nothing_comes_after(house: House) -> None:
-    stream = house.submit()
+    house.limits(concurrent_streams=1)
+    stream, other = house.submit(), house.submit()
     with worked_on(house) as told:
         assert house.call("DELETE", f"/streams/{stream['id']}").status_code == 204
+        assert (house.get(other)["waiting"] or {}).get("reason") != "concurrent_streams"  # its place is free
         end = time.monotonic() + SOON
         while not told:
             assert time.monotonic() < end

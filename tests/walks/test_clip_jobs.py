@@ -114,7 +114,8 @@ def test_clip_jobs(service: Installation, tmp_path: Path) -> None:
     try:
         with db.read() as session:
             files = session.scalars(select(ClipFile)).all()
-            used = session.scalars(select(UsageRecord.amount)).all()
+            stored = select(UsageRecord.amount).where(UsageRecord.metric == "stored_bytes")
+            used = session.scalars(stored).all()
         assert len(files) == 6
         assert sorted(used) == sorted(file.bytes for file in files)
         for process in filter(None, (service.serve, service.worker)):

@@ -7,6 +7,7 @@ import sys
 from collections.abc import Callable, Generator
 
 LABELS = {
+    "upload": "Uploading",
     "analyse": "Watching and listening",
     "clips": "Cutting clips",
     "thumbnails": "Thumbnails",

@@ -8,15 +8,18 @@ from collections.abc import Callable
 from contextlib import ExitStack
 from dataclasses import fields, is_dataclass
 from datetime import datetime
+from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from tldr_highlight.cli.extras import needs
 from tldr_highlight.cli.progress import bars
 from tldr_highlight.cli.remote import HERE, Key, Server, connected, failure
-from tldr_highlight.errors import UsageError
+from tldr_highlight.errors import NotFoundError
 
 if TYPE_CHECKING:
+    from tldr_highlight.client import Client
     from tldr_highlight.client.shapes import Highlight
     from tldr_highlight.client.streams import Stream
 
@@ -42,9 +45,10 @@ def submit(
     options = {"dimension_set": preset, "threshold": threshold, "max_highlights": most}
     given = {name: value for name, value in options.items() if value is not None}
     with ExitStack() as stack:
+        stack.enter_context(needs("client"))
         client = stack.enter_context(connected(server, key))
         tell = stack.enter_context(bars(shown=not as_json))
-        stream = client.streams.create(**_named(source), title=title, options=given or None)
+        stream = client.streams.create(**_named(client, source, tell), title=title, options=given or None)
         if wait:
             stream = _awaited(stream, tell)
         found = list(client.highlights.of_stream(stream.id)) if wait else None
@@ -53,17 +57,18 @@ def submit(
         raise typer.Exit(_failed(stream))
 
 
-def _named(source: str) -> dict[str, Any]:
-    """The source as the API takes it.
+def _named(client: Client, source: str, tell: Tell) -> dict[str, Any]:
+    """The source as the API takes it; a file is uploaded first.
 
     Raises:
-        UsageError: neither an address nor an upload.
+        NotFoundError: neither an address nor a file here.
     """
     if "://" in source:
         return {"source_url": source}
-    if source.startswith("upl_"):
-        return {"upload_id": source}
-    raise UsageError(f"{source} is neither an address (https://…) nor the id of an upload (upl_…)")
+    if not Path(source).is_file():
+        raise NotFoundError(f"{source} is neither an address (https://…) nor a file here")
+    upload = client.uploads.create(source, on_progress=lambda sent, size: tell("upload", sent, size))
+    return {"upload_id": upload.id}
 
 
 def _awaited(stream: Stream, tell: Tell) -> Stream:

@@ -13,7 +13,7 @@ from datetime import datetime
 from pathlib import Path
 from typing import Annotated, Any, cast
 
-from fastapi import Request, Response
+from fastapi import Request
 from fastapi.responses import StreamingResponse
 from pydantic import (
     BaseModel,
@@ -39,6 +39,8 @@ from tldr_highlight.storage.base import Body
 from tldr_highlight.storage.serving import answer_of
 from tldr_highlight.streams.sources import Source
 from tldr_highlight.tenancy.roles import Scope
+from tldr_highlight.usage.meter import Meter
+from tldr_highlight.usage.quotas import Metric
 from tldr_highlight.web import Call, Routes, Schema
 
 compat = Routes("", tag="compatible clip calls")
@@ -250,7 +252,7 @@ def delete_compatible_job(call: Call, job_id: JobId) -> Done:
     answers={206: "A part of it", 304: "It is what you have", 412: "It is another", 416: "It is shorter"},
     compatible=True,
 )
-def get_clip_file(call: Call, filename: Filename) -> Response:
+def get_clip_file(call: Call, filename: Filename) -> StreamingResponse:
     """A clip: MP4, or the part of it that `Range` asks for."""
     file = service.newest_file(call, filename)
     if file is None:
@@ -391,17 +393,21 @@ def _url(runtime: Runtime, filename: str) -> str:
     return f"{runtime.url}/clips/{filename}"
 
 
-def _served(runtime: Runtime, key: str, request: Request) -> Response:
+def _served(runtime: Runtime, key: str, request: Request) -> StreamingResponse:
     """A stored file, or a part of it."""
     stored = runtime.storage.stat(key)
     method = "HEAD" if request.state.bodiless else request.method
     answer = answer_of(stored, method, request.headers)
     if answer.start == answer.end:
-        return Response(status_code=answer.status, headers=answer.headers)
+        return StreamingResponse(iter(()), answer.status, answer.headers)
     body = runtime.storage.open(key, answer.start, answer.end)
-    return StreamingResponse(_pieces(body), answer.status, answer.headers)
+    return StreamingResponse(_pieces(body, request.app.state.meter), answer.status, answer.headers)
 
 
-def _pieces(body: Body) -> Iterator[bytes]:
+def _pieces(body: Body, meter: Meter) -> Iterator[bytes]:
+    """What is left of a file, counted as it is taken."""
+    owner = body.stored.key.partition("/")[0]
     with body:
-        yield from body
+        for data in body:
+            yield data
+            meter.add(owner, Metric.DELIVERED_BYTES, len(data))

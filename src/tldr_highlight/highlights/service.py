@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import base64
 import json
+import re
 from collections.abc import Callable, Sequence
 from datetime import timedelta
 from typing import Any, cast
@@ -22,6 +23,7 @@ from tldr_highlight.runtime import Act, Runtime
 from tldr_highlight.tenancy import audit
 from tldr_highlight.usage import ledger
 from tldr_highlight.usage.quotas import Metric
+from tldr_highlight.web import ID_PATTERN
 
 LINK = timedelta(hours=1)
 """How long an address of a file opens it: a player that pauses for longer asks for another."""
@@ -118,7 +120,7 @@ def _place(cursor: str, count: int) -> list[Any]:
         found = None
     values = cast("list[Any]", found) if isinstance(found, list) else []
     shapes = (float, str)[-count:]
-    if [type(v) for v in values] != list(shapes):
+    if [type(v) for v in values] != list(shapes) or not re.fullmatch(ID_PATTERN, values[-1]):
         raise RequestError("query.cursor: it is of another list: take the `next_cursor` of the page before")
     return values
 

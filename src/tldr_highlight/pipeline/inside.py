@@ -23,5 +23,11 @@ def measure(arguments: Json, tell: Tell) -> Generator[Json, Json]:
         asked = yield pack(replace(info, origin=look.origin, sound_origin=look.sound))
         wanted = unpack(Wanted, asked)
         info = replace(info, origin=origin, sound_origin=sound)
-        for piece in ahead(pieces(info, first_step=wanted.first_step, jumped=wanted.jumped)):
+        given = pieces(
+            info,
+            first_step=wanted.first_step,
+            jumped=wanted.jumped,
+            segment_seconds=wanted.segment_seconds,
+        )
+        for piece in ahead(given):
             yield pack(Sent.of(piece))

@@ -32,6 +32,9 @@ from tldr_highlight.pipeline.common import MOST_STEPS, Piece
 MEASURING = ProcessLimits(seconds=120.0)
 """For a stretch of some 20 s of media. Who gives nothing for so long gives nothing any more."""
 
+SEGMENT_SECONDS = 20.0
+"""Of media that are read at a time, where nobody wants more or less."""
+
 PATIENCE, PACE = 1800.0, 2.0
 """Seconds of work that any source may take, and how many more for each second of media: a recording that
 comes at half its speed is slow and no attack."""
@@ -52,6 +55,7 @@ class Wanted:
 
     first_step: int
     jumped: bool
+    segment_seconds: float
 
 
 @dataclass(frozen=True, slots=True)
@@ -97,6 +101,7 @@ def measure(
     policy: Policy = ANYWHERE,
     first_step: int = 0,
     jumped: bool = False,
+    segment_seconds: float = SEGMENT_SECONDS,
     limits: ProcessLimits = MEASURING,
     on_progress: Progress | None = None,
     target: str = MEASURE,
@@ -113,7 +118,7 @@ def measure(
     """
     with (
         _apart(source, sound, policy, limits, target) as visit,
-        closing(_items(visit, first_step, jumped)) as items,
+        closing(_items(visit, Wanted(first_step, jumped, segment_seconds))) as items,
     ):
         info, step = visit.info, first_step
         for item in items:
@@ -145,9 +150,9 @@ def _apart(
     return Visit(source, sound=sound, policy=policy, limits=limits, target=target)
 
 
-def _items(visit: Visit, first_step: int, jumped: bool) -> Generator[Json]:
+def _items(visit: Visit, wanted: Wanted) -> Generator[Json]:
     """What the process gives, as long as it does not take too long in all; whoever takes it may."""
-    items = visit.given(pack(Wanted(first_step, jumped)))
+    items = visit.given(pack(wanted))
     left = PATIENCE + PACE * visit.info.duration
     while left > 0:
         began = time.monotonic()

@@ -13,7 +13,7 @@ from collections.abc import Iterator
 from tldr_highlight.analysis.base import STEP
 from tldr_highlight.analysis.signals import Extractor, Signals
 from tldr_highlight.media.leaps import leaps
-from tldr_highlight.media.read import Reader, Sampling, sampling_for
+from tldr_highlight.media.read import SEGMENT_SECONDS, Reader, Sampling, sampling_for
 from tldr_highlight.media.types import MediaInfo
 from tldr_highlight.pipeline.closer import Closer, needs_closer_look
 from tldr_highlight.pipeline.common import MOST_STEPS, Piece
@@ -23,9 +23,16 @@ READ_BEFORE = 15.0
 
 
 def pieces(
-    info: MediaInfo, sampling: Sampling | None = None, *, first_step: int = 0, jumped: bool = False
+    info: MediaInfo,
+    sampling: Sampling | None = None,
+    *,
+    first_step: int = 0,
+    jumped: bool = False,
+    segment_seconds: float = SEGMENT_SECONDS,
 ) -> Iterator[Piece]:
     """Read a source from `first_step` on; `jumped` is what the piece before it said.
+
+    About `segment_seconds` of media are read at a time, which changes nothing but where pieces end.
 
     Not only the last piece may be empty: each tells how far reading is. Where the source is lost half-way,
     what is final of it comes first, then the reason.
@@ -39,7 +46,9 @@ def pieces(
     if jumped or (begin and leaps(info)):
         begin = 0  # there is no way to the middle of it
     extractor = Extractor(first=begin)
-    reader = Reader(info, sampling, start=max(0.0, begin * STEP - READ_BEFORE))
+    reader = Reader(
+        info, sampling, start=max(0.0, begin * STEP - READ_BEFORE), segment_seconds=segment_seconds
+    )
 
     def given(fresh: Signals, *, last: bool) -> Iterator[Piece]:
         final = closer.feed(fresh, last=last, jumped=reader.jumped) if closer else fresh

@@ -192,7 +192,13 @@ class Story:
         yield from stored
         if self.checkpoint.whole:
             return
-        for piece in measure(self.visit, first_step=self.checkpoint.steps, jumped=self.checkpoint.jumped):
+        pieces = measure(
+            self.visit,
+            first_step=self.checkpoint.steps,
+            jumped=self.checkpoint.jumped,
+            segment_seconds=self.wanted.segment_seconds,
+        )
+        for piece in pieces:
             self.job.ask()
             self._keep(piece)
             yield piece.signals

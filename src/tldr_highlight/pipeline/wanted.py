@@ -12,6 +12,7 @@ from tldr_highlight.analysis.dimensions import DimensionSet
 from tldr_highlight.analysis.moments import MomentOptions
 from tldr_highlight.highlights.dimension_sets import dimension_set_for
 from tldr_highlight.media.types import CutOptions, Watermark
+from tldr_highlight.pipeline.measure import SEGMENT_SECONDS
 from tldr_highlight.streams.models import Stream
 from tldr_highlight.streams.options import moment_options
 
@@ -23,6 +24,7 @@ class Wanted:
     dimension_set: DimensionSet
     moments: MomentOptions
     cutting: CutOptions
+    segment_seconds: float
 
     @classmethod
     def of(cls, session: Session, stream: Stream) -> Self:
@@ -35,7 +37,12 @@ class Wanted:
         judged_by, _, _ = dimension_set_for(
             session, stream.organization_id, options, stream.dimension_set_version
         )
-        return cls(judged_by, moment_options(options), _cutting(options))
+        return cls(
+            judged_by,
+            moment_options(options),
+            _cutting(options),
+            options.get("segment_seconds", SEGMENT_SECONDS),
+        )
 
 
 def _cutting(options: Mapping[str, Any]) -> CutOptions:

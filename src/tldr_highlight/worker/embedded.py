@@ -202,6 +202,7 @@ class _Post:
         self.child: subprocess.Popen[bytes] | None = None
         self.owner = ""
         self.not_before = 0.0
+        self._at_the_pipe = threading.Lock()
         self._deaths = 0  # in a row
         self._born = 0.0
 
@@ -226,11 +227,12 @@ class _Post:
         threading.Thread(target=watch, name=f"{self.name}-watch", daemon=True).start()
 
     def ring(self, letter: bytes) -> None:
-        """A byte on its pipe; never waits."""
-        child = self.child
-        if child is not None and child.stdin is not None:
-            with contextlib.suppress(BlockingIOError, BrokenPipeError, ValueError):
-                child.stdin.write(letter)
+        """A byte on its pipe; never waits for the child."""
+        with self._at_the_pipe:
+            child = self.child
+            if child is not None and child.stdin is not None:
+                with contextlib.suppress(BlockingIOError, BrokenPipeError):
+                    child.stdin.write(letter)
 
     def death(self) -> int | None:
         """Exit code of a child that has ended and is not buried."""
@@ -240,8 +242,9 @@ class _Post:
         """Make the place free again, after a pause that grows while children die young."""
         assert self.child is not None
         assert self.child.stdin is not None
-        self.child.stdin.close()
-        self.child = None
+        with self._at_the_pipe:  # or a ring would go to whatever file has the pipe's number next
+            self.child.stdin.close()
+            self.child = None
         old = time.monotonic() - self._born > HEALTHY_SECONDS
         self._deaths = 0 if code == 0 else 1 if old else self._deaths + 1
         self.not_before = time.monotonic() + PAUSES[min(max(self._deaths - 1, 0), len(PAUSES) - 1)]
