@@ -12,6 +12,7 @@ SRC = Path(__file__).parents[1] / "src" / "tldr_highlight"
 REASONS: dict[str, str] = {
     "accounts/invitations.py": "finds an invitation by its secret, before its organization is known",
     "accounts/passwords.py": "ends the keys that a person made, in whatever organization",
+    "streams/upload_sweep.py": "deletes what is over, whosever it is",
     "clips/sweep.py": "deletes what is over, whosever it is",
     "cli/key.py": "the operator's shell, which sees every organization",
     "highlights/sharing.py": "opens a link without account: its signature is what lets in",

@@ -11,13 +11,12 @@ import contextlib
 import time
 from collections.abc import Generator, Sequence
 from dataclasses import dataclass
-from datetime import datetime, timedelta
+from datetime import timedelta
 
-from sqlalchemy import ColumnElement, and_, func, or_, select
+from sqlalchemy import and_, func, select
 from sqlalchemy.orm import Session
 
 from tldr_highlight.core.db import new_id, now
-from tldr_highlight.core.work import Job, Kind, clock
 from tldr_highlight.errors import (
     BodyGoneError,
     BodyLimitError,
@@ -88,7 +87,7 @@ def receive(look: Look, announced: Announced, body: Incoming) -> Upload:
     """
     upload = begin(look, announced)
     with contextlib.ExitStack() as stack:
-        stack.callback(_forget, look.runtime, upload.id)
+        stack.callback(_forget, look, upload.id)
         with _held(look, upload.id, 0) as hand:
             hand.take(body)
             finished = hand.finish()
@@ -232,7 +231,7 @@ class _Hand:
     def abort(self) -> None:
         """Forget it."""
         self._writer.abort()
-        _forget(self._look.runtime, self._upload.id)
+        _forget(self._look, self._upload.id)
 
 
 @contextlib.contextmanager
@@ -275,7 +274,7 @@ def _resumed(look: Look, upload: Upload) -> Writer:
         if look.runtime.storage.exists(upload.key):  # a process died when it had finished it
             _finished(look, upload.id, look.runtime.storage.stat(upload.key))
             raise ConflictError("this upload is finished") from None
-        _forget(look.runtime, upload.id)
+        _forget(look, upload.id)
         raise NotFoundError("what came of this upload is lost: begin again") from None
 
 
@@ -353,11 +352,11 @@ def remove(act: Act, upload_id: str) -> None:
     upload = Upload.get_for(act.session, act.organization_id, upload_id, lock=True)
     if act.session.scalar(Stream.of(act.organization_id).where(Stream.upload_id == upload.id).limit(1)):
         raise ConflictError("a stream is made of this upload: delete that, and the upload goes with it")
-    _drop(act.runtime, act.session, upload)
+    drop(act.runtime, act.session, upload)
     audit.record(act, "upload.deleted", upload.id, filename=upload.filename, bytes=upload.offset)
 
 
-def _drop(runtime: Runtime, session: Session, upload: Upload) -> None:
+def drop(runtime: Runtime, session: Session, upload: Upload) -> None:
     """Delete the row; what is stored goes once that is committed."""
     if upload.state == "ready":
         ledger.record(
@@ -371,38 +370,10 @@ def _drop(runtime: Runtime, session: Session, upload: Upload) -> None:
     session.delete(upload)
 
 
-def _forget(runtime: Runtime, upload_id: str) -> None:
+def _forget(look: Look, upload_id: str) -> None:
     """Nothing of an upload that failed stays."""
-    with runtime.db.begin() as session:
-        upload = session.get(Upload, upload_id, with_for_update=True)
-        if upload is not None and upload.state == "receiving":
-            _drop(runtime, session, upload)
-
-
-def over(at: datetime) -> ColumnElement[bool]:
-    """Uploads whose time is over, and that nobody is at."""
-    return and_(Upload.expires_at < at, or_(Upload.held_until.is_(None), Upload.held_until < at))
-
-
-BATCH = 50
-
-
-def _sweep(job: Job[Runtime]) -> None:
-    """Delete uploads that nobody finished or used, and what the store has of such that died."""
-    while _sweep_some(job) == BATCH:
-        pass
-    job.runtime.storage.sweep(2 * UNFINISHED)
-
-
-def _sweep_some(job: Job[Runtime]) -> int:
-    job.ask()
-    with job.step() as session:
-        query = select(Upload).where(over(clock(session))).limit(BATCH).with_for_update(skip_locked=True)
-        gone = session.scalars(query).all()
-        for upload in gone:
-            _drop(job.runtime, session, upload)
-    return len(gone)
-
-
-UPLOAD_SWEEP = Kind("upload_sweep", _sweep, every_seconds=600.0)
-"""Unused uploads are there for ten minutes more than they would have to be."""
+    with look.runtime.db.begin() as session:
+        mine = Upload.of(look.organization_id).where(Upload.id == upload_id, Upload.state == "receiving")
+        upload = session.scalar(mine.with_for_update())
+        if upload is not None:
+            drop(look.runtime, session, upload)

@@ -16,7 +16,7 @@ from tldr_highlight.pipeline.run import STREAM
 from tldr_highlight.pipeline.tidy import TIDY
 from tldr_highlight.streams.service import ADMISSION
 from tldr_highlight.streams.steering import PURGE
-from tldr_highlight.streams.uploads import UPLOAD_SWEEP
+from tldr_highlight.streams.upload_sweep import UPLOAD_SWEEP
 from tldr_highlight.tenancy import logins
 from tldr_highlight.webhooks import delivery
 from tldr_highlight.webhooks.delivery import Courier
