@@ -15,7 +15,9 @@ from typing import Any
 
 import pytest
 
+from tests.media.server import Server
 from tests.program import Program
+from tests.walks.films import film
 from tldr_highlight.api.app import create_app
 from tldr_highlight.client import Client
 from tldr_highlight.client.calls import Calls
@@ -43,6 +45,7 @@ NOT_COVERED = {
     "list_uploads": "apart",
     "get_upload": "apart",
     "delete_upload": "apart",
+    "follow_stream": "`wait` asks, which goes on where a server was away",
     "health_live": "for whoever runs the server",
     "health_ready": "for whoever runs the server",
     "suspend_organization": "for whoever runs the server",
@@ -261,17 +264,23 @@ def examples(page: str) -> list[str]:
 
 
 def test_the_pages_examples_run(
-    program: Callable[..., Program], monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+    program: Callable[..., Program],
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+    tmp_path: Path,
 ) -> None:
-    serve = program("serve", "--port", "0")
+    match = film(tmp_path / "match.mp4").read_bytes()
+    serve = program("serve", "--port", "0", env={"TLDR_ALLOW_NETWORKS": "127.0.0.0/8"})
     url = serve.says(r"address +(http://\S+)")[1]
     email, password = "ann@example.com", "four words of hers"
     with Client(url) as nobody:
         first = nobody.auth.register(email, password, "Nordlicht Sports").api_key
         nobody.auth.verify_email(token_in(serve, url))
     [example] = examples(README)
-    exec(example.replace("http://127.0.0.1:8000", url).replace("tldr_live_…", first.key), {})
-    assert capsys.readouterr().out == "STARTER\n"
+    with Server({"/match.mp4": match}) as media:
+        example = example.replace("https://media.example.com/match.mp4", media.url("/match.mp4"))
+        exec(example.replace("http://127.0.0.1:8000", url).replace("tldr_live_…", first.key), {})
+    assert re.fullmatch(r"\w.* at 0:\d\d 0\.\d+ http\S+/clip\n", capsys.readouterr().out)
     with Client.login(url, email, password) as ann:
         ann.organization.change_plan("PROFESSIONAL")
         monkeypatch.setenv("TLDR_KEY", ann.keys.create("the page's").key)  # with all scopes

@@ -19,6 +19,8 @@ KNOWN: dict[str, Any] = {
     "api_key": "tldr_live_4fT9zQ2mW7xR1kL8vB3nC6yD5hJ0gS0a1B2c",
     "checks": {"database": "ok", "disk": "ok", "worker": "ok"},
     "company_name": "Analytical Engines Ltd",
+    "content_type": "video/mp4",
+    "sha256": "9f86d081884c7d659a2feaa0c55ad015a3bf4f1b2b0b822cd15d6c15b0f00a08",
     "cursor": "key_01kb8mz3s5e6v7w8x9y0a1b2c3",
     "current_password": "a long sentence is easy to remember",
     "details": {"name": "production"},
