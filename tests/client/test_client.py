@@ -269,6 +269,7 @@ def test_the_pages_examples_run(
     capsys: pytest.CaptureFixture[str],
     tmp_path: Path,
 ) -> None:
+    monkeypatch.chdir(tmp_path)  # the page saves files where it is
     match = film(tmp_path / "match.mp4").read_bytes()
     serve = program("serve", "--port", "0", env={"TLDR_ALLOW_NETWORKS": "127.0.0.0/8"})
     url = serve.says(r"address +(http://\S+)")[1]
