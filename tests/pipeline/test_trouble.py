@@ -391,6 +391,20 @@ def test_a_quota_that_is_reached_keeps_what_there_is_and_waits(office: Office, l
         assert session.scalars(select(Alert)).all() == []  # nothing the operator could do
 
 
+def test_a_clip_that_the_plan_has_no_room_for_is_not_stored(office: Office, match: Path) -> None:
+    office.submit(match)
+    office.room(1000)
+    office.work()
+    job = office.job()
+    assert (office.stream().state, job.state, job.error_code) == ("processing", "waiting", "quota_exceeded")
+    assert list(office.runtime.storage.list()) == []
+    office.room(None)
+    office.hurry()
+    office.work()
+    assert office.stream().state == "completed"
+    assert [h.state for h in office.highlights()] == ["ready"]
+
+
 # --- what is left over ---------------------------------------------------------------------------------
 
 

@@ -29,11 +29,11 @@ from tldr_highlight.core.files import output_errors
 from tldr_highlight.core.telemetry import logger
 from tldr_highlight.core.work import CancelledError, Job, Kind, Work
 from tldr_highlight.errors import (
-    CutError,
     CutSourceError,
     NotFoundError,
     ObjectNotFoundError,
     PoisonError,
+    QuotaError,
     RangeError,
     SourceDeniedError,
     TldrError,
@@ -45,7 +45,7 @@ from tldr_highlight.runtime import Runtime
 from tldr_highlight.streams.resolvers import Resolved, resolve
 from tldr_highlight.streams.sources import Source
 from tldr_highlight.tenancy.models import AuditRecord
-from tldr_highlight.usage import ledger
+from tldr_highlight.usage import ledger, quotas
 from tldr_highlight.usage.quotas import Metric
 from tldr_highlight.webhooks.catalogue import ClipJobFailed, ClipJobFinished
 from tldr_highlight.webhooks.events import emit
@@ -193,9 +193,15 @@ class Cutting:
     def cut_what_is_missing(self, visit: Visit, folder: Path) -> bool:
         """Cut the clips that are left, of equal ones the first. False: the source must be reached anew.
 
+        Those that the plan has no room for have failed of that; once it has none at all, none is cut.
+
         Raises:
             TldrError: no clip can be cut any more.
         """
+        if full := self._too_much():
+            for item in list(self.left):
+                self._fail(item, full)
+            return True
         batch = self._distinct(visit)
         specs = [self._spec(item, folder) for item in batch]
 
@@ -209,11 +215,28 @@ class Cutting:
             self.job.ask()
             if isinstance(outcome, CutSourceError) and self._asks_again():
                 return False
-            if isinstance(outcome, ClipResult):
-                self._keep(item, outcome, visit)
-            else:
+            if not isinstance(outcome, ClipResult):
                 self._fail(item, outcome)
+            elif full := self._too_much(outcome):
+                self._fail(item, full)
+                if self._too_much():
+                    visit.close()  # it is cutting the next one
+                    break
+            else:
+                self._keep(item, outcome, visit)
         return True
+
+    def _too_much(self, made: ClipResult | None = None) -> QuotaError | None:
+        """That the plan has no room for a clip, which then goes; None: it has, or for another one."""
+        files = [] if made is None else [path for path in (made.spec.path, made.spec.poster) if path]
+        size = sum(path.stat().st_size for path in files if path.exists())
+        try:
+            quotas.require_storage(self.runtime.db, self.row.organization_id, size)
+        except QuotaError as error:
+            for path in files:
+                path.unlink(missing_ok=True)
+            return error
+        return None
 
     def _distinct(self, visit: Visit) -> list[ClipItem]:
         firsts: dict[str, ClipItem] = {}
@@ -323,7 +346,7 @@ class Cutting:
         for key in filter(None, (file.key, file.poster_key)):
             self.runtime.storage.delete(key)
 
-    def _fail(self, item: ClipItem, error: CutError) -> None:
+    def _fail(self, item: ClipItem, error: TldrError) -> None:
         with self.job.step() as session:
             self._record(session, item, state="failed", error_code=error.code, error_message=str(error))
         log.warning("clip failed", **self._which(item), code=error.code, reason=str(error))

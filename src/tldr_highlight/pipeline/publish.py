@@ -108,6 +108,12 @@ def key_of(highlight: Highlight, end: str) -> str:
     return f"{highlight.organization_id}/{highlight.stream_id}/{highlight.id}.{end}"
 
 
+def size_of(result: ClipResult) -> int:
+    """Bytes of a finished clip and its pictures, as they will be stored."""
+    pictures = (path for path in (result.spec.poster, result.spec.small) if path is not None)
+    return result.bytes + sum(path.stat().st_size for path in pictures if path.exists())
+
+
 def stored(store: ObjectStore, highlight: Highlight, result: ClipResult) -> Files:
     """Put a finished clip and its pictures into the store, the clip last.
 
