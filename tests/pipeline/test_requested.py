@@ -14,6 +14,7 @@ from tests.pipeline.office import ORGANIZATION, Office
 from tests.schema import tables
 from tests.services import Backend, SQLite
 from tests.walks.films import film
+from tldr_highlight.core.telemetry import HIDDEN
 from tldr_highlight.core.work import Work, cancel, enqueue, get
 from tldr_highlight.errors import ConflictError, NotFoundError, RangeError
 from tldr_highlight.highlights.models import Highlight, Reel
@@ -252,6 +253,23 @@ def test_a_reel_waits_for_room(found: Desk, monkeypatch: pytest.MonkeyPatch, roo
     found.hurry()
     found.work()
     assert found.now(asked).state == "ready"
+
+
+@pytest.mark.parametrize(("kind", "broken"), [("clip", "cut_apart"), ("reel", "join_apart")])
+def test_why_there_is_none_is_told_without_secrets(
+    found: Desk, monkeypatch: pytest.MonkeyPatch, kind: str, broken: str
+) -> None:
+    def refuses(*given: object, **named: object) -> None:
+        raise ConflictError("cannot open https://ann:pa55word@media.example.com/final.mp4")
+
+    monkeypatch.setattr(requested, broken, refuses)
+    asked = found.clip(3.0, 5.0) if kind == "clip" else found.reel(20.0)
+    found.work()
+    row = found.now(asked)
+    assert row.state == "failed"
+    assert row.error_message == f"cannot open https://{HIDDEN}@media.example.com/final.mp4"
+    if kind == "clip":
+        found.delete(asked.id)
 
 
 def test_where_there_is_less_to_show_the_reel_says_so(found: Desk, tmp_path: Path) -> None:

@@ -12,8 +12,6 @@ from __future__ import annotations
 import contextlib
 import hashlib
 import json
-import shutil
-from collections.abc import Generator
 from dataclasses import dataclass, field
 from datetime import timedelta
 from pathlib import Path
@@ -25,8 +23,7 @@ from sqlalchemy.orm import Session
 from tldr_highlight.clips.models import ClipFile, ClipItem, ClipJob
 from tldr_highlight.clips.schemas import ClipOptions
 from tldr_highlight.core.db import after_commit, new_id, now
-from tldr_highlight.core.files import output_errors
-from tldr_highlight.core.telemetry import logger
+from tldr_highlight.core.telemetry import logger, message_of
 from tldr_highlight.core.work import CancelledError, Job, Kind, Work
 from tldr_highlight.errors import (
     CutSourceError,
@@ -43,6 +40,7 @@ from tldr_highlight.media.sandbox import ProcessLimits
 from tldr_highlight.media.types import ClipResult, ClipSpec, Remote
 from tldr_highlight.runtime import Runtime
 from tldr_highlight.streams.resolvers import Resolved, resolve
+from tldr_highlight.streams.scratch import scratch_of
 from tldr_highlight.streams.sources import Source
 from tldr_highlight.tenancy.models import AuditRecord
 from tldr_highlight.usage import ledger, quotas
@@ -65,7 +63,7 @@ def cut_clips(job: Job[Runtime]) -> None:
     """Make the clips of a job that are not there yet."""
     cutting = _begun(job)
     log.info("clip job begins", clips=cutting.row.total, left=len(cutting.left))
-    with _folder(job) as folder:
+    with scratch_of(job) as folder:
         while cutting.left:
             with cutting.source(folder) as visit:
                 cutting.refuse_what_is_no_range()
@@ -96,19 +94,6 @@ def _row(session: Session, job: Job[Runtime]) -> ClipJob:
     if row.state == "deleted":
         raise CancelledError
     return row
-
-
-@contextlib.contextmanager
-def _folder(job: Job[Runtime]) -> Generator[Path]:
-    """An empty folder for files that are not stored yet; what an earlier run of this job left goes."""
-    folder = job.runtime.data_dir / "scratch" / job.id
-    shutil.rmtree(folder, ignore_errors=True)
-    with output_errors(folder):
-        folder.mkdir(parents=True)
-    try:
-        yield folder
-    finally:
-        shutil.rmtree(folder, ignore_errors=True)
 
 
 @dataclass
@@ -348,7 +333,9 @@ class Cutting:
 
     def _fail(self, item: ClipItem, error: TldrError) -> None:
         with self.job.step() as session:
-            self._record(session, item, state="failed", error_code=error.code, error_message=str(error))
+            self._record(
+                session, item, state="failed", error_code=error.code, error_message=message_of(error)
+            )
         log.warning("clip failed", **self._which(item), code=error.code, reason=str(error))
 
     def _record(self, session: Session, item: ClipItem, **values: Any) -> None:
@@ -409,10 +396,10 @@ def ended(session: Session, runtime: Runtime, work: Work, error: TldrError | Non
     left = ClipItem.of(row.organization_id).where(ClipItem.job_id == row.id, ClipItem.state == "pending")
     for item in session.scalars(left):
         assert error
-        item.state, item.error_code, item.error_message = "failed", error.code, str(error)
+        item.state, item.error_code, item.error_message = "failed", error.code, message_of(error)
     if error is not None and (isinstance(error, PoisonError) or row.processed == 0):
-        row.state, row.error_code, row.error_message = "failed", error.code, str(error)
-        failed = ClipJobFailed(clip_job_id=row.id, error_code=error.code, error_message=str(error))
+        row.state, row.error_code, row.error_message = "failed", error.code, message_of(error)
+        failed = ClipJobFailed(clip_job_id=row.id, error_code=error.code, error_message=message_of(error))
         emit(session, row.organization_id, failed)
         log.error("clip job failed", code=error.code, reason=str(error))
         return

@@ -11,6 +11,7 @@ from sqlalchemy.orm import Session
 
 from tldr_highlight.analysis.base import Moment
 from tldr_highlight.core.db import now
+from tldr_highlight.core.telemetry import message_of
 from tldr_highlight.errors import TldrError
 from tldr_highlight.highlights.models import Highlight, highlight_id
 from tldr_highlight.media.types import ClipResult
@@ -186,4 +187,4 @@ def failed(highlight: Highlight, error: TldrError) -> None:
     """A highlight without a clip; the others go on."""
     highlight.state = "failed"
     highlight.error_code = error.code
-    highlight.error_message = str(error)
+    highlight.error_message = message_of(error)

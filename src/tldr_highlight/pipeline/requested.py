@@ -14,6 +14,7 @@ from sqlalchemy.orm import Session
 
 from tldr_highlight.analysis.base import Moment
 from tldr_highlight.core.db import now
+from tldr_highlight.core.telemetry import message_of
 from tldr_highlight.core.work import Job, Kind, Work
 from tldr_highlight.errors import ConflictError, CutError, TldrError
 from tldr_highlight.highlights.models import Highlight, Reel
@@ -23,13 +24,13 @@ from tldr_highlight.media.types import ClipResult, ClipSpec, CutOptions
 from tldr_highlight.pipeline import publish
 from tldr_highlight.pipeline.common import SHORTEST_PIECE, reel_ranges
 from tldr_highlight.pipeline.ownership import require_own
-from tldr_highlight.pipeline.scratch import scratch_of
 from tldr_highlight.pipeline.wanted import Wanted
 from tldr_highlight.runtime import Runtime
 from tldr_highlight.storage.base import Stored
 from tldr_highlight.streams import results
 from tldr_highlight.streams.models import Stream
 from tldr_highlight.streams.resolvers import resolve
+from tldr_highlight.streams.scratch import scratch_of
 from tldr_highlight.streams.sources import Source
 from tldr_highlight.usage import ledger, quotas
 from tldr_highlight.usage.quotas import Metric
@@ -238,7 +239,7 @@ def _reel_ended(session: Session, runtime: Runtime, work: Work, error: TldrError
     if work.state != "done" and (reel := session.scalar(mine.with_for_update())):
         error = error or ConflictError("it was cancelled before it was made")
         reel.state, reel.ended_at = "failed", now()
-        reel.error_code, reel.error_message = error.code, str(error)
+        reel.error_code, reel.error_message = error.code, message_of(error)
 
 
 CLIP = Kind(results.CLIP, cut_one, on_end=_clip_ended)

@@ -45,13 +45,13 @@ from tldr_highlight.pipeline.common import Piece, blindness, reading_notes
 from tldr_highlight.pipeline.ends import ended
 from tldr_highlight.pipeline.measure import measure
 from tldr_highlight.pipeline.ownership import require_own
-from tldr_highlight.pipeline.scratch import scratch_of
 from tldr_highlight.pipeline.shortage import STORING, watching
 from tldr_highlight.pipeline.wanted import Wanted
 from tldr_highlight.runtime import Runtime
 from tldr_highlight.streams import curves
 from tldr_highlight.streams.models import Segment, Stream, StreamState
 from tldr_highlight.streams.resolvers import Resolved, renewed, resolve
+from tldr_highlight.streams.scratch import scratch_of
 from tldr_highlight.streams.sources import Source
 from tldr_highlight.tenancy import alerts
 from tldr_highlight.tenancy.models import Organization
