@@ -26,7 +26,12 @@ class TimelineQuery(Schema):
 
     smoothing_seconds: Annotated[
         float | None,
-        Query(ge=0, le=60, description="They are averaged over; the stream's option if not said."),
+        Query(
+            ge=0,
+            le=60,
+            description="They are averaged over; the stream's option if not said.",
+            examples=[5.0],
+        ),
     ] = None
     resolution: Annotated[
         int, Query(ge=10, le=5000, description="Values at most; of those that fall together, the highest.")
