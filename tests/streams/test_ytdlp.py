@@ -96,6 +96,23 @@ def test_what_is_not_there_is_refused_for_good(server: Server, path: str) -> Non
         resolved(server.url + path)
 
 
+def test_what_it_says_holds_no_key_of_the_page(server: Server) -> None:
+    """Of no address that it quotes: the page's own, one where that leads, and in none of its ids."""
+    for path in ("text?token=S3CRET", "text?a=S3CRET b/S3CRET#S3CRET", "text;S3CRET", "none?x/S3CRET"):
+        with pytest.raises(ResolverRefusedError) as refused:
+            resolved(server.url.replace("://", "://S3CRET:S3CRET@") + path)
+        assert "S3CRET" not in str(refused.value), path
+        assert str(refused.value).count("yt-dlp has nothing for this page: ") == 1
+    with Server(onward) as redirecting, pytest.raises(ResolverRefusedError) as refused:
+        resolved(redirecting.url + "?to=" + server.url + "text")
+    assert str(refused.value).endswith(f"Unsupported URL: {server.url}text")
+
+
+def onward(request: Request, peer: Peer) -> None:
+    to = request.target.partition("=")[2]
+    peer.reply("302 Found", b"", f"Location: {to}?token=S3CRET")
+
+
 def test_a_site_that_fails_may_be_tried_again(server: Server) -> None:
     failing = Server(lambda request, peer: peer.reply("503 Service Unavailable"))
     with failing, pytest.raises(ResolverError) as failed:
