@@ -63,9 +63,9 @@ def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
         yield made
 
 
-def resolved(url: str, policy: Policy = LOOPBACK) -> Any:
+def resolved(url: str, policy: Policy = LOOPBACK, **headers: str) -> Any:
     """For a site that nobody knows, so that no breaker is asked."""
-    return ytdlp.resolve(SimpleNamespace(policy=policy), Source(url=url))
+    return ytdlp.resolve(SimpleNamespace(policy=policy), Source(url=url, headers=headers))
 
 
 def test_a_page_with_a_video_is_opened(server: Server) -> None:
@@ -88,6 +88,21 @@ def test_a_master_playlist_with_separate_sound_becomes_a_pair(server: Server) ->
     assert info.video is not None
     assert info.audio is not None
     assert info.duration == pytest.approx(4, abs=0.1)
+
+
+def test_headers_for_a_page_go_to_no_other_origin(server: Server) -> None:
+    """Those that may be secrets: not to where its media is, unless that is at the same origin."""
+    secret = {"Authorization": "Bearer S3CRET", "x-key": "S3CRET"}
+    found = resolved(server.url + "page", **secret, Accept="ours")
+    assert [found.origin.headers.get(n.title()) for n in secret] == list(secret.values())
+
+    elsewhere = page(f'<video src="{server.url}film.mp4"></video>')
+    with Server(site({"/": elsewhere})) as other:
+        found = resolved(other.url, **secret, Accept="ours")
+        assert all(r.headers["x-key"] == "S3CRET" for r in other.requests)
+    assert found.origin.url == server.url + "film.mp4"
+    assert "S3CRET" not in repr(dict(found.origin.headers))
+    assert found.origin.headers["Accept"] == "ours"
 
 
 @pytest.mark.parametrize("path", ["text", "none"])

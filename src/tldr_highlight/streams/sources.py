@@ -53,7 +53,7 @@ class Source:
     audio_url: str | None = None
     upload_id: str | None = None
     path: str | None = None
-    headers: Mapping[str, str] = field(default_factory=dict[str, str])  # for the host of `url` alone
+    headers: Mapping[str, str] = field(default_factory=dict[str, str])  # for the origin of `url` alone
 
     @property
     def kind(self) -> Kind:
