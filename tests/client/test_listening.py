@@ -64,6 +64,17 @@ def test_a_broken_connection_goes_on_where_it_was() -> None:
         assert server.requests[0].headers["x-api-key"] == "tldr_live_x"
 
 
+def test_a_connection_that_breaks_before_anything_happened_goes_on_from_its_start() -> None:
+    def answer(request: Request, peer: Peer) -> bool:
+        first = len(server.requests) == 1
+        peer.send(HEAD, "retry: 2000\nid: evt_7\n\n" if first else event(8))
+        return False
+
+    with Server(answer) as server, Client(server.url, "tldr_live_x") as client:
+        assert next(client.events.follow()).id == "evt_8"
+        assert [request.headers.get("last-event-id") for request in server.requests] == [None, "evt_7"]
+
+
 def test_who_may_not_hear_is_told_so() -> None:
     problem = b'{"status": 401, "code": "unauthorized", "detail": "no"}'
     refusing = Server(

@@ -31,6 +31,7 @@ def test_nothing_that_may_be_a_key_is_shown() -> None:
     assert label("http://host") == "http://host"
     assert label("http://host?key") == "http://host?..."
     assert label("http://host#key@x/y") == "http://host"
+    assert label("http://host/a;key@x/y?key") == "http://host/a?..."
     assert label("rtmp://user:secret@host/live") == "rtmp://host/live"
     assert label("clips?/a#b.mp4") == "clips?/a#b.mp4"  # a file
     assert label(os.fsdecode(b"caf\xe9.mp4")) == "caf?.mp4"

@@ -158,6 +158,7 @@ def test_credentials_become_a_header_and_nothing_else() -> None:
     assert address.authorization == "Basic " + base64.b64encode(b"user@home:p:ss").decode()
     assert address.url == "https://example.com/a?secret=1"
     assert str(address) == "https://example.com/a"
+    assert str(parse("https://example.com/a;token=b/c")) == "https://example.com/a"
 
 
 def test_relative_addresses_follow_their_base() -> None:

@@ -134,6 +134,49 @@ def test_a_source_that_dies_half_way_is_partly_done_and_goes_on_later(
     assert sum(v for k, v in office.usage().items() if "segment" in k) == pytest.approx(80_000, abs=300)
 
 
+@pytest.mark.parametrize("how", ["gone", "silent"])
+def test_what_was_found_is_published_when_the_source_is_gone(office: Office, match: Path, how: str) -> None:
+    """All is analysed, the moments are known only at the end, and there is no way to the source any more."""
+    well, gone = parts(match.read_bytes(), 'ETag: "1"'), False
+
+    def answer(request: Request, peer: Peer) -> object:
+        if not gone:
+            return well(request, peer)
+        return peer.reply("404 Not Found" if how == "gone" else "503 Service Unavailable")
+
+    class Died(BaseException):
+        pass
+
+    def dying(self: run.Story, moments: Any) -> None:
+        if self.checkpoint.whole:
+            raise Died
+
+    with Server(answer) as server:
+        office.submit(Source(url=f"{server.url}match.mp4"), max_highlights=5)
+        with pytest.MonkeyPatch.context() as patch:
+            patch.setattr(run.Story, "publish", dying)
+            with pytest.raises(Died):
+                office.work()
+        assert (office.stream().analysed_seconds, list(office.highlights())) == (
+            pytest.approx(24, abs=0.2),
+            [],
+        )
+        with office.runtime.db.begin() as session:
+            work.get(session, office.stream().job_id).lease_until = work.now()
+        gone = True
+        for _ in range(run.TRIES + 1):
+            office.hurry()
+            office.work()
+    stream = office.stream()
+    assert stream.state == "partially_completed"
+    [highlight] = office.highlights()
+    assert highlight.start - 1 < 12 < highlight.end + 1
+    assert (highlight.state, highlight.error_code) == ("failed", "cut_source_failed")
+    assert stream.error_code in str(highlight.error_message)
+    assert types(office)[-2:] == ["highlight.detected", "stream.partially_completed"]
+    assert office.job().attempts <= run.TRIES
+
+
 def test_a_source_that_is_not_there_fails_with_its_reason(office: Office) -> None:
     def gone(request: Request, peer: Peer) -> None:
         peer.reply("404 Not Found")

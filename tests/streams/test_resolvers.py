@@ -329,6 +329,15 @@ def test_a_pair_and_other_protocols_are_not_looked_at(runtime_of: Open, tmp_path
     runtime = runtime_of()
     pair = Source(url=VIDEO, audio_url=AUDIO)
     assert asked(runtime, pair, tmp_path) == Resolved(Remote(VIDEO), Remote(AUDIO))
+    headers = {"Authorization": "Bearer S3CRET", "x-key": "S3CRET", "user-agent": "ours"}
+    for sound, kept in (
+        ("https://cdn.example.com:443/a.m4a", headers),
+        ("https://cdn.example.org/a.m4a", {"user-agent": "ours"}),
+        ("https://cdn.example.com:8443/a.m4a", {"user-agent": "ours"}),
+        ("http://cdn.example.com/a.m4a", {"user-agent": "ours"}),
+    ):
+        found = asked(runtime, Source(url=VIDEO, audio_url=sound, headers=headers), tmp_path)
+        assert found == Resolved(Remote(VIDEO, headers), Remote(sound, kept))
     rtmp = Source(url="rtmp://live.example.com/app")
     assert asked(runtime, rtmp, tmp_path) == Resolved(Remote("rtmp://live.example.com/app"))
 

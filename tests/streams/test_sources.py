@@ -11,6 +11,7 @@ SEEN = [
     (Source(url="https://youtu.be/abc"), "youtube", "http", "https://youtu.be/abc"),
     (Source(url="https://notyoutube.com/abc"), "custom", "http", "https://notyoutube.com/abc"),
     (Source(url="https://user:pw@a.example/live/x.M3U8?t=1"), "custom", "hls", "https://a.example/live/x.M3U8?..."),
+    (Source(url="https://u:p@a.example/v;t=S3@C/x.mp4#t=S3"), "custom", "http", "https://a.example/v"),
     (Source(url="https://a.example/x.mpd"), "custom", "dash", "https://a.example/x.mpd"),
     (Source(url="rtmps://a.example/app"), "custom", "rtmp", "rtmps://a.example/app"),
     (Source(upload_id="upl_1"), "upload", "file", "upl_1"),

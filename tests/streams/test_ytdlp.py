@@ -63,9 +63,9 @@ def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
         yield made
 
 
-def resolved(url: str, policy: Policy = LOOPBACK) -> Any:
+def resolved(url: str, policy: Policy = LOOPBACK, **headers: str) -> Any:
     """For a site that nobody knows, so that no breaker is asked."""
-    return ytdlp.resolve(SimpleNamespace(policy=policy), Source(url=url))
+    return ytdlp.resolve(SimpleNamespace(policy=policy), Source(url=url, headers=headers))
 
 
 def test_a_page_with_a_video_is_opened(server: Server) -> None:
@@ -90,10 +90,42 @@ def test_a_master_playlist_with_separate_sound_becomes_a_pair(server: Server) ->
     assert info.duration == pytest.approx(4, abs=0.1)
 
 
+def test_headers_for_a_page_go_to_no_other_origin(server: Server) -> None:
+    """Those that may be secrets: not to where its media is, unless that is at the same origin."""
+    secret = {"Authorization": "Bearer S3CRET", "x-key": "S3CRET"}
+    found = resolved(server.url + "page", **secret, Accept="ours")
+    assert [found.origin.headers.get(n.title()) for n in secret] == list(secret.values())
+
+    elsewhere = page(f'<video src="{server.url}film.mp4"></video>')
+    with Server(site({"/": elsewhere})) as other:
+        found = resolved(other.url, **secret, Accept="ours")
+        assert all(r.headers["x-key"] == "S3CRET" for r in other.requests)
+    assert found.origin.url == server.url + "film.mp4"
+    assert "S3CRET" not in repr(dict(found.origin.headers))
+    assert found.origin.headers["Accept"] == "ours"
+
+
 @pytest.mark.parametrize("path", ["text", "none"])
 def test_what_is_not_there_is_refused_for_good(server: Server, path: str) -> None:
     with pytest.raises(ResolverRefusedError):
         resolved(server.url + path)
+
+
+def test_what_it_says_holds_no_key_of_the_page(server: Server) -> None:
+    """Of no address that it quotes: the page's own, one where that leads, and in none of its ids."""
+    for path in ("text?token=S3CRET", "text?a=S3CRET b/S3CRET#S3CRET", "text;S3CRET", "none?x/S3CRET"):
+        with pytest.raises(ResolverRefusedError) as refused:
+            resolved(server.url.replace("://", "://S3CRET:S3CRET@") + path)
+        assert "S3CRET" not in str(refused.value), path
+        assert str(refused.value).count("yt-dlp has nothing for this page: ") == 1
+    with Server(onward) as redirecting, pytest.raises(ResolverRefusedError) as refused:
+        resolved(redirecting.url + "?to=" + server.url + "text")
+    assert str(refused.value).endswith(f"Unsupported URL: {server.url}text")
+
+
+def onward(request: Request, peer: Peer) -> None:
+    to = request.target.partition("=")[2]
+    peer.reply("302 Found", b"", f"Location: {to}?token=S3CRET")
 
 
 def test_a_site_that_fails_may_be_tried_again(server: Server) -> None:

@@ -178,6 +178,18 @@ def test_an_event_that_is_gone_stands_for_the_beginning(light: Served, light_wor
             assert [each.id for each in ear] == ids
 
 
+def test_who_hears_nothing_before_it_breaks_knows_where_it_began(light: Served, light_world: World) -> None:
+    """In an organization where nothing has happened, too."""
+    organization = light_world.organization()
+    caller = light_world.key(organization)
+    for _ in range(2):
+        began = httpx2.get(f"{light.url}{FOLLOW}?follow=false", headers=caller).text
+        place = began.removeprefix("retry: 2000\nid: ").removesuffix("\n\n")
+        missed = [cancelled(light_world, organization), changed(light_world, organization)]
+        with listening(light.url, f"{FOLLOW}?follow=false", caller, after=place) as ear:
+            assert [each.id for each in ear] == missed
+
+
 # --- who listens ---------------------------------------------------------------------------------------
 
 

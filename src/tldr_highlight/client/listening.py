@@ -20,7 +20,7 @@ class Told:
     """One event as it came."""
 
     id: str
-    data: str
+    data: str  # empty: no event, but the place from which it goes on
 
 
 def follow(transport: Transport, path: str, query: Mapping[str, Any]) -> Iterator[Told]:
@@ -35,7 +35,8 @@ def follow(transport: Transport, path: str, query: Mapping[str, Any]) -> Iterato
                 answered = True
                 for told in events_in(chunks):
                     last, wait = told.id, FIRST_WAIT
-                    yield told
+                    if told.data:
+                        yield told
         except ConnectionProblem:
             if not answered:
                 raise
@@ -47,16 +48,16 @@ def follow(transport: Transport, path: str, query: Mapping[str, Any]) -> Iterato
 
 def events_in(chunks: Iterable[bytes]) -> Iterator[Told]:
     """Events, once they are whole; one that is cut off is no event."""
-    id, data = "", list[str]()
+    id, data, moved = "", list[str](), False
     for line in _lines(chunks):
         name, _, value = line.partition(":")
         value = value.removeprefix(" ")
         if line == "":
-            if data:
+            if data or moved:
                 yield Told(id, "\n".join(data))
-            data = []
+            data, moved = [], False
         elif name == "id":
-            id = value
+            id, moved = value, True
         elif name == "data":
             data.append(value)
 

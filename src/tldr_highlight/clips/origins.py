@@ -7,6 +7,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from urllib.parse import unquote
 
+from tldr_highlight.core.addresses import without_keys
 from tldr_highlight.errors import UsageError
 from tldr_highlight.media.types import Origin, Remote
 
@@ -55,10 +56,7 @@ def label(text: str) -> str:
     """A source's name as documents show it: always text, and of an address nothing that may be a key."""
     if not _SCHEME.match(text):
         return text.encode("utf-8", "replace").decode()  # names may hold bytes that are no text
-    scheme, _, rest = text.partition("://")
-    place, mark, _ = rest.partition("#")[0].partition("?")
-    host, slash, path = place.partition("/")
-    shown = f"{scheme}://{host.rpartition('@')[2]}{slash}{path}{'?...' if mark else ''}"
+    shown = without_keys(text) + ("?..." if "?" in text.partition("#")[0] else "")
     return shown.encode("utf-8", "replace").decode()
 
 

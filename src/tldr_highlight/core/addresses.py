@@ -2,6 +2,7 @@
 
     address = parse("https://example.com/match.mp4")    AddressError, unless http or https and well-formed
     permitted(ip, allowed)                              whether a connection to `ip` may be made
+    without_keys(url), words_without_keys(text)         what may be shown of an address, and of a text
 
 Whatever the reason for a refusal, the error and its message are the same: a customer learns nothing about
 the network this machine stands in.
@@ -113,8 +114,20 @@ class Address:
         return f"{self.scheme}://{self.authority}{self.target}"
 
     def __str__(self) -> str:
-        """For messages: without the query, which may be a signature."""
-        return f"{self.scheme}://{self.authority}{self.target.partition('?')[0][:120]}"
+        """For messages: without what may be a key."""
+        return without_keys(self.url)[: len(f"{self.scheme}://{self.authority}") + 120]
+
+
+def without_keys(url: str) -> str:
+    """`url` without credentials, parameters (`/v;token=…`), query and fragment."""
+    scheme, mark, rest = url.partition("://")
+    host, slash, path = re.split(r"[?#]", rest, maxsplit=1)[0].partition("/")
+    return f"{scheme}{mark}{host.rpartition('@')[2]}{slash}{path.partition(';')[0]}"
+
+
+def words_without_keys(text: str) -> str:
+    """A text, as others write it, in which every address has lost what may be a key."""
+    return re.sub(r"[a-z][a-z0-9+.-]*://\S+", lambda found: without_keys(found[0]), text, flags=re.IGNORECASE)
 
 
 def refused() -> AddressError:

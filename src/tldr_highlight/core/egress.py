@@ -489,6 +489,18 @@ REDIRECTS = {301, 302, 303, 307, 308}
 HARMLESS = {"User-Agent", "Accept", "Accept-Language"}
 """Headers that are told to every origin; all others may be secrets."""
 
+
+def told_there(headers: Mapping[str, str], url: str, other: str) -> dict[str, str]:
+    """Of headers meant for the origin of `url`, those that may be sent to `other`.
+
+    Raises:
+        AddressError: one of them may not be opened.
+    """
+    if parse(url).origin == parse(other).origin:
+        return dict(headers)
+    return {name: value for name, value in headers.items() if name.title() in HARMLESS}
+
+
 OURS = {
     "Host", "Range", "If-Range", "Connection", "Keep-Alive", "Accept-Encoding", "Content-Length", "Te",
     "Trailer", "Transfer-Encoding", "Upgrade", "Expect", "Proxy-Authorization", "Proxy-Connection",

@@ -25,6 +25,7 @@ from concurrent.futures import CancelledError, Future, ThreadPoolExecutor
 from types import TracebackType
 from typing import IO, TYPE_CHECKING, NamedTuple, Self
 
+from tldr_highlight.core.addresses import without_keys
 from tldr_highlight.core.egress import Egress, Response, worth_another_try
 from tldr_highlight.core.files import FULL
 from tldr_highlight.errors import (
@@ -294,7 +295,7 @@ class Blocks:
                 start += len(chunk)
 
     def _changed(self, how: str) -> SourceChangedError:
-        self._other = SourceChangedError(f"{self._place.url.partition('?')[0]}: the file {how} than at first")
+        self._other = SourceChangedError(f"{without_keys(self._place.url)}: the file {how} than at first")
         return self._other
 
     def _open(self) -> None:

@@ -15,6 +15,8 @@ from typing import Literal, TypeAlias
 import numpy as np
 from numpy.typing import NDArray
 
+from tldr_highlight.core.addresses import without_keys
+
 FloatArray: TypeAlias = NDArray[np.float32]
 
 
@@ -35,12 +37,8 @@ def shown(origin: Origin) -> str:
 
     Of an address host and path only: the rest may hold keys.
     """
-    name = origin.name if isinstance(origin, Path) else _without_keys(origin.url)
+    name = origin.name if isinstance(origin, Path) else without_keys(origin.url).partition("://")[2]
     return "'" + "".join(c if c.isprintable() else ascii(c)[1:-1] for c in name) + "'"
-
-
-def _without_keys(url: str) -> str:
-    return url.partition("://")[2].partition("?")[0].partition("#")[0].rpartition("@")[2]
 
 
 def range_text(start: float, end: float) -> str:

@@ -29,8 +29,10 @@ from tldr_highlight.core.db import now
 from tldr_highlight.core.work import Job, Kind
 from tldr_highlight.errors import (
     CutError,
+    CutSourceError,
     Fate,
     MediaError,
+    NotFoundError,
     SourceChangedError,
     SourceError,
     TldrError,
@@ -83,17 +85,18 @@ def run(job: Job[Runtime]) -> None:
     with watching(job), scratch_of(job) as scratch:
         story = Story(job, scratch)
         stream = story.begin()
-        resolved = _resolved(job, stream, scratch)
-        visiting = Visit(resolved.origin, sound=resolved.sound, policy=job.runtime.policy)
-        with renewed(resolved), visiting as visit:
-            visit.meanwhile = job.ask  # a source may be silent for minutes
-            story.look(visit, resolved)
-            settler = Settler(story.wanted.dimension_set, story.wanted.moments)
-            with story.delivering_what_there_is(settler):
+        with story.delivering_what_there_is():
+            story.recall()
+            resolved = _resolved(job, stream, scratch)
+            visiting = Visit(resolved.origin, sound=resolved.sound, policy=job.runtime.policy)
+            with renewed(resolved), visiting as visit:
+                visit.meanwhile = job.ask  # a source may be silent for minutes
+                story.look(visit, resolved)
+                story.cut()
                 for signals in story.pieces():
-                    story.publish(settler.feed(signals))
+                    story.publish(story.settler.feed(signals))
                     story.cut()
-                story.publish(settler.finish(story.checkpoint.end))
+                story.publish(story.settler.finish(story.checkpoint.end))
                 story.cut(last=True)
 
 
@@ -111,7 +114,8 @@ class Story:
     checkpoint: Checkpoint = field(init=False)
     progress: Progress = field(init=False)
     wanted: Wanted = field(init=False)
-    visit: Visit = field(init=False)
+    settler: Settler = field(init=False)
+    visit: Visit | None = field(default=None, init=False)  # once it could be opened
     uncut: deque[Highlight] = field(default_factory=deque[Highlight], init=False)
     later: list[Highlight] = field(default_factory=list[Highlight], init=False)  # their clips failed once
     seen: int = field(default=0, init=False)  # moments that became certain
@@ -148,9 +152,17 @@ class Story:
             if not self.checkpoint.whole:
                 self._require(session, Metric.PROCESSING_MS)
             self.wanted = Wanted.of(session, stream)
+            self.settler = Settler(self.wanted.dimension_set, self.wanted.moments)
             self.progress.highlights = stream.highlight_count
             self.uncut.extend(session.scalars(self._highlights().where(Highlight.state == "detected")))
         return stream
+
+    def recall(self) -> None:
+        """What earlier runs measured: it is known whether the source can be had again or not."""
+        with self.job.runtime.db.read() as session:
+            stored = [curves.unpacked(row.curves) for row in session.scalars(self._segments())]
+        for signals in stored:
+            self.publish(self.settler.feed(signals))
 
     def look(self, visit: Visit, resolved: Resolved) -> None:
         """What the source turned out to be.
@@ -182,16 +194,14 @@ class Story:
     # --- measuring -------------------------------------------------------------------------------------
 
     def pieces(self) -> Generator[Signals]:
-        """The curves of the source, piece by piece: those of earlier runs, then new ones, which are stored.
+        """The curves of the source behind what earlier runs measured, piece by piece; they are stored.
 
         Raises:
             TldrError: the source ends, breaks, or takes too long.
         """
-        with self.job.runtime.db.read() as session:
-            stored = [curves.unpacked(row.curves) for row in session.scalars(self._segments())]
-        yield from stored
         if self.checkpoint.whole:
             return
+        assert self.visit
         pieces = measure(
             self.visit,
             first_step=self.checkpoint.steps,
@@ -302,6 +312,7 @@ class Story:
             small=folder / "thumbnail.webp",
         )
         self.job.ask()
+        assert self.visit
         [outcome] = cut_apart(
             self.visit,
             [spec],
@@ -345,20 +356,32 @@ class Story:
     # --- when it breaks --------------------------------------------------------------------------------
 
     @contextlib.contextmanager
-    def delivering_what_there_is(self, settler: Settler) -> Generator[None]:
+    def delivering_what_there_is(self) -> Generator[None]:
         """Should this be the last try, publish also what is not quite certain, as nothing more will come.
+
+        Clips are cut as far as the source can be had; the others have failed.
 
         That is no progress, so that no checkpoint tells of it: it would give the job all its tries again.
         When somebody retries the stream, these moments are known by their places (`publish.detected`).
         """
         try:
             yield
-        except (SourceError, MediaError) as error:
+        except (SourceError, MediaError, NotFoundError) as error:
             if self._is_last_try(error):
                 self.ending = True
-                self.publish(settler.finish(self.checkpoint.end))
-                self.cut(last=True)
+                self.publish(self.settler.finish(self.checkpoint.end))
+                if self.visit is not None:
+                    with contextlib.suppress(SourceError, MediaError), self.visit:
+                        self.cut(last=True)
+                self._lose(error)
             raise
+
+    def _lose(self, error: TldrError) -> None:
+        """The clips that are still to be made never will be, as there is no source."""
+        for highlight in (*self.uncut, *self.later):
+            self._finish(highlight, CutSourceError(f"the source cannot be had: {error} ({error.code})"))
+        self.uncut.clear()
+        self.later.clear()
 
     def _is_last_try(self, error: TldrError) -> bool:
         further = asdict(self.checkpoint) != self.before

@@ -16,6 +16,7 @@ from pathlib import Path
 from typing import Literal, Self
 from urllib.parse import urlsplit
 
+from tldr_highlight.core.addresses import without_keys
 from tldr_highlight.errors import PathError
 from tldr_highlight.settings import Settings
 
@@ -52,7 +53,7 @@ class Source:
     audio_url: str | None = None
     upload_id: str | None = None
     path: str | None = None
-    headers: Mapping[str, str] = field(default_factory=dict[str, str])  # for the host of `url` alone
+    headers: Mapping[str, str] = field(default_factory=dict[str, str])  # for the origin of `url` alone
 
     @property
     def kind(self) -> Kind:
@@ -90,9 +91,7 @@ class Source:
         """What of it may be shown: an address without what may be a key in it."""
         if self.url is None:
             return self.upload_id or re.split(r"[/\\]", self.path or "")[-1]
-        parts = urlsplit(self.url)
-        host = parts.netloc.rpartition("@")[2]
-        return f"{parts.scheme}://{host}{parts.path}{'?...' if parts.query else ''}"[:2100]
+        return (without_keys(self.url) + ("?..." if urlsplit(self.url).query else ""))[:2100]
 
     def as_json(self) -> str:
         """For storing; seal it, as addresses may hold keys."""

@@ -249,6 +249,7 @@ class EventStream(Response):
         poll: Reads what is new.
         watch: When to ask it.
         after: The last event that the caller has.
+        begins: Who has none is told at once to come again with this id, should the connection break.
         follow: Go on when all was told that there is.
         heard: The caller has heard the end: 204, which tells browsers not to come again.
     """
@@ -256,8 +257,16 @@ class EventStream(Response):
     media_type = "text/event-stream"
 
     def __init__(
-        self, poll: Poll, watch: Watch, *, after: str | None = None, follow: bool = True, heard: bool = False
+        self,
+        poll: Poll,
+        watch: Watch,
+        *,
+        after: str | None = None,
+        begins: str | None = None,
+        follow: bool = True,
+        heard: bool = False,
     ) -> None:
+        self._begins = begins
         self._poll, self._watch, self._after, self._follow = poll, watch, after, follow
         self.status_code = 204 if heard else 200
         self.background = None
@@ -278,7 +287,8 @@ class EventStream(Response):
             first = await listeners.in_thread(self._poll, self._after)  # its errors are answers still
             await send(start)
             async with Recipient(scope, receive, send, on_gone=listener.end) as recipient:
-                await recipient.take(b"retry: %d\n\n" % RETRY_MS, SEND_SECONDS)
+                place = f"id: {self._begins}\n" if self._begins else ""
+                await recipient.take(f"retry: {RETRY_MS}\n{place}\n".encode(), SEND_SECONDS)
                 await self._tell(listeners, listener, first, recipient)
         await send(LAST)
 

@@ -25,6 +25,9 @@ from tldr_highlight.webhooks.models import Event, EventSequence
 AT_ONCE = 100
 """Events that are read for a listener at a time."""
 
+BEGINNING = "evt_00000000000000000000000000"
+"""No event has this id."""
+
 Pattern = Annotated[str, StringConstraints(max_length=64, pattern=PATTERN)]
 
 
@@ -64,8 +67,10 @@ def follow_events(
 ) -> EventStream:
     """Events as they happen: after one that the caller has, or from now on."""
     runtime, organization_id = act.runtime, act.organization_id
+    begins = None
     if after is None:
         place = latest(act.session, [organization_id]).get(organization_id, 0)
+        begins = _newest(act.session, organization_id, place)
     else:
         place = _place_of(act.session, organization_id, after)
 
@@ -74,7 +79,8 @@ def follow_events(
         news, place = _news(runtime, organization_id, place, types)
         return news
 
-    return EventStream(poll, Watch(latest, organization_id), after=after, follow=follow)
+    watch = Watch(latest, organization_id)
+    return EventStream(poll, watch, after=after, begins=begins, follow=follow)
 
 
 def latest(session: Session, organizations: Collection[str]) -> dict[str, int]:
@@ -103,6 +109,12 @@ def _place_of(session: Session, organization_id: str, event_id: str | None) -> i
         return 0
     query = select(Event.position).where(Event.organization_id == organization_id, Event.id == event_id)
     return session.scalar(query) or 0
+
+
+def _newest(session: Session, organization_id: str, place: int) -> str:
+    """Id of the last event up to a place; where there is none, one that stands for the beginning."""
+    known = select(Event.id).where(Event.organization_id == organization_id, Event.position <= place)
+    return session.scalar(known.order_by(Event.position.desc()).limit(1)) or BEGINNING
 
 
 def _after(organization_id: str, place: int, types: Sequence[str] | None) -> Select[Any]:

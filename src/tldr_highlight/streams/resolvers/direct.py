@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from urllib.parse import urlsplit
 
-from tldr_highlight.core.egress import Egress, Response
+from tldr_highlight.core.egress import Egress, Response, told_there
 from tldr_highlight.media.types import Remote
 from tldr_highlight.runtime import Runtime
 from tldr_highlight.streams.resolvers.base import Resolved
@@ -43,7 +43,7 @@ def resolve(runtime: Runtime, source: Source) -> Resolved | None:
     headers = dict(source.headers)
     origin = Remote(source.url, headers)
     if source.audio_url is not None:
-        return Resolved(origin, Remote(source.audio_url, headers))
+        return Resolved(origin, Remote(source.audio_url, told_there(headers, source.url, source.audio_url)))
     if is_known_page(source):
         return None
     if urlsplit(source.url).scheme.lower() not in {"http", "https"}:

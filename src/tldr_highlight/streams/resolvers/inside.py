@@ -9,6 +9,7 @@ from dataclasses import dataclass, field
 from typing import Any, cast
 from urllib.parse import urlsplit
 
+from tldr_highlight.core.addresses import without_keys, words_without_keys
 from tldr_highlight.core.wire import Json, pack, unpack
 from tldr_highlight.errors import MissingExtraError, ResolverError, ResolverRefusedError
 from tldr_highlight.media.keeper import Tell
@@ -125,7 +126,7 @@ def _found(page: Page) -> Found:
             info: Json = ydl.extract_info(page.url, download=False)
             return _chosen(ydl, _first(info))
     except YoutubeDLError as error:
-        raise _told(error) from error
+        raise _told(error, page.url) from error
 
 
 def _first(info: Json) -> dict[str, Json]:
@@ -153,20 +154,22 @@ def _place(ydl: Any, form: dict[str, Json]) -> Place:
     return Place(url, headers | ({"Cookie": cookies} if cookies else {}))
 
 
-def _told(error: Exception) -> ResolverError:
-    """Its error as ours: was there an answer, and is that for good?"""
+def _told(error: Exception, url: str) -> ResolverError:
+    """Its error as ours: was there an answer, and is that for good? Addresses in its words may hold keys."""
     from yt_dlp.networking.exceptions import HTTPError, RequestError  # noqa: PLC0415
     from yt_dlp.utils import ExtractorError  # noqa: PLC0415
 
     causes = list(_causes(error))
-    words = " ".join(str(error).removeprefix("ERROR: ").split())[:LONGEST]
+    extractor = next((c for c in causes if isinstance(c, ExtractorError)), None)
+    # without the id that it makes of an address's end, `page?token=…`
+    text = extractor.orig_msg if extractor else str(error).removeprefix("ERROR: ")
+    words = words_without_keys(" ".join(text.replace(url, without_keys(url)).split()))[:LONGEST]
     http = next((c for c in causes if isinstance(c, HTTPError)), None)
     if http is not None:
         failed = http.status in {408, 425, 429} or http.status >= 500
     elif any(isinstance(c, RequestError | OSError) for c in causes):
         failed = True
     else:  # expected: it says so of what is private, gone, or of no site it knows
-        extractor = next((c for c in causes if isinstance(c, ExtractorError)), None)
         failed = extractor is not None and not extractor.expected
     return (ResolverError if failed else ResolverRefusedError)(f"yt-dlp has nothing for this page: {words}")
 

@@ -8,11 +8,11 @@ ours, which judges addresses as for any source (`inside` sees to that). What it 
 from __future__ import annotations
 
 import importlib.util
-from collections.abc import Mapping
+from collections.abc import Mapping, Set
 from dataclasses import replace
 
 from tldr_highlight.core.breaker import Rules
-from tldr_highlight.core.egress import OURS, TOKEN, VALUE, Egress
+from tldr_highlight.core.egress import OURS, TOKEN, VALUE, Egress, told_there
 from tldr_highlight.core.proxy import Proxy
 from tldr_highlight.core.wire import pack, unpack
 from tldr_highlight.errors import MediaError, ResolverError
@@ -65,8 +65,12 @@ def _resolved(runtime: Runtime, url: str, headers: Mapping[str, str]) -> Resolve
         for place in (found.video, found.audio):
             if place is not None:
                 egress.check(place.url)
-    sound = None if found.audio is None else _remote(found.audio)
-    return Resolved(_remote(found.video), sound, titled(found.title), resolver="ytdlp")
+    video, *sound = [
+        _remote(place, headers.keys() - told_there(headers, url, place.url))
+        for place in (found.video, found.audio)
+        if place is not None
+    ]
+    return Resolved(video, sound[0] if sound else None, titled(found.title), resolver="ytdlp")
 
 
 def _asked(page: Page) -> Found:
@@ -83,11 +87,12 @@ def _asked(page: Page) -> Found:
         raise ResolverError("yt-dlp gave no answer that can be used") from error
 
 
-def _remote(place: Place) -> Remote:
-    """An address of its, with those of the headers that may be sent."""
+def _remote(place: Place, secret: Set[str] = frozenset()) -> Remote:
+    """An address of its, with those of the headers that may be sent; the `secret` ones are for the page."""
+    withheld = OURS | {name.title() for name in secret}
     kept = {
         name: value
         for name, value in place.headers.items()
-        if name.title() not in OURS and TOKEN.fullmatch(name) and VALUE.fullmatch(value)
+        if name.title() not in withheld and TOKEN.fullmatch(name) and VALUE.fullmatch(value)
     }
     return Remote(place.url, kept)
