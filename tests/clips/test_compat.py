@@ -5,6 +5,7 @@ The server is our own command with one worker beside it; media come from a serve
 
 from __future__ import annotations
 
+import hashlib
 import json
 import re
 import time
@@ -220,10 +221,12 @@ def test_no_source_fails_the_job(live: Live) -> None:
 
 
 def test_lists_and_deleting(live: Live, job: tuple[dict[str, Any], dict[str, Any]]) -> None:
-    created = live.created('[{"start": 6, "end": 7}, {"start": 6.0, "end": 7}]', f"{live.media}{ID}.mp4")
+    address = f"{live.media}{ID}.mp4"
+    created = live.created('[{"start": 6, "end": 7}, {"start": 6.0, "end": 7}]', address)
     told = live.ended(created["job_id"])
     one, other = created["clip_filenames"]
-    assert (one, other) == (f"{ID}-6-7.mp4", f"{ID}-6.0-7.mp4")  # one file, two names
+    stem = f"{ID}-{hashlib.sha256(address.encode()).hexdigest()[:8]}"
+    assert (one, other) == (f"{stem}-6-7.mp4", f"{stem}-6.0-7.mp4")  # one file, two names
     clips = live.get("/api/clips").json()
     assert (clips["success"], clips["total"]) == (True, len(clips["clips"]))
     listed = {clip["filename"]: clip for clip in clips["clips"]}

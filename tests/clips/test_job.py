@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import threading
 from collections.abc import Iterator
 from pathlib import Path
@@ -245,14 +246,32 @@ def test_twenty_clips_seven_bad(shop: Shop, server: Server) -> None:
     assert [(clip["start"], clip["end"]) for clip in told["clips"]] == [(g["start"], g["end"]) for g in good]
 
 
+def test_two_addresses_of_one_name_are_two_clips(light: Shop, server: Server, host: Host) -> None:
+    """What ends alike is told apart: each name is served, and deleted, by itself."""
+    host.files["/a/film.mp4"] = host.files["/b/film.mp4"] = host.files["/film.mp4"]
+    names: list[str] = []
+    for folder in ("a", "b"):
+        body = {"video_id": f"{server.url}{folder}/film.mp4", "clips": [{"start": 1, "end": 2}]}
+        told = light.call("POST", "/api/create-clips", json=body).json()
+        light.work(told["job_id"])
+        names += told["clip_filenames"]
+    one, other = names
+    assert one != other
+    assert all(re.fullmatch(r"film-[0-9a-f]{8}-1-2\.mp4", name) for name in names), names
+    assert light.call("DELETE", f"/api/clips/{one}").status_code == 200
+    assert light.call("GET", f"/clips/{one}").status_code == 404
+    assert light.call("GET", f"/clips/{other}").status_code == 200
+
+
 def test_strangers_get_nothing(shop: Shop, server: Server) -> None:
     """Another organization's jobs and clips are not there; neither are they to whoever lacks the scope."""
     body = {"video_id": f"{server.url}film.mp4", "clips": [{"start": 1, "end": 2}]}
-    job_id = shop.call("POST", "/api/create-clips", json=body).json()["job_id"]
+    told = shop.call("POST", "/api/create-clips", json=body).json()
+    job_id, [name] = told["job_id"], told["clip_filenames"]
     shop.work(job_id)
     calls = [
-        ("GET", f"/api/check-job/{job_id}"), ("GET", "/clips/film-1-2.mp4"),
-        ("DELETE", "/api/clips/film-1-2.mp4"), ("DELETE", f"/api/jobs/{job_id}"),
+        ("GET", f"/api/check-job/{job_id}"), ("GET", f"/clips/{name}"),
+        ("DELETE", f"/api/clips/{name}"), ("DELETE", f"/api/jobs/{job_id}"),
     ]  # fmt: skip
     stranger = shop.world.caller()
     reader, writer = (
@@ -267,7 +286,7 @@ def test_strangers_get_nothing(shop: Shop, server: Server) -> None:
     assert shop.call("DELETE", "/api/clips/clear", headers=stranger).json()["deleted"] == 0
     assert shop.call("GET", "/api/clips", headers=stranger).json()["clips"] == []
     assert shop.call("GET", "/api/jobs", headers=stranger).json()["jobs"] == []
-    assert shop.call("GET", "/clips/film-1-2.mp4").status_code == 200
+    assert shop.call("GET", f"/clips/{name}").status_code == 200
     for method, path in calls:
         assert shop.call(method, path).status_code == 200, path
     actions = ["clip_job.created", "clip.deleted", "clip_job.deleted"]
