@@ -246,6 +246,15 @@ def test_twenty_clips_seven_bad(shop: Shop, server: Server) -> None:
     assert [(clip["start"], clip["end"]) for clip in told["clips"]] == [(g["start"], g["end"]) for g in good]
 
 
+def test_the_longest_address_is_taken(shop: Shop, server: Server) -> None:
+    """2048 characters, as the call's document says; PostgreSQL minds what its columns hold."""
+    address = f"{server.url}film.mp4?token=".ljust(2048, "x")
+    body = {"video_id": address, "clips": [{"start": 1, "end": 2}]}
+    answer = shop.call("POST", "/api/create-clips", json=body)
+    assert answer.status_code == 200, answer.text
+    assert answer.json()["video_id"] == address
+
+
 def test_two_addresses_of_one_name_are_two_clips(light: Shop, server: Server, host: Host) -> None:
     """What ends alike is told apart: each name is served, and deleted, by itself."""
     host.files["/a/film.mp4"] = host.files["/b/film.mp4"] = host.files["/film.mp4"]

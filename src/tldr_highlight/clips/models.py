@@ -24,7 +24,7 @@ class ClipJob(OrgOwned, Base):
     id: Mapped[str] = mapped_column(primary_key=True)
     source: Mapped[str]  # sealed: `sources.Source` as JSON
     source_label: Mapped[str] = mapped_column(String(2100))
-    video_id: Mapped[str | None] = mapped_column(String(300))  # of the compatible calls
+    video_id: Mapped[str | None] = mapped_column(String(2048))  # of the compatible calls
     title: Mapped[str | None] = mapped_column(String(500))  # the source's, as its resolver told
     options: Mapped[dict[str, Any]] = mapped_column(default=dict)
     state: Mapped[str] = mapped_column(default="pending")

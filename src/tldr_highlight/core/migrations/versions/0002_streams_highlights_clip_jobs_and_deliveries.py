@@ -88,7 +88,7 @@ def upgrade() -> None:
         sa.Column("id", sa.String(), nullable=False),
         sa.Column("source", sa.String(), nullable=False),
         sa.Column("source_label", sa.String(length=2100), nullable=False),
-        sa.Column("video_id", sa.String(length=300), nullable=True),
+        sa.Column("video_id", sa.String(length=2048), nullable=True),
         sa.Column("title", sa.String(length=500), nullable=True),
         sa.Column("options", Json, nullable=False),
         sa.Column("state", sa.String(), nullable=False),
