@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 import threading
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -16,6 +16,7 @@ from tests.core.servers import Request, Server
 from tests.media_maker import read
 from tests.services import Backend, SQLite
 from tldr_highlight.clips.models import ClipItem, ClipJob
+from tldr_highlight.core.faults import Faults
 from tldr_highlight.core.work import Work
 from tldr_highlight.tenancy.models import AuditRecord
 from tldr_highlight.usage.models import UsageTotal
@@ -48,6 +49,14 @@ def light(sqlite: SQLite, tmp_path: Path) -> Iterator[Shop]:
     """For what no database has a part in."""
     with sqlite.databases(tmp_path) as new, shop_on(Backend("sqlite", new), tmp_path, clip_seconds=3) as made:
         yield made
+
+
+class Points(Faults):
+    """Has something done at each named point of the work that is passed."""
+
+    def __init__(self, do: Callable[[str], None]) -> None:
+        super().__init__()
+        self.at = do
 
 
 def states(job: dict[str, Any]) -> list[str]:
@@ -203,6 +212,24 @@ def test_deleted_while_it_is_cut(light: Shop, server: Server, host: Host) -> Non
     assert light.rows(select(Work.state).where(Work.id == id)) == ["cancelled"]
     light.sweep()
     assert (light.rows(select(ClipJob)), light.stored(), light.events()) == ([], set(), [])
+
+
+def test_a_clip_deleted_meanwhile_has_not_failed(light: Shop, server: Server) -> None:
+    """Its file goes while the next one is made: it was made all the same, and is told so."""
+    body = {"video_id": f"{server.url}film.mp4", "clips": [{"start": 1, "end": 2}, {"start": 3, "end": 4}]}
+    told = light.call("POST", "/api/create-clips", json=body).json()
+    first = told["clip_filenames"][0]
+    deleted: list[int] = []
+
+    def at(point: str) -> None:
+        if point == "job-clip-ready" and not deleted:
+            deleted.append(light.call("DELETE", f"/api/clips/{first}").status_code)
+
+    light.world.runtime.faults = Points(at)
+    light.work(told["job_id"])
+    assert deleted == [200]
+    [event] = light.events()
+    assert (event.type, event.data["succeeded"], event.data["failed"]) == ("clip_job.finished", 2, 0)
 
 
 def test_work_of_another_organization_is_dropped(light: Shop, server: Server) -> None:

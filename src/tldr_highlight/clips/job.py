@@ -389,21 +389,21 @@ def ended(session: Session, runtime: Runtime, work: Work, error: TldrError | Non
         item.state, item.error_code, item.error_message = "failed", error.code, str(error)
     if error is not None and (isinstance(error, PoisonError) or row.processed == 0):
         row.state, row.error_code, row.error_message = "failed", error.code, str(error)
-        failed = ClipJobFailed(clip_job_id=row.id, error_code=error.code, error_message=str(error))
-        emit(session, row.organization_id, failed)
+        told = ClipJobFailed(clip_job_id=row.id, error_code=error.code, error_message=str(error))
+        emit(session, row.organization_id, told)
         log.error("clip job failed", code=error.code, reason=str(error))
         return
     row.state, row.processed = "finished", row.total
-    ready = _count(session, row, "ready")
-    finished = ClipJobFinished(
+    failed = _count(session, row, "failed")  # not the rest: files of some that were made may be deleted
+    told = ClipJobFinished(
         clip_job_id=row.id,
         total=row.total,
-        succeeded=ready,
-        failed=row.total - ready,
+        succeeded=row.total - failed,
+        failed=failed,
         delete_at=row.delete_at,
     )
-    emit(session, row.organization_id, finished)
-    log.info("clip job is finished", clips=ready, errors=row.total - ready)
+    emit(session, row.organization_id, told)
+    log.info("clip job is finished", clips=row.total - failed, errors=failed)
 
 
 def _count(session: Session, row: ClipJob, state: str) -> int:
