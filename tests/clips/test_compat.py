@@ -93,7 +93,7 @@ def job(live: Live) -> tuple[dict[str, Any], dict[str, Any]]:
     clips = (
         '[{"start": 1, "end": 2.0, "title": "ignored", "more": {"x": [1]}}, {"start": 3.50, "end": 4.25},'
         ' {"start": 5, "end": 5}, {"start": 7}, {"end": "8", "start": 7}, 9, {"start": 20, "end": 30},'
-        ' {"start": -1, "end": 2}]'
+        ' {"start": -1, "end": 2}, {"clip": "mine", "end": 3}, null, [{"start": 10.0}]]'
     )
     created = live.created(clips)
     return created, live.ended(created["job_id"])
@@ -104,10 +104,11 @@ def test_a_job_is_accepted_at_once(job: tuple[dict[str, Any], dict[str, Any]]) -
     assert created.pop("job_id").startswith("job_")
     assert isinstance(created.pop("message"), str)
     assert created == {
-        "success": True, "video_id": ID, "status": "pending", "total_clips": 8,
+        "success": True, "video_id": ID, "status": "pending", "total_clips": 11,
         "clip_filenames": [
             f"{ID}-1-2.0.mp4", f"{ID}-3.50-4.25.mp4", f"{ID}-5-5.mp4", f"{ID}-7-.mp4", f"{ID}-7-.mp4",
-            f"{ID}--.mp4", f"{ID}-20-30.mp4", f"{ID}--1-2.mp4",
+            f"{ID}--.mp4", f"{ID}-20-30.mp4", f"{ID}--1-2.mp4", f"{ID}--3.mp4", f"{ID}--.mp4",
+            f"{ID}--.mp4",
         ],
     }  # fmt: skip
 
@@ -116,7 +117,9 @@ def test_a_finished_job(live: Live, job: tuple[dict[str, Any], dict[str, Any]]) 
     created, told = job
     assert told.keys() == FINISHED
     assert (told["success"], told["job_id"], told["video_id"]) == (True, created["job_id"], ID)
-    assert (told["status"], told["total"], told["processed"], told["error_count"]) == ("finished", 8, 8, 6)
+    assert (told["status"], told["total"], told["processed"], told["error_count"]) == (
+        "finished", 11, 11, 9,
+    )  # fmt: skip
     assert told["clip_filenames"] == created["clip_filenames"]
     assert told["created_at"] < told["completed_at"]
     assert [clip.keys() for clip in told["clips"]] == [CLIP, CLIP]
@@ -130,10 +133,17 @@ def test_a_finished_job(live: Live, job: tuple[dict[str, Any], dict[str, Any]]) 
 
 def test_its_errors(job: tuple[dict[str, Any], dict[str, Any]]) -> None:
     _, told = job
-    assert [error.keys() for error in told["errors"]] == [{"index", "error", "clip"}] * 6
-    assert [error["index"] for error in told["errors"]] == [2, 3, 4, 5, 6, 7]
-    asked = [{"start": 5, "end": 5}, {"start": 7}, {"end": "8", "start": 7}, 9, {"start": 20, "end": 30}]
-    assert [error["clip"] for error in told["errors"]] == [*asked, {"start": -1, "end": 2}]
+    assert [error.keys() for error in told["errors"]] == [{"index", "error", "clip"}] * 9
+    assert [error["index"] for error in told["errors"]] == list(range(2, 11))
+    asked: list[Any] = [
+        {"start": 5, "end": 5},
+        {"start": 7},
+        {"end": "8", "start": 7},
+        9,
+        {"start": 20, "end": 30},
+    ]
+    asked += [{"start": -1, "end": 2}, {"clip": "mine", "end": 3}, None, [{"start": 10.0}]]
+    assert [error["clip"] for error in told["errors"]] == asked
     words = [error["error"] for error in told["errors"]]
     assert "end is missing" in words[1]
     assert "end is no number" in words[2]

@@ -315,10 +315,10 @@ def _stem(video_id: str, origin: Origin) -> str:
 
 def _wanted(stem: str, clip: Any) -> Wanted:
     """A clip as it is asked for; what is wrong with it is told when its turn comes."""
-    asked = cast(dict[str, Any], clip) if isinstance(clip, dict) else {"clip": clip}
-    start, end = asked.get("start"), asked.get("end")
+    bounds = cast(dict[str, Any], clip) if isinstance(clip, dict) else {}
+    start, end = bounds.get("start"), bounds.get("end")
     name = f"{stem}-{_text(start)}-{_text(end)}.mp4"
-    return Wanted(_plain(asked), _number(start), _number(end), name)
+    return Wanted(_plain(clip), _number(start), _number(end), name)
 
 
 def _number(value: Any) -> float | None:
@@ -384,8 +384,7 @@ def _made(runtime: Runtime, job: ClipJob, item: ClipItem) -> ClipMade:
 
 
 def _failed(item: ClipItem) -> ClipFailed:
-    clip = item.asked.get("clip", item.asked) if item.start is None else item.asked
-    return ClipFailed(index=item.ordinal, error=item.error_message or "", clip=clip)
+    return ClipFailed(index=item.ordinal, error=item.error_message or "", clip=item.asked)
 
 
 def _megabytes(size: int) -> float:

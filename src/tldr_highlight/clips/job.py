@@ -17,7 +17,7 @@ from collections.abc import Generator
 from dataclasses import dataclass, field
 from datetime import timedelta
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 from sqlalchemy.dialects import postgresql, sqlite
 from sqlalchemy.orm import Session
@@ -175,7 +175,8 @@ class Cutting:
         """Clips without two numbers have failed, whatever the source is."""
         for item in [item for item in self.left if item.start is None or item.end is None]:
             missing = "start" if item.start is None else "end"
-            what = "is no number" if item.asked.get(missing) is not None else "is missing"
+            bounds = cast(dict[str, Any], item.asked) if isinstance(item.asked, dict) else {}
+            what = "is no number" if bounds.get(missing) is not None else "is missing"
             self._fail(item, RangeError(f"clip {item.ordinal + 1}: its {missing} {what}"))
 
     def take_what_is_there(self, visit: Visit) -> None:

@@ -352,7 +352,7 @@ def upgrade() -> None:
         sa.Column("id", sa.String(), nullable=False),
         sa.Column("job_id", sa.String(), nullable=False),
         sa.Column("ordinal", sa.Integer(), nullable=False),
-        sa.Column("asked", Json, nullable=False),
+        sa.Column("asked", Json, nullable=True),
         sa.Column("filename", sa.String(length=400), nullable=False),
         sa.Column("start", Real, nullable=True),
         sa.Column("end", Real, nullable=True),
