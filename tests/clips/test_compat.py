@@ -266,9 +266,23 @@ def test_pages_of_other_sites_change_nothing(live: Live) -> None:
     assert live.post(clips, **other).status_code == 403
     assert live.post(clips, **{"Content-Type": "text/plain"}).status_code == 415
     assert live.post(clips, Host="rebound.example.com").status_code == 401
-    assert live.post(clips, **{"X-Forwarded-For": "203.0.113.7"}).status_code == 401
     assert live.post(clips, **{"X-API-Key": "tldr_live_wrong"}).status_code == 401
     assert live.client.get(f"{live.url}/api/v1/clip-jobs").status_code == 401
+
+
+PROXIED = {
+    "X-Forwarded-For": "203.0.113.7",
+    "Forwarded": "for=203.0.113.7",
+    "X-Real-IP": "203.0.113.7",
+    "Via": "1.1 proxy",
+}
+
+
+@pytest.mark.parametrize("name", PROXIED)
+def test_what_a_proxy_passes_on_takes_a_key(live: Live, name: str) -> None:
+    assert live.get("/api/jobs").status_code == 200
+    answer = live.get("/api/jobs", **{name: PROXIED[name]})
+    assert (answer.status_code, answer.json().keys()) == (401, {"success", "error"})
 
 
 Start = Callable[..., Program]
