@@ -215,6 +215,12 @@ def test_hostile_names_lead_nowhere(live: Live, path: str, name: str) -> None:
         assert "root:" not in answer.text
 
 
+def test_more_clips_than_a_job_takes(live: Live) -> None:
+    answer = live.post({"video_id": ID, "clips": [{"start": 1, "end": 2}] * 201})
+    assert (answer.status_code, answer.json().keys()) == (400, {"success", "error"})
+    assert "200" in answer.json()["error"]
+
+
 def test_a_job_that_was_never(live: Live) -> None:
     for answer in (live.get("/api/check-job/nobody"), live.delete("/api/jobs/nobody")):
         assert (answer.status_code, answer.json().keys()) == (404, {"success", "error"})
