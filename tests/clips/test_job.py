@@ -130,6 +130,34 @@ def test_another_source_is_another_clip(shop: Shop, server: Server, host: Host) 
         assert len(shop.files()) == files
 
 
+def test_two_jobs_that_make_the_same_at_once(shop: Shop, server: Server) -> None:
+    """Both have stored a clip and neither has recorded it: one file stays, for both, counted once."""
+    ids = [shop.order(f"{server.url}film.mp4", (1.0, 2.0)) for _ in range(2)]
+    both, stored = threading.Barrier(2), set[str]()
+
+    def at(point: str) -> None:
+        if point == "job-clip-put":
+            both.wait(60)
+            stored.update(shop.stored())
+
+    shop.world.runtime.faults = Points(at)
+    working = [threading.Thread(target=shop.work, args=(id,)) for id in ids]
+    for thread in working:
+        thread.start()
+    for thread in working:
+        thread.join(90)
+    assert [states(shop.job(id)) for id in ids] == [["ready"], ["ready"]]
+    [file] = shop.files()
+    assert shop.rows(select(ClipItem.file_id)) == [file.id] * 2
+    assert (shop.stored(), len(stored)) == ({file.key}, 2)
+    assert stored_bytes(shop) == file.bytes
+    for id in ids:
+        assert shop.call("DELETE", f"/api/v1/clip-jobs/{id}").status_code == 204
+        assert len(shop.stored()) == 1
+        shop.sweep()
+    assert (shop.stored(), stored_bytes(shop)) == (set(), 0)
+
+
 def test_a_damaged_file_is_not_used_again(shop: Shop, server: Server) -> None:
     first = shop.order(f"{server.url}film.mp4", (1.0, 2.0))
     shop.work(first)
@@ -206,6 +234,25 @@ def test_deleted_while_it_is_cut(light: Shop, server: Server, host: Host) -> Non
         assert light.call("DELETE", f"/api/v1/clip-jobs/{id}").status_code == 204
         assert light.call("GET", f"/api/v1/clip-jobs/{id}").status_code == 404
         assert light.call("DELETE", f"/api/v1/clip-jobs/{id}").status_code == 404
+    finally:
+        gate.opened.set()
+        working.join(60)
+    assert light.rows(select(Work.state).where(Work.id == id)) == ["cancelled"]
+    light.sweep()
+    assert (light.rows(select(ClipJob)), light.stored(), light.events()) == ([], set(), [])
+
+
+def test_deleted_while_its_source_stalls(light: Shop, server: Server, host: Host) -> None:
+    """A source that is to be asked again later keeps nothing: what is deleted does not wait for that."""
+    gate = Gate()
+    host.before = lambda request: gate()
+    host.refusals["/film.mp4"] = [503] * 100
+    id = light.order(f"{server.url}film.mp4", (1.0, 2.0))
+    working = threading.Thread(target=light.work, args=(id,))
+    working.start()
+    try:
+        assert gate.reached.wait(30)
+        assert light.call("DELETE", f"/api/v1/clip-jobs/{id}").status_code == 204
     finally:
         gate.opened.set()
         working.join(60)
