@@ -5,6 +5,7 @@ The server is our own command with one worker beside it; media come from a serve
 
 from __future__ import annotations
 
+import hashlib
 import json
 import re
 import time
@@ -92,7 +93,7 @@ def job(live: Live) -> tuple[dict[str, Any], dict[str, Any]]:
     clips = (
         '[{"start": 1, "end": 2.0, "title": "ignored", "more": {"x": [1]}}, {"start": 3.50, "end": 4.25},'
         ' {"start": 5, "end": 5}, {"start": 7}, {"end": "8", "start": 7}, 9, {"start": 20, "end": 30},'
-        ' {"start": -1, "end": 2}]'
+        ' {"start": -1, "end": 2}, {"clip": "mine", "end": 3}, null, [{"start": 10.0}]]'
     )
     created = live.created(clips)
     return created, live.ended(created["job_id"])
@@ -103,10 +104,11 @@ def test_a_job_is_accepted_at_once(job: tuple[dict[str, Any], dict[str, Any]]) -
     assert created.pop("job_id").startswith("job_")
     assert isinstance(created.pop("message"), str)
     assert created == {
-        "success": True, "video_id": ID, "status": "pending", "total_clips": 8,
+        "success": True, "video_id": ID, "status": "pending", "total_clips": 11,
         "clip_filenames": [
             f"{ID}-1-2.0.mp4", f"{ID}-3.50-4.25.mp4", f"{ID}-5-5.mp4", f"{ID}-7-.mp4", f"{ID}-7-.mp4",
-            f"{ID}--.mp4", f"{ID}-20-30.mp4", f"{ID}--1-2.mp4",
+            f"{ID}--.mp4", f"{ID}-20-30.mp4", f"{ID}--1-2.mp4", f"{ID}--3.mp4", f"{ID}--.mp4",
+            f"{ID}--.mp4",
         ],
     }  # fmt: skip
 
@@ -115,7 +117,9 @@ def test_a_finished_job(live: Live, job: tuple[dict[str, Any], dict[str, Any]]) 
     created, told = job
     assert told.keys() == FINISHED
     assert (told["success"], told["job_id"], told["video_id"]) == (True, created["job_id"], ID)
-    assert (told["status"], told["total"], told["processed"], told["error_count"]) == ("finished", 8, 8, 6)
+    assert (told["status"], told["total"], told["processed"], told["error_count"]) == (
+        "finished", 11, 11, 9,
+    )  # fmt: skip
     assert told["clip_filenames"] == created["clip_filenames"]
     assert told["created_at"] < told["completed_at"]
     assert [clip.keys() for clip in told["clips"]] == [CLIP, CLIP]
@@ -129,10 +133,17 @@ def test_a_finished_job(live: Live, job: tuple[dict[str, Any], dict[str, Any]]) 
 
 def test_its_errors(job: tuple[dict[str, Any], dict[str, Any]]) -> None:
     _, told = job
-    assert [error.keys() for error in told["errors"]] == [{"index", "error", "clip"}] * 6
-    assert [error["index"] for error in told["errors"]] == [2, 3, 4, 5, 6, 7]
-    asked = [{"start": 5, "end": 5}, {"start": 7}, {"end": "8", "start": 7}, 9, {"start": 20, "end": 30}]
-    assert [error["clip"] for error in told["errors"]] == [*asked, {"start": -1, "end": 2}]
+    assert [error.keys() for error in told["errors"]] == [{"index", "error", "clip"}] * 9
+    assert [error["index"] for error in told["errors"]] == list(range(2, 11))
+    asked: list[Any] = [
+        {"start": 5, "end": 5},
+        {"start": 7},
+        {"end": "8", "start": 7},
+        9,
+        {"start": 20, "end": 30},
+    ]
+    asked += [{"start": -1, "end": 2}, {"clip": "mine", "end": 3}, None, [{"start": 10.0}]]
+    assert [error["clip"] for error in told["errors"]] == asked
     words = [error["error"] for error in told["errors"]]
     assert "end is missing" in words[1]
     assert "end is no number" in words[2]
@@ -204,6 +215,12 @@ def test_hostile_names_lead_nowhere(live: Live, path: str, name: str) -> None:
         assert "root:" not in answer.text
 
 
+def test_more_clips_than_a_job_takes(live: Live) -> None:
+    answer = live.post({"video_id": ID, "clips": [{"start": 1, "end": 2}] * 201})
+    assert (answer.status_code, answer.json().keys()) == (400, {"success", "error"})
+    assert "200" in answer.json()["error"]
+
+
 def test_a_job_that_was_never(live: Live) -> None:
     for answer in (live.get("/api/check-job/nobody"), live.delete("/api/jobs/nobody")):
         assert (answer.status_code, answer.json().keys()) == (404, {"success", "error"})
@@ -220,10 +237,12 @@ def test_no_source_fails_the_job(live: Live) -> None:
 
 
 def test_lists_and_deleting(live: Live, job: tuple[dict[str, Any], dict[str, Any]]) -> None:
-    created = live.created('[{"start": 6, "end": 7}, {"start": 6.0, "end": 7}]', f"{live.media}{ID}.mp4")
+    address = f"{live.media}{ID}.mp4"
+    created = live.created('[{"start": 6, "end": 7}, {"start": 6.0, "end": 7}]', address)
     told = live.ended(created["job_id"])
     one, other = created["clip_filenames"]
-    assert (one, other) == (f"{ID}-6-7.mp4", f"{ID}-6.0-7.mp4")  # one file, two names
+    stem = f"{ID}-{hashlib.sha256(address.encode()).hexdigest()[:8]}"
+    assert (one, other) == (f"{stem}-6-7.mp4", f"{stem}-6.0-7.mp4")  # one file, two names
     clips = live.get("/api/clips").json()
     assert (clips["success"], clips["total"]) == (True, len(clips["clips"]))
     listed = {clip["filename"]: clip for clip in clips["clips"]}
@@ -253,9 +272,23 @@ def test_pages_of_other_sites_change_nothing(live: Live) -> None:
     assert live.post(clips, **other).status_code == 403
     assert live.post(clips, **{"Content-Type": "text/plain"}).status_code == 415
     assert live.post(clips, Host="rebound.example.com").status_code == 401
-    assert live.post(clips, **{"X-Forwarded-For": "203.0.113.7"}).status_code == 401
     assert live.post(clips, **{"X-API-Key": "tldr_live_wrong"}).status_code == 401
     assert live.client.get(f"{live.url}/api/v1/clip-jobs").status_code == 401
+
+
+PROXIED = {
+    "X-Forwarded-For": "203.0.113.7",
+    "Forwarded": "for=203.0.113.7",
+    "X-Real-IP": "203.0.113.7",
+    "Via": "1.1 proxy",
+}
+
+
+@pytest.mark.parametrize("name", PROXIED)
+def test_what_a_proxy_passes_on_takes_a_key(live: Live, name: str) -> None:
+    assert live.get("/api/jobs").status_code == 200
+    answer = live.get("/api/jobs", **{name: PROXIED[name]})
+    assert (answer.status_code, answer.json().keys()) == (401, {"success", "error"})
 
 
 Start = Callable[..., Program]

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import re
 import threading
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -15,6 +16,7 @@ from tests.core.servers import Request, Server
 from tests.media_maker import read
 from tests.services import Backend, SQLite
 from tldr_highlight.clips.models import ClipItem, ClipJob
+from tldr_highlight.core.faults import Faults
 from tldr_highlight.core.work import Work
 from tldr_highlight.tenancy.models import AuditRecord, Organization
 from tldr_highlight.usage.models import UsageTotal
@@ -47,6 +49,14 @@ def light(sqlite: SQLite, tmp_path: Path) -> Iterator[Shop]:
     """For what no database has a part in."""
     with sqlite.databases(tmp_path) as new, shop_on(Backend("sqlite", new), tmp_path, clip_seconds=3) as made:
         yield made
+
+
+class Points(Faults):
+    """Has something done at each named point of the work that is passed."""
+
+    def __init__(self, do: Callable[[str], None]) -> None:
+        super().__init__()
+        self.at = do
 
 
 def states(job: dict[str, Any]) -> list[str]:
@@ -141,6 +151,34 @@ def test_another_source_is_another_clip(shop: Shop, server: Server, host: Host) 
         assert len(shop.files()) == files
 
 
+def test_two_jobs_that_make_the_same_at_once(shop: Shop, server: Server) -> None:
+    """Both have stored a clip and neither has recorded it: one file stays, for both, counted once."""
+    ids = [shop.order(f"{server.url}film.mp4", (1.0, 2.0)) for _ in range(2)]
+    both, stored = threading.Barrier(2), set[str]()
+
+    def at(point: str) -> None:
+        if point == "job-clip-put":
+            both.wait(60)
+            stored.update(shop.stored())
+
+    shop.world.runtime.faults = Points(at)
+    working = [threading.Thread(target=shop.work, args=(id,)) for id in ids]
+    for thread in working:
+        thread.start()
+    for thread in working:
+        thread.join(90)
+    assert [states(shop.job(id)) for id in ids] == [["ready"], ["ready"]]
+    [file] = shop.files()
+    assert shop.rows(select(ClipItem.file_id)) == [file.id] * 2
+    assert (shop.stored(), len(stored)) == ({file.key}, 2)
+    assert stored_bytes(shop) == file.bytes
+    for id in ids:
+        assert shop.call("DELETE", f"/api/v1/clip-jobs/{id}").status_code == 204
+        assert len(shop.stored()) == 1
+        shop.sweep()
+    assert (shop.stored(), stored_bytes(shop)) == (set(), 0)
+
+
 def test_a_damaged_file_is_not_used_again(shop: Shop, server: Server) -> None:
     first = shop.order(f"{server.url}film.mp4", (1.0, 2.0))
     shop.work(first)
@@ -225,6 +263,43 @@ def test_deleted_while_it_is_cut(light: Shop, server: Server, host: Host) -> Non
     assert (light.rows(select(ClipJob)), light.stored(), light.events()) == ([], set(), [])
 
 
+def test_deleted_while_its_source_stalls(light: Shop, server: Server, host: Host) -> None:
+    """A source that is to be asked again later keeps nothing: what is deleted does not wait for that."""
+    gate = Gate()
+    host.before = lambda request: gate()
+    host.refusals["/film.mp4"] = [503] * 100
+    id = light.order(f"{server.url}film.mp4", (1.0, 2.0))
+    working = threading.Thread(target=light.work, args=(id,))
+    working.start()
+    try:
+        assert gate.reached.wait(30)
+        assert light.call("DELETE", f"/api/v1/clip-jobs/{id}").status_code == 204
+    finally:
+        gate.opened.set()
+        working.join(60)
+    assert light.rows(select(Work.state).where(Work.id == id)) == ["cancelled"]
+    light.sweep()
+    assert (light.rows(select(ClipJob)), light.stored(), light.events()) == ([], set(), [])
+
+
+def test_a_clip_deleted_meanwhile_has_not_failed(light: Shop, server: Server) -> None:
+    """Its file goes while the next one is made: it was made all the same, and is told so."""
+    body = {"video_id": f"{server.url}film.mp4", "clips": [{"start": 1, "end": 2}, {"start": 3, "end": 4}]}
+    told = light.call("POST", "/api/create-clips", json=body).json()
+    first = told["clip_filenames"][0]
+    deleted: list[int] = []
+
+    def at(point: str) -> None:
+        if point == "job-clip-ready" and not deleted:
+            deleted.append(light.call("DELETE", f"/api/clips/{first}").status_code)
+
+    light.world.runtime.faults = Points(at)
+    light.work(told["job_id"])
+    assert deleted == [200]
+    [event] = light.events()
+    assert (event.type, event.data["succeeded"], event.data["failed"]) == ("clip_job.finished", 2, 0)
+
+
 def test_work_of_another_organization_is_dropped(light: Shop, server: Server) -> None:
     """T5: its row names somebody else's job. Nothing is done, and that is written down."""
     id = light.order(f"{server.url}film.mp4", (1.0, 2.0))
@@ -266,14 +341,41 @@ def test_twenty_clips_seven_bad(shop: Shop, server: Server) -> None:
     assert [(clip["start"], clip["end"]) for clip in told["clips"]] == [(g["start"], g["end"]) for g in good]
 
 
+def test_the_longest_address_is_taken(shop: Shop, server: Server) -> None:
+    """2048 characters, as the call's document says; PostgreSQL minds what its columns hold."""
+    address = f"{server.url}film.mp4?token=".ljust(2048, "x")
+    body = {"video_id": address, "clips": [{"start": 1, "end": 2}]}
+    answer = shop.call("POST", "/api/create-clips", json=body)
+    assert answer.status_code == 200, answer.text
+    assert answer.json()["video_id"] == address
+
+
+def test_two_addresses_of_one_name_are_two_clips(light: Shop, server: Server, host: Host) -> None:
+    """What ends alike is told apart: each name is served, and deleted, by itself."""
+    host.files["/a/film.mp4"] = host.files["/b/film.mp4"] = host.files["/film.mp4"]
+    names: list[str] = []
+    for folder in ("a", "b"):
+        body = {"video_id": f"{server.url}{folder}/film.mp4", "clips": [{"start": 1, "end": 2}]}
+        told = light.call("POST", "/api/create-clips", json=body).json()
+        light.work(told["job_id"])
+        names += told["clip_filenames"]
+    one, other = names
+    assert one != other
+    assert all(re.fullmatch(r"film-[0-9a-f]{8}-1-2\.mp4", name) for name in names), names
+    assert light.call("DELETE", f"/api/clips/{one}").status_code == 200
+    assert light.call("GET", f"/clips/{one}").status_code == 404
+    assert light.call("GET", f"/clips/{other}").status_code == 200
+
+
 def test_strangers_get_nothing(shop: Shop, server: Server) -> None:
     """Another organization's jobs and clips are not there; neither are they to whoever lacks the scope."""
     body = {"video_id": f"{server.url}film.mp4", "clips": [{"start": 1, "end": 2}]}
-    job_id = shop.call("POST", "/api/create-clips", json=body).json()["job_id"]
+    told = shop.call("POST", "/api/create-clips", json=body).json()
+    job_id, [name] = told["job_id"], told["clip_filenames"]
     shop.work(job_id)
     calls = [
-        ("GET", f"/api/check-job/{job_id}"), ("GET", "/clips/film-1-2.mp4"),
-        ("DELETE", "/api/clips/film-1-2.mp4"), ("DELETE", f"/api/jobs/{job_id}"),
+        ("GET", f"/api/check-job/{job_id}"), ("GET", f"/clips/{name}"),
+        ("DELETE", f"/api/clips/{name}"), ("DELETE", f"/api/jobs/{job_id}"),
     ]  # fmt: skip
     stranger = shop.world.caller()
     reader, writer = (
@@ -288,7 +390,7 @@ def test_strangers_get_nothing(shop: Shop, server: Server) -> None:
     assert shop.call("DELETE", "/api/clips/clear", headers=stranger).json()["deleted"] == 0
     assert shop.call("GET", "/api/clips", headers=stranger).json()["clips"] == []
     assert shop.call("GET", "/api/jobs", headers=stranger).json()["jobs"] == []
-    assert shop.call("GET", "/clips/film-1-2.mp4").status_code == 200
+    assert shop.call("GET", f"/clips/{name}").status_code == 200
     for method, path in calls:
         assert shop.call(method, path).status_code == 200, path
     actions = ["clip_job.created", "clip.deleted", "clip_job.deleted"]

@@ -7,6 +7,7 @@ out of.
 
 from __future__ import annotations
 
+import hashlib
 import re
 from collections.abc import Iterator
 from datetime import datetime
@@ -300,22 +301,24 @@ def _source(settings: Settings, video_id: str) -> tuple[Source, str]:
     if VIDEO_ID.fullmatch(video_id):
         return Source(url=settings.compat_video_url.replace("{id}", video_id)), video_id
     if re.match(r"https?://", video_id, re.IGNORECASE):
-        return Source(url=video_id), _stem(Remote(video_id))
+        return Source(url=video_id), _stem(video_id, Remote(video_id))
     if settings.allow_local_paths is not None and Path(video_id).is_absolute():
-        return Source(path=video_id), _stem(Path(video_id))
+        return Source(path=video_id), _stem(video_id, Path(video_id))
     raise InvalidError("video_id: give a YouTube id, or the http(s) address of a video")
 
 
-def _stem(origin: Origin) -> str:
-    return shortened(safe(stem_of(origin)), LONGEST_STEM) or "video"
+def _stem(video_id: str, origin: Origin) -> str:
+    """What a file is called, with what tells it from others of that name: those are many, `video.mp4` say."""
+    mark = hashlib.sha256(video_id.encode()).hexdigest()[:8]
+    return f"{shortened(safe(stem_of(origin)), LONGEST_STEM) or 'video'}-{mark}"
 
 
 def _wanted(stem: str, clip: Any) -> Wanted:
     """A clip as it is asked for; what is wrong with it is told when its turn comes."""
-    asked = cast(dict[str, Any], clip) if isinstance(clip, dict) else {"clip": clip}
-    start, end = asked.get("start"), asked.get("end")
+    bounds = cast(dict[str, Any], clip) if isinstance(clip, dict) else {}
+    start, end = bounds.get("start"), bounds.get("end")
     name = f"{stem}-{_text(start)}-{_text(end)}.mp4"
-    return Wanted(_plain(asked), _number(start), _number(end), name)
+    return Wanted(_plain(clip), _number(start), _number(end), name)
 
 
 def _number(value: Any) -> float | None:
@@ -381,8 +384,7 @@ def _made(runtime: Runtime, job: ClipJob, item: ClipItem) -> ClipMade:
 
 
 def _failed(item: ClipItem) -> ClipFailed:
-    clip = item.asked.get("clip", item.asked) if item.start is None else item.asked
-    return ClipFailed(index=item.ordinal, error=item.error_message or "", clip=clip)
+    return ClipFailed(index=item.ordinal, error=item.error_message or "", clip=item.asked)
 
 
 def _megabytes(size: int) -> float:

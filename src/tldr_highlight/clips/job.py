@@ -15,7 +15,7 @@ import json
 from dataclasses import dataclass, field
 from datetime import timedelta
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 from sqlalchemy.dialects import postgresql, sqlite
 from sqlalchemy.orm import Session
@@ -160,7 +160,8 @@ class Cutting:
         """Clips without two numbers have failed, whatever the source is."""
         for item in [item for item in self.left if item.start is None or item.end is None]:
             missing = "start" if item.start is None else "end"
-            what = "is no number" if item.asked.get(missing) is not None else "is missing"
+            bounds = cast(dict[str, Any], item.asked) if isinstance(item.asked, dict) else {}
+            what = "is no number" if bounds.get(missing) is not None else "is missing"
             self._fail(item, RangeError(f"clip {item.ordinal + 1}: its {missing} {what}"))
 
     def take_what_is_there(self, visit: Visit) -> None:
@@ -399,21 +400,21 @@ def ended(session: Session, runtime: Runtime, work: Work, error: TldrError | Non
         item.state, item.error_code, item.error_message = "failed", error.code, message_of(error)
     if error is not None and (isinstance(error, PoisonError) or row.processed == 0):
         row.state, row.error_code, row.error_message = "failed", error.code, message_of(error)
-        failed = ClipJobFailed(clip_job_id=row.id, error_code=error.code, error_message=message_of(error))
-        emit(session, row.organization_id, failed)
+        told = ClipJobFailed(clip_job_id=row.id, error_code=error.code, error_message=message_of(error))
+        emit(session, row.organization_id, told)
         log.error("clip job failed", code=error.code, reason=str(error))
         return
     row.state, row.processed = "finished", row.total
-    ready = _count(session, row, "ready")
-    finished = ClipJobFinished(
+    failed = _count(session, row, "failed")  # not the rest: files of some that were made may be deleted
+    told = ClipJobFinished(
         clip_job_id=row.id,
         total=row.total,
-        succeeded=ready,
-        failed=row.total - ready,
+        succeeded=row.total - failed,
+        failed=failed,
         delete_at=row.delete_at,
     )
-    emit(session, row.organization_id, finished)
-    log.info("clip job is finished", clips=ready, errors=row.total - ready)
+    emit(session, row.organization_id, told)
+    log.info("clip job is finished", clips=row.total - failed, errors=failed)
 
 
 def _count(session: Session, row: ClipJob, state: str) -> int:

@@ -24,7 +24,7 @@ class ClipJob(OrgOwned, Base):
     id: Mapped[str] = mapped_column(primary_key=True)
     source: Mapped[str]  # sealed: `sources.Source` as JSON
     source_label: Mapped[str] = mapped_column(String(2100))
-    video_id: Mapped[str | None] = mapped_column(String(300))  # of the compatible calls
+    video_id: Mapped[str | None] = mapped_column(String(2048))  # of the compatible calls
     title: Mapped[str | None] = mapped_column(String(500))  # the source's, as its resolver told
     options: Mapped[dict[str, Any]] = mapped_column(default=dict)
     state: Mapped[str] = mapped_column(default="pending")
@@ -51,7 +51,9 @@ class ClipItem(OrgOwned, Base):
     id: Mapped[str] = mapped_column(primary_key=True, default=lambda: new_id("clip"))
     job_id: Mapped[str] = mapped_column(ForeignKey("clip_jobs.id", ondelete="CASCADE"))
     ordinal: Mapped[int]  # 0, 1, 2 …: its index
-    asked: Mapped[dict[str, Any]] = mapped_column(Json)  # as the customer wrote it
+    asked: Mapped[Any] = mapped_column(
+        Json, nullable=True
+    )  # as the customer wrote it, which may be no object
     filename: Mapped[str] = mapped_column(String(400))
     start: Mapped[float | None]  # None: what was asked is no number
     end: Mapped[float | None]

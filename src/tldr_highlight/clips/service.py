@@ -38,7 +38,7 @@ LINK = timedelta(hours=1)
 class Wanted:
     """One clip that is asked for, whoever asked; a bound that is None is no number."""
 
-    asked: dict[str, Any]  # as it was written
+    asked: Any  # as it was written
     start: float | None
     end: float | None
     filename: str

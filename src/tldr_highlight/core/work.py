@@ -617,6 +617,8 @@ def _store_end(kind: Kind, job: Job[Any], raised: BaseException | None, on_end: 
     with job.step() as session:
         work = job.fenced(session)
         ending = verdict(kind, work.attempts, work.waits, raised)
+        if ending.state == "waiting" and work.cancel_asked:
+            ending = Ending("cancelled")  # now: its next turn may be 15 minutes away
         if raised is not None and isinstance(ending.error, InternalError):
             log.error("work failed of a mistake of ours", exc_info=raised)
         _store(session, job.runtime, work, on_end, ending)

@@ -30,6 +30,9 @@ PLAN = PlanName.ENTERPRISE
 
 SCOPES = frozenset({Scope.CLIPS_READ, Scope.CLIPS_WRITE})
 
+PROXIED = ("x-forwarded-for", "forwarded", "x-real-ip", "via")
+"""Headers by which a proxy tells of itself; one that sends none looks like a program of this machine."""
+
 
 def is_allowed(runtime: Runtime, request: Request) -> bool:
     """Whether this caller may do without a key.
@@ -39,7 +42,7 @@ def is_allowed(runtime: Runtime, request: Request) -> bool:
     """
     required = runtime.settings.compat_requires_key
     if required is None:
-        proxied = runtime.settings.public_url is not None or "x-forwarded-for" in request.headers
+        proxied = runtime.settings.public_url is not None or any(name in request.headers for name in PROXIED)
         required = proxied or not runtime.is_private or not is_this_machine(request.url.hostname)
     if required:
         return False

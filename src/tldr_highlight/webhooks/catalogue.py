@@ -146,7 +146,7 @@ class HighlightReady(_HighlightEvent):
 
 
 class ClipJobFinished(Payload):
-    """Every clip of a list was tried; those that failed are counted."""
+    """Every clip of a list was tried; those that failed are counted, and may be all."""
 
     type = EventType.CLIP_JOB_FINISHED
 
@@ -158,7 +158,7 @@ class ClipJobFinished(Payload):
 
 
 class ClipJobFailed(Payload):
-    """No clip of a list could be cut."""
+    """The source of a list could never be opened, or its work ended worker after worker (`poison`)."""
 
     type = EventType.CLIP_JOB_FAILED
 
