@@ -26,6 +26,7 @@ from tests.storage.conftest import bucket, s3_client, s3_server  # noqa: F401 - 
 from tests.walks.command import until
 from tldr_highlight.core.db import new_id, now
 from tldr_highlight.core.work import enqueue, run_one
+from tldr_highlight.errors import StorageError
 from tldr_highlight.storage.base import ObjectStore
 from tldr_highlight.streams import uploads as service
 from tldr_highlight.streams.models import Stream, Upload
@@ -309,6 +310,27 @@ def test_pieces_of_another_type_are_refused(depot: Depot) -> None:
     options = depot.http.options(UPLOADS)
     assert options.headers["tus-version"] == "1.0.0"
     assert "creation" in options.headers["tus-extension"]
+
+
+# --- when the store or a hold fails --------------------------------------------------------------------
+
+
+def raising(error: Exception) -> Callable[..., Any]:
+    def fail(*_: object, **__: object) -> Any:
+        raise error
+
+    return fail
+
+
+@pytest.mark.parametrize("length", [None, "1000"], ids=["whole", "tus"])
+def test_an_upload_that_the_store_cannot_begin_leaves_nothing(
+    depot: Depot, monkeypatch: pytest.MonkeyPatch, length: str | None
+) -> None:
+    monkeypatch.setattr(depot.store, "writer", raising(StorageError("the bucket is away")))
+    headers = {"Upload-Length": length} if length else {}
+    answer = depot.http.post(UPLOADS, headers=headers)
+    assert (answer.status_code, answer.json()["code"]) == (503, "storage_unavailable")
+    assert depot.rows() == []
 
 
 # --- room ----------------------------------------------------------------------------------------------

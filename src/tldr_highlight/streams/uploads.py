@@ -116,19 +116,19 @@ def begin(look: Look, announced: Announced) -> Upload:
         key=f"{look.organization_id}/{id}/file",
         expires_at=now() + UNFINISHED,
     )
-    with look.transaction() as act:
-        organization = Organization.locked(act.session, act.organization_id)
-        _reserve(act.session, organization, upload, expected)
-        act.session.add(upload)
-        audit.record(act, "upload.begun", id, filename=upload.filename, bytes=upload.bytes)
-    writer = look.runtime.storage.writer(
+    writer = look.runtime.storage.writer(  # first: a row without one would keep its room for a day
         upload.key, content_type=upload.content_type, download_name=upload.filename
     )
-    writer.suspend()
-    with look.runtime.db.begin() as session:
-        row = Upload.get_for(session, upload.organization_id, id)
-        row.token = look.runtime.vault.seal(writer.token)
-    return row
+    upload.token = look.runtime.vault.seal(writer.token)
+    with contextlib.closing(writer), contextlib.ExitStack() as stack:
+        stack.callback(_give_up, writer)
+        with look.transaction() as act:
+            organization = Organization.locked(act.session, act.organization_id)
+            _reserve(act.session, organization, upload, expected)
+            act.session.add(upload)
+            audit.record(act, "upload.begun", id, filename=upload.filename, bytes=upload.bytes)
+        stack.pop_all()
+    return upload
 
 
 def send_on(look: Look, upload_id: str, offset: int, body: Incoming) -> Upload:
@@ -143,6 +143,12 @@ def send_on(look: Look, upload_id: str, offset: int, body: Incoming) -> Upload:
     with _held(look, upload_id, offset) as hand:
         hand.take(body)
         return hand.finish() if hand.is_whole else hand.let_go()
+
+
+def _give_up(writer: Writer) -> None:
+    """Have the store forget what came; what it does not hear of now its own sweep finds."""
+    with contextlib.suppress(StorageError):
+        writer.abort()
 
 
 class _Hand:
@@ -258,7 +264,7 @@ def _held(look: Look, upload_id: str, offset: int) -> Generator[_Hand]:
 
 
 def _check_open(upload: Upload, offset: int) -> None:
-    if upload.state != "receiving" or upload.token is None:
+    if upload.state != "receiving":
         raise ConflictError("this upload is finished")
     if upload.held_until is not None and upload.held_until > now():
         raise UploadBusyError("another call is sending to this upload", retry_after=2)
