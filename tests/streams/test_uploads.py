@@ -315,6 +315,18 @@ def test_pieces_of_another_type_are_refused(depot: Depot) -> None:
 # --- when the store or a hold fails --------------------------------------------------------------------
 
 
+def meddle(depot: Depot, monkeypatch: pytest.MonkeyPatch, change: Callable[[Any], None]) -> None:
+    """Have `change` do something to each writer that goes on."""
+    resume = depot.store.resume
+
+    def changed(token: str) -> Any:
+        writer = resume(token)
+        change(writer)
+        return writer
+
+    monkeypatch.setattr(depot.store, "resume", changed)
+
+
 def raising(error: Exception) -> Callable[..., Any]:
     def fail(*_: object, **__: object) -> Any:
         raise error
@@ -331,6 +343,28 @@ def test_an_upload_that_the_store_cannot_begin_leaves_nothing(
     answer = depot.http.post(UPLOADS, headers=headers)
     assert (answer.status_code, answer.json()["code"]) == (503, "storage_unavailable")
     assert depot.rows() == []
+
+
+def test_the_store_is_asked_for_nothing_while_rows_are_deleted(
+    depot: Depot, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A bucket that hangs would hold the only write lock of SQLite."""
+    deleted, over = depot.begin(), depot.begin()
+    for path in (deleted, over):
+        assert depot.patch(path, 0, BYTES[:1000]).status_code == 204
+    asked: list[str] = []
+    with monkeypatch.context() as once:
+        meddle(depot, once, lambda writer: asked.append(writer.token))
+        assert depot.http.delete(deleted).status_code == 204
+        with depot.world.runtime.db.begin() as session:
+            for upload in session.scalars(Upload.of(depot.organization)):
+                upload.expires_at = now() - timedelta(seconds=1)
+            sweep = enqueue(session, "upload_sweep").id
+        run_one(depot.world.runtime, owner="test", id=sweep)
+        assert (depot.rows(), asked) == ([], [])
+        depot.work()
+        assert len(asked) == 2
+    depot.nothing_left()
 
 
 # --- room ----------------------------------------------------------------------------------------------

@@ -17,6 +17,7 @@ from sqlalchemy import and_, func, select
 from sqlalchemy.orm import Session
 
 from tldr_highlight.core.db import new_id, now
+from tldr_highlight.core.work import Job, Kind, enqueue
 from tldr_highlight.errors import (
     BodyGoneError,
     BodyLimitError,
@@ -286,13 +287,17 @@ def _resumed(look: Look, upload: Upload) -> Writer:
 
 def _finished(look: Look, upload_id: str, stored: Stored) -> Upload:
     """Store that a file is there, and count it."""
+    try:
+        return _counted(look, upload_id, stored)
+    except NotFoundError:  # deleted meanwhile
+        look.runtime.storage.delete(stored.key)
+        raise
+
+
+def _counted(look: Look, upload_id: str, stored: Stored) -> Upload:
     with look.transaction() as act:
         Organization.locked(act.session, act.organization_id)
-        try:
-            upload = Upload.get_for(act.session, act.organization_id, upload_id, lock=True)
-        except NotFoundError:  # deleted meanwhile
-            look.runtime.storage.delete(stored.key)
-            raise
+        upload = Upload.get_for(act.session, act.organization_id, upload_id, lock=True)
         upload.state, upload.token, upload.holder, upload.held_until = "ready", None, None, None
         upload.bytes = upload.offset = stored.bytes
         upload.reserved = 0
@@ -358,22 +363,36 @@ def remove(act: Act, upload_id: str) -> None:
     upload = Upload.get_for(act.session, act.organization_id, upload_id, lock=True)
     if act.session.scalar(Stream.of(act.organization_id).where(Stream.upload_id == upload.id).limit(1)):
         raise ConflictError("a stream is made of this upload: delete that, and the upload goes with it")
-    drop(act.runtime, act.session, upload)
+    drop(act.session, upload)
     audit.record(act, "upload.deleted", upload.id, filename=upload.filename, bytes=upload.offset)
 
 
-def drop(runtime: Runtime, session: Session, upload: Upload) -> None:
-    """Delete the row; what is stored goes once that is committed."""
+def drop(session: Session, upload: Upload) -> None:
+    """Delete the row; what is stored goes once that is committed, so that no lock waits for the store."""
     if upload.state == "ready":
         ledger.record(
             session, upload.organization_id, Metric.STORED_BYTES, -upload.offset,
             key=f"{upload.id}/deleted", object_id=upload.id,
         )  # fmt: skip
-    elif upload.token is not None:
-        with contextlib.suppress(StorageError):  # else the store's own sweep finds it
-            runtime.storage.resume(runtime.vault.open(upload.token)).abort()
-    remove_later(session, upload.organization_id, [upload.key])
+        remove_later(session, upload.organization_id, [upload.key])
+    else:
+        about = {"token": upload.token, "key": upload.key}
+        enqueue(
+            session, ABORT_UPLOAD.name, organization_id=upload.organization_id, payload=about, priority="soon"
+        )
     session.delete(upload)
+
+
+def _abort(job: Job[Runtime]) -> None:
+    """Have the store forget an upload that was never finished."""
+    storage = job.runtime.storage
+    with contextlib.suppress(ObjectNotFoundError):
+        storage.resume(job.runtime.vault.open(job.payload["token"])).abort()
+    storage.delete(job.payload["key"])  # a process may have died when it had finished it
+
+
+ABORT_UPLOAD = Kind("abort_upload", _abort, tries=10)
+"""Ten tries, as with other files that go."""
 
 
 def _forget(look: Look, upload_id: str) -> None:
@@ -382,4 +401,4 @@ def _forget(look: Look, upload_id: str) -> None:
         mine = Upload.of(look.organization_id).where(Upload.id == upload_id, Upload.state == "receiving")
         upload = session.scalar(mine.with_for_update())
         if upload is not None:
-            drop(look.runtime, session, upload)
+            drop(session, upload)
