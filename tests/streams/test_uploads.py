@@ -26,7 +26,7 @@ from tests.storage.conftest import bucket, s3_client, s3_server  # noqa: F401 - 
 from tests.walks.command import until
 from tldr_highlight.core.db import new_id, now
 from tldr_highlight.core.work import enqueue, run_one
-from tldr_highlight.errors import StorageError
+from tldr_highlight.errors import StorageError, StorageFullError, StorageRefusedError
 from tldr_highlight.storage.base import ObjectStore
 from tldr_highlight.streams import uploads as service
 from tldr_highlight.streams.models import Stream, Upload
@@ -332,6 +332,97 @@ def raising(error: Exception) -> Callable[..., Any]:
         raise error
 
     return fail
+
+
+FAILING = [("write",), ("suspend",), ("finish",), ("write", "suspend"), ("finish", "suspend")]
+
+
+@pytest.mark.parametrize("failing", FAILING, ids="+".join)
+def test_a_store_that_fails_once_costs_no_upload(
+    either: Depot, monkeypatch: pytest.MonkeyPatch, failing: tuple[str, ...]
+) -> None:
+    path = either.begin(sha256=SHA256)
+    assert either.patch(path, 0, BYTES[:1_000_000]).status_code == 204
+    away = StorageError("the bucket is away")
+
+    def change(writer: Any) -> None:
+        for each in failing:
+            monkeypatch.setattr(writer, each, raising(away))
+
+    with monkeypatch.context() as once:
+        meddle(either, once, change)
+        until_end = 2_000_000 if failing == ("suspend",) else len(BYTES)
+        answer = either.patch(path, 1_000_000, BYTES[1_000_000:until_end])
+        assert (answer.status_code, answer.json()["code"]) == (503, "storage_unavailable")
+    assert either.rows()[0].holder is None
+    reached = either.offset(path)
+    assert reached >= 1_000_000
+    answer = either.patch(path, reached, BYTES[reached:])
+    if answer.status_code == 409:  # more is there than could be told
+        reached = answer.json()["offset"]
+        answer = either.patch(path, reached, BYTES[reached:])
+    assert answer.status_code == 204, answer.text
+    assert either.http.get(path).json()["sha256"] == SHA256
+
+
+def test_a_store_that_cannot_go_on_holds_up_nobody(depot: Depot, monkeypatch: pytest.MonkeyPatch) -> None:
+    path = depot.begin(sha256=SHA256)
+    with monkeypatch.context() as once:
+        once.setattr(depot.store, "resume", raising(StorageError("the bucket is away")))
+        assert depot.patch(path, 0, BYTES).status_code == 503
+        assert depot.send().status_code == 503
+    assert [f"{UPLOADS}/{row.id}" for row in depot.rows()] == [path]  # nobody was told the other's id
+    assert depot.patch(path, 0, BYTES).status_code == 204
+
+
+@pytest.mark.parametrize("error", [StorageFullError, StorageRefusedError])
+def test_what_the_store_will_never_take_leaves_nothing(
+    depot: Depot, monkeypatch: pytest.MonkeyPatch, error: type[StorageError]
+) -> None:
+    path = depot.begin()
+    with monkeypatch.context() as once:
+        meddle(depot, once, lambda writer: once.setattr(writer, "write", raising(error("no"))))
+        assert depot.patch(path, 0, BYTES).json()["code"] == error.code
+    depot.nothing_left()
+
+
+@pytest.mark.parametrize("whole", [False, True], ids=["piece", "whole"])
+def test_a_call_that_lost_its_hold_leaves_its_successor_alone(
+    either: Depot, monkeypatch: pytest.MonkeyPatch, whole: bool
+) -> None:
+    monkeypatch.setattr(service, "RENEW_SECONDS", 0.0)
+    path = "" if whole else either.begin(sha256=SHA256)
+    go, writers = threading.Event(), list[Any]()
+    meddle(either, monkeypatch, writers.append)
+
+    def slow() -> Iterator[bytes]:
+        yield BYTES[:1_000_000]
+        assert go.wait(10)
+        yield BYTES[1_000_000:]
+
+    def send() -> None:
+        with contextlib.suppress(httpx2.WriteError, httpx2.ReadError):  # it may close before we heard why
+            answers.append(either.send(slow()) if whole else either.patch(path, 0, slow()))
+
+    answers: list[httpx2.Response] = []
+    first = threading.Thread(target=send)
+    first.start()
+    until(lambda: writers and writers[0].offset == 1_000_000, 10)
+    path = path or f"{UPLOADS}/{either.rows()[0].id}"
+    with monkeypatch.context() as once:
+        once.setattr(service, "_check_open", lambda *_: None)  # its hold is over
+        answer = either.patch(path, 0, BYTES[:2_000_000])
+    if answer.status_code == 409:
+        reached = answer.json()["offset"]
+        answer = either.patch(path, reached, BYTES[reached:2_000_000])
+    assert answer.status_code == 204, answer.text
+    go.set()
+    first.join(20)
+    assert [(each.status_code, each.json()["code"]) for each in answers] in ([], [(409, "upload_busy")])
+    assert either.offset(path) == 2_000_000
+    assert either.patch(path, 2_000_000, BYTES[2_000_000:]).status_code == 204
+    if not whole:  # else nobody knows that this is its end
+        assert either.http.get(path).json()["sha256"] == SHA256
 
 
 @pytest.mark.parametrize("length", [None, "1000"], ids=["whole", "tus"])

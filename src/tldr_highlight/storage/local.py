@@ -407,9 +407,8 @@ class _LocalWriter(Writer):
 
     def suspend(self) -> None:
         """See `Writer`."""
-        with _errors(self._about.key):
+        with contextlib.closing(self), _errors(self._about.key):
             os.fsync(self._open)
-        self.close()
 
     def finish(self, *, sha256: str | None = None) -> Stored:
         """See `Writer`."""

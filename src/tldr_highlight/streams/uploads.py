@@ -25,9 +25,11 @@ from tldr_highlight.errors import (
     ConflictError,
     LimitError,
     NotFoundError,
+    ObjectMismatchError,
     ObjectNotFoundError,
     StorageError,
     StorageFullError,
+    StorageRefusedError,
     UnavailableError,
     UploadBusyError,
     UploadOffsetError,
@@ -62,8 +64,18 @@ FINISH_SECONDS = 1800.0
 UNFINISHED, UNUSED = timedelta(days=1), timedelta(days=3)
 """How long an upload waits for its next piece, and then for a stream."""
 
-INTERRUPTED = (BodyGoneError, BodySlowError, BodyLimitError, UploadOffsetError, UnavailableError)
+INTERRUPTED = (
+    BodyGoneError,
+    BodySlowError,
+    BodyLimitError,
+    UploadOffsetError,
+    UnavailableError,
+    StorageError,
+)
 """What ends a call, but not an upload that can go on."""
+
+OVER = (StorageFullError, StorageRefusedError, ObjectMismatchError)
+"""Errors of the store that end the upload, too."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -85,15 +97,13 @@ def receive(look: Look, announced: Announced, body: Incoming) -> Upload:
     Raises:
         QuotaError, StorageFullError: there is no room for it. BodyLimitError: it is larger than may be.
         ObjectMismatchError: it has not the hash that was announced. LimitError: too many are unfinished.
+        StorageError: the store does not answer.
     """
     upload = begin(look, announced)
-    with contextlib.ExitStack() as stack:
-        stack.callback(_forget, look, upload.id)
-        with _held(look, upload.id, 0) as hand:
-            hand.take(body)
-            finished = hand.finish()
-        stack.pop_all()
-    return finished
+    with _held(look, upload.id, 0, goes_on=False) as hand:
+        hand.take(body)
+        hand.finish()
+    return hand.upload
 
 
 def begin(look: Look, announced: Announced) -> Upload:
@@ -139,11 +149,14 @@ def send_on(look: Look, upload_id: str, offset: int, body: Incoming) -> Upload:
         NotFoundError: there is no such upload. ConflictError: it is finished.
         UploadBusyError: another call is at it. UploadOffsetError: these are not the next bytes.
         BodyLimitError: more came than was announced; what is right stays.
-        ObjectMismatchError, StorageFullError, QuotaError: as with `receive`; nothing stays.
+        StorageError: the store does not answer; what is safe stays.
+        ObjectMismatchError, StorageFullError, StorageRefusedError, QuotaError: nothing stays.
     """
     with _held(look, upload_id, offset) as hand:
         hand.take(body)
-        return hand.finish() if hand.is_whole else hand.let_go()
+        if hand.is_whole:
+            hand.finish()
+    return hand.upload
 
 
 def _give_up(writer: Writer) -> None:
@@ -156,7 +169,9 @@ class _Hand:
     """One call that writes an upload."""
 
     def __init__(self, look: Look, upload: Upload, writer: Writer, holder: str) -> None:
-        self._look, self._upload, self._writer, self._holder = look, upload, writer, holder
+        self._look, self._writer, self._holder = look, writer, holder
+        self.upload = upload
+        """As its row was when we last wrote it."""
         self._renewed = time.monotonic()
         self._reserved = upload.reserved
         self._over = False  # the store has it whole; its row may not say so yet
@@ -170,11 +185,11 @@ class _Hand:
     @property
     def is_whole(self) -> bool:
         """Whether all that was announced is there."""
-        return self._writer.offset == self._upload.bytes
+        return self._writer.offset == self.upload.bytes
 
     def take(self, body: Incoming) -> None:
         """Write what comes."""
-        most = MOST_BYTES if self._upload.bytes is None else self._upload.bytes
+        most = MOST_BYTES if self.upload.bytes is None else self.upload.bytes
         if body.length is not None and self._writer.offset + body.length > most:
             raise BodyLimitError(f"{most - self._writer.offset} bytes may come, not {body.length}")
         for data in iter(body.read, b""):
@@ -191,12 +206,16 @@ class _Hand:
             self._room_until = reached + STEP
         if reached > self._reserved:
             self._reserve_more(reached)
+        self._stay()
+
+    def _stay(self) -> None:
+        """Go on holding the row."""
         if time.monotonic() - self._renewed > RENEW_SECONDS:
             self._hold(HOLD_SECONDS)
 
     def _reserve_more(self, reached: int) -> None:
         with self._look.runtime.db.begin() as session:
-            organization = Organization.locked(session, self._upload.organization_id)
+            organization = Organization.locked(session, self.upload.organization_id)
             upload = self._mine(session)
             _reserve(session, organization, upload, reached + STEP)
             self._reserved = upload.reserved
@@ -207,61 +226,64 @@ class _Hand:
         self._renewed = time.monotonic()
 
     def _mine(self, session: Session) -> Upload:
-        """The row, locked.
+        return _mine(session, self._look, self.upload.id, self._holder)
 
-        Raises:
-            NotFoundError: it is deleted, or somebody else's by now, as we were away for so long.
-        """
-        upload = Upload.get_for(session, self._upload.organization_id, self._upload.id, lock=True)
-        if upload.holder != self._holder:
-            raise NotFoundError("this upload was taken over by another call")
-        return upload
+    def let_go(self) -> None:
+        """Make safe what came, and let others go on, also where the store fails."""
+        self._stay()  # what another call has made safe meanwhile must not be written over
+        offset = self.upload.offset
+        try:
+            if not self._over:
+                self._writer.suspend()
+            offset = self._writer.offset
+        finally:
+            self.upload = _let_go(self._look, self.upload.id, self._holder, offset)
 
-    def let_go(self) -> Upload:
-        """Make safe what came, and let others go on."""
-        if not self._over:
-            self._writer.suspend()
-        with self._look.runtime.db.begin() as session:
-            upload = self._mine(session)
-            upload.offset = self._writer.offset
-            upload.holder = upload.held_until = None
-            upload.expires_at = now() + UNFINISHED
-        return upload
-
-    def finish(self) -> Upload:
+    def finish(self) -> None:
         """Make it a file that streams can be made of."""
         self._hold(FINISH_SECONDS)
-        stored = self._writer.finish(sha256=self._upload.sha256)
+        stored = self._writer.finish(sha256=self.upload.sha256)
         self._over = True
-        return _finished(self._look, self._upload.id, stored)
+        self.upload = _finished(self._look, self.upload.id, stored)
 
     def abort(self) -> None:
-        """Forget it."""
-        self._writer.abort()
-        _forget(self._look, self._upload.id)
+        """Forget it, unless it is another call's by now."""
+        if _forget(self._look, self.upload.id, self._holder):
+            _give_up(self._writer)
 
 
 @contextlib.contextmanager
-def _held(look: Look, upload_id: str, offset: int) -> Generator[_Hand]:
-    """Hold an upload while it is written. What interrupts keeps what came; what is wrong with it ends it."""
+def _held(look: Look, upload_id: str, offset: int, *, goes_on: bool = True) -> Generator[_Hand]:
+    """Hold an upload while it is written. What is wrong with it ends it; what interrupts keeps what came,
+    where another call can go on."""
     runtime, holder = look.runtime, new_id("hand")
     with runtime.db.begin() as session:
         upload = Upload.get_for(session, look.organization_id, upload_id, lock=True)
         _check_open(upload, offset)
         upload.holder, upload.held_until = holder, now() + timedelta(seconds=HOLD_SECONDS)
-    hand = _Hand(look, upload, _resumed(look, upload), holder)
-    with contextlib.ExitStack() as stack:
+    try:
+        writer = _resumed(look, upload)
+    except StorageError:
+        (_let_go if goes_on else _forget)(look, upload_id, holder)
+        raise
+    hand = _Hand(look, upload, writer, holder)
+    with contextlib.closing(writer), contextlib.ExitStack() as stack:
         stack.callback(hand.abort)
         try:
             if hand.offset != offset:  # a call before died with more in the store than its row says
                 raise UploadOffsetError(f"the next byte is {hand.offset}", offset=hand.offset)
             yield hand
+        except OVER:
+            raise
         except INTERRUPTED:
-            stack.pop_all()
-            with contextlib.suppress(NotFoundError):
-                hand.let_go()
+            if goes_on:
+                stack.pop_all()
+                with contextlib.suppress(NotFoundError, UploadBusyError, StorageError):
+                    hand.let_go()
             raise
         stack.pop_all()
+        if hand.upload.state == "receiving":
+            hand.let_go()
 
 
 def _check_open(upload: Upload, offset: int) -> None:
@@ -281,8 +303,34 @@ def _resumed(look: Look, upload: Upload) -> Writer:
         if look.runtime.storage.exists(upload.key):  # a process died when it had finished it
             _finished(look, upload.id, look.runtime.storage.stat(upload.key))
             raise ConflictError("this upload is finished") from None
-        _forget(look, upload.id)
+        _forget(look, upload.id, upload.holder)
         raise NotFoundError("what came of this upload is lost: begin again") from None
+
+
+def _let_go(look: Look, upload_id: str, holder: str, offset: int | None = None) -> Upload:
+    """Let others go on with what we hold; of it `offset` bytes are safe.
+
+    Raises:
+        NotFoundError, UploadBusyError: we hold it no more.
+    """
+    with look.runtime.db.begin() as session:
+        upload = _mine(session, look, upload_id, holder)
+        upload.offset = upload.offset if offset is None else offset
+        upload.holder = upload.held_until = None
+        upload.expires_at = now() + UNFINISHED
+    return upload
+
+
+def _mine(session: Session, look: Look, upload_id: str, holder: str) -> Upload:
+    """The row, locked.
+
+    Raises:
+        NotFoundError: it is deleted. UploadBusyError: we were away for so long that it is not ours now.
+    """
+    upload = Upload.get_for(session, look.organization_id, upload_id, lock=True)
+    if upload.holder != holder:
+        raise UploadBusyError("this upload was taken over by another call", retry_after=2)
+    return upload
 
 
 def _finished(look: Look, upload_id: str, stored: Stored) -> Upload:
@@ -395,10 +443,13 @@ ABORT_UPLOAD = Kind("abort_upload", _abort, tries=10)
 """Ten tries, as with other files that go."""
 
 
-def _forget(look: Look, upload_id: str) -> None:
-    """Nothing of an upload that failed stays."""
+def _forget(look: Look, upload_id: str, holder: str | None) -> bool:
+    """Nothing of an upload that failed stays, if we hold it still; whether we do."""
     with look.runtime.db.begin() as session:
-        mine = Upload.of(look.organization_id).where(Upload.id == upload_id, Upload.state == "receiving")
+        mine = Upload.of(look.organization_id).where(
+            Upload.id == upload_id, Upload.state == "receiving", Upload.holder == holder
+        )
         upload = session.scalar(mine.with_for_update())
         if upload is not None:
             drop(session, upload)
+    return upload is not None
