@@ -458,6 +458,46 @@ def test_the_store_is_asked_for_nothing_while_rows_are_deleted(
     depot.nothing_left()
 
 
+def test_a_process_that_dies_while_it_finishes_holds_up_nobody_for_long(
+    depot: Depot, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The row is held for no longer than while bytes come, and that is renewed for as long as it takes."""
+    monkeypatch.setattr(service, "HOLD_SECONDS", 5.0)
+    monkeypatch.setattr(service, "RENEW_SECONDS", 0.05)
+    go = threading.Event()
+
+    def change(writer: Any) -> None:
+        finish = writer.finish
+
+        def slow(**how: Any) -> Any:
+            assert go.wait(10)
+            return finish(**how)
+
+        writer.finish = slow
+
+    meddle(depot, monkeypatch, change)
+    path = depot.begin()
+    sending = threading.Thread(target=lambda: answers.append(depot.patch(path, 0, BYTES)))
+    answers: list[httpx2.Response] = []
+    sending.start()
+    try:
+        seen: set[Any] = set()
+
+        def renewed() -> bool:
+            if until_ := depot.rows()[0].held_until:
+                assert until_ < now() + timedelta(seconds=6)
+                seen.add(until_)
+            return len(seen) > 4
+
+        until(renewed, 10)
+        assert depot.patch(path, 0, BYTES).json()["code"] == "upload_busy"
+    finally:
+        go.set()
+        sending.join(20)
+    assert answers[0].status_code == 204
+    assert depot.http.get(path).json()["state"] == "ready"
+
+
 # --- room ----------------------------------------------------------------------------------------------
 
 

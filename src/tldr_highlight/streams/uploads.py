@@ -1,13 +1,14 @@
 """Files that customers send: whole in one call, or piece by piece, going on where it broke (tus 1.0).
 
 A file goes straight into the store, and is held against its hash at its end. Its row says how much is safe:
-that is stored when a call ends, however it ends. Who writes holds the row for a minute at a time, so that two
-never write at once, and a process that dies holds up nobody for longer.
+that is stored when a call ends, however it ends. Who writes holds the row for a minute and a half at a time,
+so that two never write at once, and a process that dies holds up nobody for longer.
 """
 
 from __future__ import annotations
 
 import contextlib
+import threading
 import time
 from collections.abc import Generator, Sequence
 from dataclasses import dataclass
@@ -57,9 +58,6 @@ disk is looked at again."""
 
 HOLD_SECONDS, RENEW_SECONDS = 90.0, 15.0
 """How long a row is held, and after which that is renewed. A sender may be silent for 30 s."""
-
-FINISH_SECONDS = 1800.0
-"""A row is held for a file to be finished: 64 GiB are read again for their hash at 40 MB/s."""
 
 UNFINISHED, UNUSED = timedelta(days=1), timedelta(days=3)
 """How long an upload waits for its next piece, and then for a stream."""
@@ -211,7 +209,7 @@ class _Hand:
     def _stay(self) -> None:
         """Go on holding the row."""
         if time.monotonic() - self._renewed > RENEW_SECONDS:
-            self._hold(HOLD_SECONDS)
+            self._hold()
 
     def _reserve_more(self, reached: int) -> None:
         with self._look.runtime.db.begin() as session:
@@ -220,10 +218,29 @@ class _Hand:
             _reserve(session, organization, upload, reached + STEP)
             self._reserved = upload.reserved
 
-    def _hold(self, seconds: float) -> None:
+    def _hold(self) -> None:
         with self._look.runtime.db.begin() as session:
-            self._mine(session).held_until = now() + timedelta(seconds=seconds)
+            self._mine(session).held_until = now() + timedelta(seconds=HOLD_SECONDS)
         self._renewed = time.monotonic()
+
+    @contextlib.contextmanager
+    def _holding(self) -> Generator[None]:
+        """Hold the row for as long as something takes: 64 GiB are read again for their hash in minutes."""
+        self._hold()
+        over = threading.Event()
+
+        def renew() -> None:
+            while not over.wait(RENEW_SECONDS):
+                with contextlib.suppress(NotFoundError, UploadBusyError, UnavailableError):
+                    self._hold()
+
+        thread = threading.Thread(target=renew, name="hold", daemon=True)
+        thread.start()
+        try:
+            yield
+        finally:
+            over.set()
+            thread.join()
 
     def _mine(self, session: Session) -> Upload:
         return _mine(session, self._look, self.upload.id, self._holder)
@@ -241,8 +258,8 @@ class _Hand:
 
     def finish(self) -> None:
         """Make it a file that streams can be made of."""
-        self._hold(FINISH_SECONDS)
-        stored = self._writer.finish(sha256=self.upload.sha256)
+        with self._holding():
+            stored = self._writer.finish(sha256=self.upload.sha256)
         self._over = True
         self.upload = _finished(self._look, self.upload.id, stored)
 
