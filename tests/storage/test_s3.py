@@ -181,7 +181,7 @@ def test_the_server_refuses_other_bytes(bucket: Bucket) -> None:
     store = bucket()
     with pytest.raises(StorageError, match="BadDigest") as caught:
         store.call(KEY, "put_object", Key="x", Body=b"some bytes", ChecksumSHA256="0" * 43 + "=")
-    assert caught.value.fate is Fate.TRANSIENT
+    assert caught.value.fate is Fate.RESOURCE
     with pytest.raises(StorageError, match="MissingChecksumOfTests"):
         store.call(KEY, "put_object", Key="x", Body=b"some bytes")
 
@@ -349,7 +349,7 @@ def test_nobody_answers(aws: None) -> None:
     with one(server) as store, pytest.raises(StorageError) as caught:
         put(store)
     assert type(caught.value) is StorageError
-    assert caught.value.fate is Fate.TRANSIENT
+    assert caught.value.fate is Fate.RESOURCE
 
 
 def test_a_server_that_hangs_up(aws: None) -> None:
@@ -363,7 +363,7 @@ def test_a_server_that_hangs_up(aws: None) -> None:
     with Server(answer) as server, one(server) as store:
         with pytest.raises(StorageError) as caught, store.open(KEY) as body:
             body.read()
-        assert caught.value.fate is Fate.TRANSIENT  # the object is well
+        assert caught.value.fate is Fate.RESOURCE  # the object is well
 
 
 def test_a_transient_error_is_tried_again(aws: None) -> None:
