@@ -16,7 +16,7 @@ from tests.media_maker import read
 from tests.services import Backend, SQLite
 from tldr_highlight.clips.models import ClipItem, ClipJob
 from tldr_highlight.core.work import Work
-from tldr_highlight.tenancy.models import AuditRecord
+from tldr_highlight.tenancy.models import AuditRecord, Organization
 from tldr_highlight.usage.models import UsageTotal
 
 
@@ -100,6 +100,27 @@ def test_a_job_from_beginning_to_end(shop: Shop, server: Server, host: Host, tmp
     assert shop.stored() == set()
     assert stored_bytes(shop) == 0
     assert shop.rows(select(func.count()).select_from(ClipItem)) == [0]
+
+
+def test_what_the_plan_has_no_room_for_is_the_clips_own_error(shop: Shop, server: Server) -> None:
+    url = f"{server.url}film.mp4"
+    shop.work(shop.order(url, (0.0, 4.0)))
+    full, small = shop.order(url, (4.0, 8.0), (1.0, 1.2)), shop.order(url, (0.0, 4.0), (2.0, 4.0), (2.0, 5.0))
+    for id, room, expected in (
+        (full, stored_bytes(shop) // 2, ["failed", "ready"]),
+        (small, 0, ["ready", "failed", "failed"]),
+    ):
+        before = stored_bytes(shop)
+        with shop.world.runtime.db.begin() as session:
+            organization = session.get_one(Organization, shop.organization)
+            organization.plan = "STARTER"  # whose amounts are the most
+            organization.overrides = {"storage_gb": (before + room) / 10**9}
+        shop.work(id)
+        job = shop.job(id)
+        assert (job["state"], states(job)) == ("finished", expected)
+        assert {c["error"]["code"] for c in job["clips"] if c["error"]} == {"quota_exceeded"}
+        assert before <= stored_bytes(shop) <= before + room
+        assert stored_bytes(shop) == sum(listed.bytes for listed in shop.world.runtime.storage.list())
 
 
 def test_another_source_is_another_clip(shop: Shop, server: Server, host: Host) -> None:

@@ -22,7 +22,7 @@ from tldr_highlight.streams.models import Stream
 from tldr_highlight.streams.sources import Source
 from tldr_highlight.tenancy.models import Organization
 from tldr_highlight.usage.models import UsageRecord
-from tldr_highlight.usage.quotas import open_month
+from tldr_highlight.usage.quotas import open_month, usage_of
 from tldr_highlight.webhooks.models import Event
 from tldr_highlight.worker.kinds import product_kinds
 
@@ -41,6 +41,14 @@ class Office:
             session.add(Organization(id=id, name="One", **more))
             session.flush()
             open_month(session, id)
+
+    def room(self, more: int | None) -> None:
+        """The plan has room for so many bytes beside what is stored; None: for as many as it always has."""
+        with self.runtime.db.begin() as session:
+            organization = session.get_one(Organization, ORGANIZATION)
+            used = usage_of(session, ORGANIZATION)["storage_gb"]
+            organization.plan = "STARTER"  # whose amounts are the most
+            organization.overrides = {} if more is None else {"storage_gb": used + more / 10**9}
 
     def submit(
         self, source: Source | Path, id: str = "str_1", *, organization_id: str = ORGANIZATION, **options: Any

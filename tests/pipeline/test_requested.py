@@ -14,12 +14,14 @@ from tests.pipeline.office import ORGANIZATION, Office
 from tests.schema import tables
 from tests.services import Backend, SQLite
 from tests.walks.films import film
+from tldr_highlight.core.telemetry import HIDDEN
 from tldr_highlight.core.work import Work, cancel, enqueue, get
 from tldr_highlight.errors import ConflictError, NotFoundError, RangeError
 from tldr_highlight.highlights.models import Highlight, Reel
 from tldr_highlight.highlights.schemas import HighlightPatch
 from tldr_highlight.highlights.service import change_highlight, delete_highlight
 from tldr_highlight.media.probe import probe
+from tldr_highlight.pipeline import requested
 from tldr_highlight.runtime import Act, Caller, opened
 from tldr_highlight.settings import Settings
 from tldr_highlight.storage.base import Stored
@@ -160,6 +162,24 @@ def test_a_clip_that_cannot_be_cut_says_why(desk: Desk, match: Path, tmp_path: P
     assert list(desk.runtime.storage.list(ORGANIZATION)) == []
 
 
+@pytest.mark.parametrize("room", [0, 1000], ids=["none", "too little"])
+def test_a_clip_waits_for_room(desk: Desk, monkeypatch: pytest.MonkeyPatch, room: int) -> None:
+    asked = desk.clip(3.0, 5.0)
+    desk.room(room)
+    if room == 0:
+        monkeypatch.setattr(requested, "cut_apart", None)  # none is cut
+    desk.work()
+    with desk.runtime.db.read() as session:
+        [job] = session.scalars(select(Work).where(Work.key == asked.id))
+    assert (job.state, job.error_code) == ("waiting", "quota_exceeded")
+    assert list(desk.runtime.storage.list(ORGANIZATION)) == []
+    monkeypatch.undo()
+    desk.room(None)
+    desk.hurry()
+    desk.work()
+    assert desk.now(asked).state == "ready"
+
+
 def test_a_clip_that_is_deleted_while_it_is_cut_leaves_nothing(
     desk: Desk, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -214,6 +234,42 @@ def test_a_reel_is_as_long_as_was_asked_for(found: Desk, seconds: float, tmp_pat
     assert all(any(n == round(h.peak * RATE) for n in shown) for h in ranges), "a peak is missing"
     assert reel.stored_bytes == found.runtime.storage.stat(reel.key or "").bytes
     assert found.usage()[f"{reel.id}/stored"] == reel.stored_bytes
+
+
+@pytest.mark.parametrize("room", [0, 1000], ids=["none", "too little"])
+def test_a_reel_waits_for_room(found: Desk, monkeypatch: pytest.MonkeyPatch, room: int) -> None:
+    asked = found.reel(20.0)
+    before = found.usage()
+    found.room(room)
+    if room == 0:
+        monkeypatch.setattr(requested, "join_apart", None)  # nothing is joined
+    found.work()
+    with found.runtime.db.read() as session:
+        job = get(session, asked.job_id)
+    assert (job.state, job.error_code) == ("waiting", "quota_exceeded")
+    assert found.usage() == before
+    monkeypatch.undo()
+    found.room(None)
+    found.hurry()
+    found.work()
+    assert found.now(asked).state == "ready"
+
+
+@pytest.mark.parametrize(("kind", "broken"), [("clip", "cut_apart"), ("reel", "join_apart")])
+def test_why_there_is_none_is_told_without_secrets(
+    found: Desk, monkeypatch: pytest.MonkeyPatch, kind: str, broken: str
+) -> None:
+    def refuses(*given: object, **named: object) -> None:
+        raise ConflictError("cannot open https://ann:pa55word@media.example.com/final.mp4")
+
+    monkeypatch.setattr(requested, broken, refuses)
+    asked = found.clip(3.0, 5.0) if kind == "clip" else found.reel(20.0)
+    found.work()
+    row = found.now(asked)
+    assert row.state == "failed"
+    assert row.error_message == f"cannot open https://{HIDDEN}@media.example.com/final.mp4"
+    if kind == "clip":
+        found.delete(asked.id)
 
 
 def test_where_there_is_less_to_show_the_reel_says_so(found: Desk, tmp_path: Path) -> None:

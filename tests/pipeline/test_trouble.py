@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import itertools
 import os
 import re
@@ -32,6 +33,7 @@ from tldr_highlight.pipeline import publish, run, tidy
 from tldr_highlight.runtime import opened
 from tldr_highlight.settings import Settings
 from tldr_highlight.streams.models import Stream
+from tldr_highlight.streams.scratch import scratch_of
 from tldr_highlight.streams.sources import Source
 from tldr_highlight.tenancy.models import Alert, AuditRecord, Organization, User
 from tldr_highlight.worker.kinds import product_kinds
@@ -391,6 +393,20 @@ def test_a_quota_that_is_reached_keeps_what_there_is_and_waits(office: Office, l
         assert session.scalars(select(Alert)).all() == []  # nothing the operator could do
 
 
+def test_a_clip_that_the_plan_has_no_room_for_is_not_stored(office: Office, match: Path) -> None:
+    office.submit(match)
+    office.room(1000)
+    office.work()
+    job = office.job()
+    assert (office.stream().state, job.state, job.error_code) == ("processing", "waiting", "quota_exceeded")
+    assert list(office.runtime.storage.list()) == []
+    office.room(None)
+    office.hurry()
+    office.work()
+    assert office.stream().state == "completed"
+    assert [h.state for h in office.highlights()] == ["ready"]
+
+
 # --- what is left over ---------------------------------------------------------------------------------
 
 
@@ -405,7 +421,8 @@ def test_files_that_nobody_refers_to_are_removed_after_a_day(
     foreign = f"{ORGANIZATION}/uploads/upl_1"
     for key in (*others, foreign):
         store.put(key, match, content_type="video/mp4")
-    (office.runtime.data_dir / "scratch" / "job_dead").mkdir()
+    for name in ("job_dead", "job_dead-1", f"{office.job().id}-1"):
+        (office.runtime.data_dir / "scratch" / name).mkdir()
     with office.runtime.db.begin() as session:
         work.enqueue(session, "tidy", key="1")
     office.work()
@@ -415,6 +432,31 @@ def test_files_that_nobody_refers_to_are_removed_after_a_day(
     office.hurry()
     office.work()
     assert {file.key for file in store.list()} == kept | {foreign}
+
+
+def test_who_lost_a_job_leaves_its_next_run_alone(office: Office, match: Path) -> None:
+    """It notices late, when another has claimed the job and works beside it, on this host."""
+    office.submit(match)
+    first, kept = contextlib.ExitStack(), list[bool]()
+
+    def works(job: work.Job[Any]) -> None:
+        folder = first.enter_context(scratch_of(job))
+        with office.runtime.db.begin() as session:
+            work.void_leases(session, "here/1")
+        office.runtime.kinds = {"stream": replace(run.STREAM, run=works_on)}
+        assert work.run_one(office.runtime, owner="here/2", id=job.id, suspects=None)
+        assert not folder.exists()
+
+    def works_on(job: work.Job[Any]) -> None:
+        with scratch_of(job) as folder:
+            (folder / "clip.mp4").write_bytes(b"clip")
+            first.close()
+            kept.append((folder / "clip.mp4").exists())
+
+    office.runtime.kinds = {"stream": replace(run.STREAM, run=works)}
+    office.work()
+    assert kept == [True]
+    assert list((office.runtime.data_dir / "scratch").iterdir()) == []
 
 
 # --- reels ---------------------------------------------------------------------------------------------

@@ -97,6 +97,17 @@ def _as_stored(signals: Signals) -> Signals:
     return Signals(signals.first, curves)
 
 
+@pytest.mark.parametrize(("options", "seconds"), [({"smoothing_seconds": 20.0}, 20), ({}, 5)])
+def test_a_timeline_is_as_smooth_as_the_stream_wants_it(
+    light: World, measured: Signals, options: dict[str, Any], seconds: int
+) -> None:
+    desk = Desk(light, options=options)
+    desk.has(measured)
+    said = desk.call("GET", f"/streams/{desk.id}/timeline?smoothing_seconds={seconds}").json()
+    assert desk.call("GET", f"/streams/{desk.id}/timeline").json() == said
+    assert desk.call("GET", f"/streams/{desk.id}/timeline?smoothing_seconds=0").json() != said
+
+
 def test_a_coarser_timeline_loses_no_peak(light: World, measured: Signals) -> None:
     desk = Desk(light)
     desk.has(measured)

@@ -9,14 +9,17 @@ from contextlib import contextmanager
 from typing import Any
 
 import pytest
-from sqlalchemy import select
+from sqlalchemy import select, text
 
 from tests.streams import stand_in
 from tests.streams.house import House
 from tldr_highlight.core.work import CancelledError, Job, LeaseLostError, Work
 from tldr_highlight.errors import SourceNotFoundError
 from tldr_highlight.highlights.models import Highlight, Reel, highlight_id
+from tldr_highlight.highlights.service import delete_highlight
+from tldr_highlight.runtime import Act, Caller
 from tldr_highlight.streams.models import Segment, Upload
+from tldr_highlight.streams.results import delete_reel
 from tldr_highlight.usage import ledger, quotas
 from tldr_highlight.usage.quotas import Metric
 from tldr_highlight.webhooks.models import Event
@@ -213,6 +216,50 @@ def test_deleted_while_it_is_processed_nothing_comes_after(house: House) -> None
             time.sleep(0.01)
     assert [type(error) for error in told] == [LeaseLostError]
     assert left_of(house, stream["id"]) | {"works": 0} == dict.fromkeys(left_of(house, stream["id"]), 0)
+
+
+@pytest.mark.parametrize("model", [Highlight, Reel], ids=["highlight", "reel"])
+def test_what_is_deleted_on_its_own_meanwhile_is_given_back_once(
+    house: House, model: type[Highlight | Reel]
+) -> None:
+    """They lock in one order, so that neither is ended for a deadlock; nothing is left, nothing owed."""
+    stream = house.submit()
+    house.work(stand_in.begin)
+    furnish(house, stream)
+    runtime = house.world.runtime
+    answers = list[int]()
+
+    def delete() -> None:
+        answers.append(house.call("DELETE", f"/streams/{stream['id']}").status_code)
+
+    thread = threading.Thread(target=delete)
+    with runtime.db.begin() as session:
+        row = session.scalars(model.of(house.id).order_by(model.id.desc()).with_for_update()).first()
+        assert row is not None
+        thread.start()
+        if not runtime.db.is_sqlite:  # where nobody else writes meanwhile
+            until_somebody_waits(house)
+        act = Act(runtime, Caller(house.id, name="test"), session=session)
+        (delete_highlight if model is Highlight else delete_reel)(act, row.id)
+    thread.join(SOON)
+    assert answers == [204]
+    with runtime.db.read() as session:
+        assert quotas.usage_of(session, house.id)["storage_gb"] == 0
+
+
+def until_somebody_waits(house: House) -> None:
+    """Somebody on this PostgreSQL database waits for a lock."""
+    waiting = text(
+        "SELECT count(*) FROM pg_stat_activity"
+        " WHERE datname = current_database() AND wait_event_type = 'Lock'"
+    )
+    end = time.monotonic() + SOON
+    while True:
+        with house.world.runtime.db.read() as session:
+            if session.scalar(waiting):
+                return
+        assert time.monotonic() < end
+        time.sleep(0.01)
 
 
 def test_files_stored_on_a_last_breath_go_too(light_house: House) -> None:

@@ -151,7 +151,10 @@ def lose(who: Visitor, document: dict[str, Any], login: dict[str, str]) -> None:
     every = [(path, *each) for path, item in document["paths"].items() for each in item.items()]
     for path, method, about in every:
         filled = re.sub(r"\{\w+\}", known["key"], path)
-        content = about.get("requestBody", {}).get("content", {}).get("application/json", {})
+        kinds = about.get("requestBody", {}).get("content", {})
+        if kinds and "application/json" not in kinds:
+            continue  # a file, which is kept as it is sent
+        content = kinds.get("application/json", {})
         for body in ({**content.get("example", {}), **known}, {"email": known, "token": [known["key"]]}):
             headers = {} if about["operationId"] in ENDS_LOGINS else login
             params = {**known, "follow": "false"}  # of answers that would go on for ever

@@ -12,8 +12,6 @@ from __future__ import annotations
 import contextlib
 import hashlib
 import json
-import shutil
-from collections.abc import Generator
 from dataclasses import dataclass, field
 from datetime import timedelta
 from pathlib import Path
@@ -25,15 +23,14 @@ from sqlalchemy.orm import Session
 from tldr_highlight.clips.models import ClipFile, ClipItem, ClipJob
 from tldr_highlight.clips.schemas import ClipOptions
 from tldr_highlight.core.db import after_commit, new_id, now
-from tldr_highlight.core.files import output_errors
-from tldr_highlight.core.telemetry import logger
+from tldr_highlight.core.telemetry import logger, message_of
 from tldr_highlight.core.work import CancelledError, Job, Kind, Work
 from tldr_highlight.errors import (
-    CutError,
     CutSourceError,
     NotFoundError,
     ObjectNotFoundError,
     PoisonError,
+    QuotaError,
     RangeError,
     SourceDeniedError,
     TldrError,
@@ -43,9 +40,10 @@ from tldr_highlight.media.sandbox import ProcessLimits
 from tldr_highlight.media.types import ClipResult, ClipSpec, Remote
 from tldr_highlight.runtime import Runtime
 from tldr_highlight.streams.resolvers import Resolved, resolve
+from tldr_highlight.streams.scratch import scratch_of
 from tldr_highlight.streams.sources import Source
 from tldr_highlight.tenancy.models import AuditRecord
-from tldr_highlight.usage import ledger
+from tldr_highlight.usage import ledger, quotas
 from tldr_highlight.usage.quotas import Metric
 from tldr_highlight.webhooks.catalogue import ClipJobFailed, ClipJobFinished
 from tldr_highlight.webhooks.events import emit
@@ -65,7 +63,7 @@ def cut_clips(job: Job[Runtime]) -> None:
     """Make the clips of a job that are not there yet."""
     cutting = _begun(job)
     log.info("clip job begins", clips=cutting.row.total, left=len(cutting.left))
-    with _folder(job) as folder:
+    with scratch_of(job) as folder:
         while cutting.left:
             with cutting.source(folder) as visit:
                 cutting.refuse_what_is_no_range()
@@ -96,19 +94,6 @@ def _row(session: Session, job: Job[Runtime]) -> ClipJob:
     if row.state == "deleted":
         raise CancelledError
     return row
-
-
-@contextlib.contextmanager
-def _folder(job: Job[Runtime]) -> Generator[Path]:
-    """An empty folder for files that are not stored yet; what an earlier run of this job left goes."""
-    folder = job.runtime.data_dir / "scratch" / job.id
-    shutil.rmtree(folder, ignore_errors=True)
-    with output_errors(folder):
-        folder.mkdir(parents=True)
-    try:
-        yield folder
-    finally:
-        shutil.rmtree(folder, ignore_errors=True)
 
 
 @dataclass
@@ -193,9 +178,15 @@ class Cutting:
     def cut_what_is_missing(self, visit: Visit, folder: Path) -> bool:
         """Cut the clips that are left, of equal ones the first. False: the source must be reached anew.
 
+        Those that the plan has no room for have failed of that; once it has none at all, none is cut.
+
         Raises:
             TldrError: no clip can be cut any more.
         """
+        if full := self._too_much():
+            for item in list(self.left):
+                self._fail(item, full)
+            return True
         batch = self._distinct(visit)
         specs = [self._spec(item, folder) for item in batch]
 
@@ -209,11 +200,28 @@ class Cutting:
             self.job.ask()
             if isinstance(outcome, CutSourceError) and self._asks_again():
                 return False
-            if isinstance(outcome, ClipResult):
-                self._keep(item, outcome, visit)
-            else:
+            if not isinstance(outcome, ClipResult):
                 self._fail(item, outcome)
+            elif full := self._too_much(outcome):
+                self._fail(item, full)
+                if self._too_much():
+                    visit.close()  # it is cutting the next one
+                    break
+            else:
+                self._keep(item, outcome, visit)
         return True
+
+    def _too_much(self, made: ClipResult | None = None) -> QuotaError | None:
+        """That the plan has no room for a clip, which then goes; None: it has, or for another one."""
+        files = [] if made is None else [path for path in (made.spec.path, made.spec.poster) if path]
+        size = sum(path.stat().st_size for path in files if path.exists())
+        try:
+            quotas.require_storage(self.runtime.db, self.row.organization_id, size)
+        except QuotaError as error:
+            for path in files:
+                path.unlink(missing_ok=True)
+            return error
+        return None
 
     def _distinct(self, visit: Visit) -> list[ClipItem]:
         firsts: dict[str, ClipItem] = {}
@@ -323,9 +331,11 @@ class Cutting:
         for key in filter(None, (file.key, file.poster_key)):
             self.runtime.storage.delete(key)
 
-    def _fail(self, item: ClipItem, error: CutError) -> None:
+    def _fail(self, item: ClipItem, error: TldrError) -> None:
         with self.job.step() as session:
-            self._record(session, item, state="failed", error_code=error.code, error_message=str(error))
+            self._record(
+                session, item, state="failed", error_code=error.code, error_message=message_of(error)
+            )
         log.warning("clip failed", **self._which(item), code=error.code, reason=str(error))
 
     def _record(self, session: Session, item: ClipItem, **values: Any) -> None:
@@ -386,10 +396,10 @@ def ended(session: Session, runtime: Runtime, work: Work, error: TldrError | Non
     left = ClipItem.of(row.organization_id).where(ClipItem.job_id == row.id, ClipItem.state == "pending")
     for item in session.scalars(left):
         assert error
-        item.state, item.error_code, item.error_message = "failed", error.code, str(error)
+        item.state, item.error_code, item.error_message = "failed", error.code, message_of(error)
     if error is not None and (isinstance(error, PoisonError) or row.processed == 0):
-        row.state, row.error_code, row.error_message = "failed", error.code, str(error)
-        failed = ClipJobFailed(clip_job_id=row.id, error_code=error.code, error_message=str(error))
+        row.state, row.error_code, row.error_message = "failed", error.code, message_of(error)
+        failed = ClipJobFailed(clip_job_id=row.id, error_code=error.code, error_message=message_of(error))
         emit(session, row.organization_id, failed)
         log.error("clip job failed", code=error.code, reason=str(error))
         return

@@ -116,6 +116,11 @@ def hidden(value: object) -> object:
     return hidden(str(value))
 
 
+def message_of(error: Exception) -> str:
+    """What an error says, without secrets: to be stored, and to be shown to customers."""
+    return str(hidden(str(error)))
+
+
 def _hidden_under(name: str, value: object) -> object:
     return HIDDEN if SECRET_NAMES.search(name) and value is not None else hidden(value)
 

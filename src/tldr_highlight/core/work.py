@@ -34,7 +34,7 @@ from sqlalchemy.orm import Mapped, Session, mapped_column
 
 from tldr_highlight.core.db import Base, Database, after_commit, new_id, now
 from tldr_highlight.core.leases import Lease, Leases, Ledger
-from tldr_highlight.core.telemetry import child_of, current_trace, hidden, logger, new_trace, tracing
+from tldr_highlight.core.telemetry import child_of, current_trace, logger, message_of, new_trace, tracing
 from tldr_highlight.errors import (
     ConflictError,
     DatabaseError,
@@ -697,7 +697,7 @@ def _store(session: Session, runtime: Workshop, work: Work, on_end: OnEnd, endin
     work.attempts += ending.attempts
     work.waits += ending.waits
     work.error_code = ending.error.code if ending.error else None
-    work.error_message = str(hidden(str(ending.error)))[:LONGEST_MESSAGE] if ending.error else None
+    work.error_message = message_of(ending.error)[:LONGEST_MESSAGE] if ending.error else None
     if ending.state == "waiting":
         work.run_at = NEVER if ending.delay == math.inf else at + timedelta(seconds=ending.delay)
         if ending.later:

@@ -7,7 +7,7 @@ from typing import Any
 from sqlalchemy.orm import Session
 
 from tldr_highlight.core.db import now
-from tldr_highlight.core.telemetry import hidden
+from tldr_highlight.core.telemetry import message_of
 from tldr_highlight.core.work import Work, after_commit
 from tldr_highlight.errors import TldrError
 from tldr_highlight.runtime import Act, Caller, Runtime
@@ -35,7 +35,7 @@ def ended(session: Session, runtime: Runtime, work: Work, error: TldrError | Non
         return
     stream.ended_at = now()
     stream.error_code = error and error.code
-    stream.error_message = error and str(hidden(str(error)))[:2000]
+    stream.error_message = error and message_of(error)[:2000]
     stream.state, event = _end(stream, work, error)
     service.ended(session, runtime, stream)
     if stream.state == StreamState.COMPLETED:

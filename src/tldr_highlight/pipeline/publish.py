@@ -11,6 +11,7 @@ from sqlalchemy.orm import Session
 
 from tldr_highlight.analysis.base import Moment
 from tldr_highlight.core.db import now
+from tldr_highlight.core.telemetry import message_of
 from tldr_highlight.errors import TldrError
 from tldr_highlight.highlights.models import Highlight, highlight_id
 from tldr_highlight.media.types import ClipResult
@@ -108,6 +109,12 @@ def key_of(highlight: Highlight, end: str) -> str:
     return f"{highlight.organization_id}/{highlight.stream_id}/{highlight.id}.{end}"
 
 
+def size_of(result: ClipResult) -> int:
+    """Bytes of a finished clip and its pictures, as they will be stored."""
+    pictures = (path for path in (result.spec.poster, result.spec.small) if path is not None)
+    return result.bytes + sum(path.stat().st_size for path in pictures if path.exists())
+
+
 def stored(store: ObjectStore, highlight: Highlight, result: ClipResult) -> Files:
     """Put a finished clip and its pictures into the store, the clip last.
 
@@ -180,4 +187,4 @@ def failed(highlight: Highlight, error: TldrError) -> None:
     """A highlight without a clip; the others go on."""
     highlight.state = "failed"
     highlight.error_code = error.code
-    highlight.error_message = str(error)
+    highlight.error_message = message_of(error)

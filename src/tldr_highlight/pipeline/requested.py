@@ -14,6 +14,7 @@ from sqlalchemy.orm import Session
 
 from tldr_highlight.analysis.base import Moment
 from tldr_highlight.core.db import now
+from tldr_highlight.core.telemetry import message_of
 from tldr_highlight.core.work import Job, Kind, Work
 from tldr_highlight.errors import ConflictError, CutError, TldrError
 from tldr_highlight.highlights.models import Highlight, Reel
@@ -23,15 +24,15 @@ from tldr_highlight.media.types import ClipResult, ClipSpec, CutOptions
 from tldr_highlight.pipeline import publish
 from tldr_highlight.pipeline.common import SHORTEST_PIECE, reel_ranges
 from tldr_highlight.pipeline.ownership import require_own
-from tldr_highlight.pipeline.scratch import scratch_of
 from tldr_highlight.pipeline.wanted import Wanted
 from tldr_highlight.runtime import Runtime
 from tldr_highlight.storage.base import Stored
 from tldr_highlight.streams import results
 from tldr_highlight.streams.models import Stream
 from tldr_highlight.streams.resolvers import resolve
+from tldr_highlight.streams.scratch import scratch_of
 from tldr_highlight.streams.sources import Source
-from tldr_highlight.usage import ledger
+from tldr_highlight.usage import ledger, quotas
 from tldr_highlight.usage.quotas import Metric
 
 # --- one range -----------------------------------------------------------------------------------------
@@ -42,6 +43,7 @@ def cut_one(job: Job[Runtime]) -> None:
 
     Raises:
         NotFoundError: the highlight or its stream is gone, or another organization's.
+        QuotaError: the plan has no room for it; it waits.
         TldrError: it cannot be cut, now or ever: its fate says which.
     """
     require_own(job, Highlight)
@@ -54,9 +56,11 @@ def cut_one(job: Job[Runtime]) -> None:
             return
         highlight.state, highlight.error_code, highlight.error_message = "detected", None, None
     with scratch_of(job) as scratch:
+        quotas.require_storage(job.runtime.db, organization_id)
         outcome = _cut(job, stream, highlight, replace(options, **job.payload), scratch)
         if isinstance(outcome, CutError):
             raise outcome
+        quotas.require_storage(job.runtime.db, organization_id, publish.size_of(outcome))
         files = publish.stored(job.runtime.storage, highlight, outcome)
     with job.step() as session:
         query = Highlight.of(organization_id).where(Highlight.id == id).with_for_update()
@@ -101,6 +105,7 @@ def join_best(job: Job[Runtime]) -> None:
 
     Raises:
         NotFoundError: the reel is gone, or another organization's.
+        QuotaError: the plan has no room for it; it waits.
         ConflictError: there is no highlight left to join.
         TldrError: it cannot be made, now or ever: its fate says which.
     """
@@ -118,11 +123,13 @@ def join_best(job: Job[Runtime]) -> None:
     finished = replace(options, mode="auto", watermark=None, loudness=None)  # the clips have them
     shown = _shown(highlights, reel)
     with scratch_of(job) as scratch:
+        quotas.require_storage(job.runtime.db, organization_id)
         pieces = list(_pieces(job, shown, finished, scratch))
         limits = ProcessLimits(seconds=300.0 * len(pieces))
         joined = join_apart(
             pieces, scratch / "reel.mp4", options=finished, limits=limits, on_progress=lambda share: job.ask()
         )
+        quotas.require_storage(job.runtime.db, organization_id, joined.bytes)
         file = job.runtime.storage.put(
             f"{organization_id}/{stream.id}/{id}.mp4",
             joined.spec.path,
@@ -232,7 +239,7 @@ def _reel_ended(session: Session, runtime: Runtime, work: Work, error: TldrError
     if work.state != "done" and (reel := session.scalar(mine.with_for_update())):
         error = error or ConflictError("it was cancelled before it was made")
         reel.state, reel.ended_at = "failed", now()
-        reel.error_code, reel.error_message = error.code, str(error)
+        reel.error_code, reel.error_message = error.code, message_of(error)
 
 
 CLIP = Kind(results.CLIP, cut_one, on_end=_clip_ended)

@@ -45,13 +45,13 @@ from tldr_highlight.pipeline.common import Piece, blindness, reading_notes
 from tldr_highlight.pipeline.ends import ended
 from tldr_highlight.pipeline.measure import measure
 from tldr_highlight.pipeline.ownership import require_own
-from tldr_highlight.pipeline.scratch import scratch_of
 from tldr_highlight.pipeline.shortage import STORING, watching
 from tldr_highlight.pipeline.wanted import Wanted
 from tldr_highlight.runtime import Runtime
 from tldr_highlight.streams import curves
 from tldr_highlight.streams.models import Segment, Stream, StreamState
 from tldr_highlight.streams.resolvers import Resolved, renewed, resolve
+from tldr_highlight.streams.scratch import scratch_of
 from tldr_highlight.streams.sources import Source
 from tldr_highlight.tenancy import alerts
 from tldr_highlight.tenancy.models import Organization
@@ -283,8 +283,7 @@ class Story:
             self.later.clear()
         while self.uncut:
             highlight = self.uncut[0]
-            with self.job.runtime.db.read() as session:
-                self._require(session, Metric.STORED_BYTES)
+            self._require_storage()
             outcome = self._clip(highlight)
             if isinstance(outcome, CutError) and outcome.fate is Fate.TRANSIENT and not last:
                 self.later.append(highlight)
@@ -319,8 +318,14 @@ class Story:
                 self.save(session, "cutting")
 
     def _finish(self, highlight: Highlight, outcome: ClipResult | CutError) -> None:
-        """The clip can be had, or never will: in the store first, then in the database."""
+        """The clip can be had, or never will: in the store first, then in the database.
+
+        Raises:
+            QuotaError: the plan has no room for it; it is cut again when there is.
+        """
         store = self.job.runtime.storage
+        if isinstance(outcome, ClipResult):
+            self._require_storage(publish.size_of(outcome))
         made = None if isinstance(outcome, CutError) else publish.stored(store, highlight, outcome)
         self.job.runtime.faults.at("clip-put")
         with self.step("ready") as session:
@@ -384,6 +389,9 @@ class Story:
         """
         organization = session.get_one(Organization, self.job.organization_id)
         quotas.require(session, organization, metric)
+
+    def _require_storage(self, more: int = 0) -> None:
+        quotas.require_storage(self.job.runtime.db, self.job.organization_id or "", more)
 
     def _stream(self, session: Session) -> Stream:
         """Locked until the step ends."""

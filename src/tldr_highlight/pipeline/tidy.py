@@ -18,8 +18,8 @@ from tldr_highlight.core.db import now
 from tldr_highlight.core.telemetry import logger
 from tldr_highlight.core.work import Job, Kind
 from tldr_highlight.highlights.models import Highlight, Reel
-from tldr_highlight.pipeline import scratch
 from tldr_highlight.runtime import Runtime
+from tldr_highlight.streams import scratch
 
 log = logger(__name__)
 

@@ -35,6 +35,7 @@ from tldr_highlight.streams import curves
 from tldr_highlight.streams.models import Stream
 from tldr_highlight.streams.options import moment_options
 from tldr_highlight.streams.results_schemas import ClipCreate, ReelCreate
+from tldr_highlight.streams.schemas import ProcessingOptions
 from tldr_highlight.tenancy import audit
 from tldr_highlight.tenancy.models import Organization
 from tldr_highlight.usage import quotas
@@ -64,13 +65,17 @@ class Timeline:
     threshold: float  # score from which on moments are kept
 
 
-def timeline(act: Act, stream_id: str, *, smoothing: float, points: int) -> Timeline:
+def timeline(act: Act, stream_id: str, *, smoothing: float | None, points: int) -> Timeline:
     """The curves of what is analysed so far, averaged over `smoothing` seconds, in `points` values at most.
+
+    None: as long as the stream's options say.
 
     Raises:
         ConflictError: nothing is analysed yet.
     """
     stream, analysis = _analysis(act, stream_id)
+    asked_for = stream.options.get("smoothing_seconds", ProcessingOptions().smoothing_seconds)
+    seconds: float = asked_for if smoothing is None else smoothing
     odds = 0.5 * (1.0 + np.tanh(0.5 * analysis.worth))  # the logistic function, without overflow
     size = math.ceil(len(odds) / points)
     judged = judging(act.session, stream.organization_id, *_set_of(stream)).dimension_set
@@ -78,8 +83,8 @@ def timeline(act: Act, stream_id: str, *, smoothing: float, points: int) -> Time
     return Timeline(
         start=analysis.first * STEP,
         step=size * STEP,
-        score=_shrunk(odds, smoothing, size),
-        dimensions={n: _shrunk(curve, smoothing, size) for n, curve in analysis.dimensions.items()},
+        score=_shrunk(odds, seconds, size),
+        dimensions={n: _shrunk(curve, seconds, size) for n, curve in analysis.dimensions.items()},
         threshold=judged.threshold if asked is None else asked,
     )
 

@@ -24,7 +24,15 @@ LONGEST_CLIP = 600.0
 class TimelineQuery(Schema):
     """How fine curves are."""
 
-    smoothing_seconds: Annotated[float, Query(ge=0, le=60, description="They are averaged over.")] = 5.0
+    smoothing_seconds: Annotated[
+        float | None,
+        Query(
+            ge=0,
+            le=60,
+            description="They are averaged over; the stream's option if not said.",
+            examples=[5.0],
+        ),
+    ] = None
     resolution: Annotated[
         int, Query(ge=10, le=5000, description="Values at most; of those that fall together, the highest.")
     ] = 1000

@@ -1,8 +1,9 @@
 """Streams: what may happen to them.
 
 Whoever holds several rows at once locks them in this order, so that nobody waits for each other: a stream's
-work, the stream, the organization, then what is counted and told (usage, events). Other streams' work is
-taken only where nobody holds it.
+work, the stream, the work on its clips and reels, highlights, reels (each by id), the organization, the
+upload, then what is counted and told (usage, events). Other streams' work is taken only where nobody holds
+it.
 """
 
 from __future__ import annotations

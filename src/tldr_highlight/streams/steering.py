@@ -5,10 +5,11 @@ Rows are locked in the order that `service.py` tells.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any
 
-from sqlalchemy import ColumnElement, Select, and_, delete, func, or_, select
-from sqlalchemy.orm import InstrumentedAttribute, Session
+from sqlalchemy import ColumnElement, Select, and_, delete, or_, select
+from sqlalchemy.orm import Session
 
 from tldr_highlight.core import work as works
 from tldr_highlight.core.db import now
@@ -83,12 +84,12 @@ def delete_stream(act: Act, stream_id: str) -> None:
 
     When this commits it is over: a worker that is at it can store nothing any more. Files follow, by work.
     """
-    work, stream = _locked(act, stream_id)
-    if work is not None and stream.state in ONGOING:
-        works.cancel(act.session, work.id, at_once=True)
-    _end_requests(act.session, stream)
-    _give_back(act.session, stream)
+    _, stream = _locked(act, stream_id)
+    ending = _locked_works(act.session, stream)
+    stored = _locked_bytes(act.session, stream)
+    _end(act.session, stream, ending)
     _let_go_of_upload(act.session, stream)
+    _give_back(act.session, stream, stored)
     for model in (Highlight, Reel):
         act.session.execute(delete(model).where(_belongs(model, stream)))
     act.session.delete(stream)
@@ -119,32 +120,41 @@ def _ids_of(model: type[Highlight] | type[Reel], stream: Stream) -> Select[Any]:
     return model.of(stream.organization_id).where(model.stream_id == stream.id).with_only_columns(model.id)
 
 
-def _end_requests(session: Session, stream: Stream) -> None:
-    """Clips and reels that somebody asked for beside the stream's own work, which ends with them."""
+def _locked_works(session: Session, stream: Stream) -> Sequence[Work]:
+    """Its own work, and that of clips and reels that somebody asked for beside it."""
     about = or_(
         Work.object_id == stream.id,
         Work.object_id.in_(_ids_of(Highlight, stream)),
         Work.object_id.in_(_ids_of(Reel, stream)),
     )
-    mine = and_(Work.organization_id == stream.organization_id, about)
-    going = and_(mine, Work.state.in_(("waiting", "running")), Work.id != stream.job_id)
-    for id in session.scalars(select(Work.id).where(going).order_by(Work.id)).all():
-        works.cancel(session, id, at_once=True)
-    session.execute(delete(Work).where(mine))
+    mine = select(Work).where(Work.organization_id == stream.organization_id, about)
+    return session.scalars(mine.order_by(Work.id).with_for_update()).all()
 
 
-def _give_back(session: Session, stream: Stream) -> None:
+def _locked_bytes(session: Session, stream: Stream) -> int:
+    """What its files take up; locked, as who deletes one of them meanwhile gives that back, too."""
+    stored = 0
+    for model in (Highlight, Reel):
+        mine = select(model.stored_bytes).where(_belongs(model, stream))
+        stored += sum(session.scalars(mine.order_by(model.id).with_for_update()))
+    return stored
+
+
+def _end(session: Session, stream: Stream, ending: Sequence[Work]) -> None:
+    """All work on it is over, and forgotten."""
+    for work in ending:
+        if work.id != stream.job_id or stream.state in ONGOING:
+            works.cancel(session, work.id, at_once=True)
+    session.execute(delete(Work).where(Work.id.in_([work.id for work in ending])))
+
+
+def _give_back(session: Session, stream: Stream, stored: int) -> None:
     """What is stored of it is not counted any more."""
-    stored = sum(_sum(session, model.stored_bytes, _belongs(model, stream)) for model in (Highlight, Reel))
     if stored:
         key = f"{stream.id}/deleted"
         ledger.record(
             session, stream.organization_id, Metric.STORED_BYTES, -stored, key=key, object_id=stream.id
         )
-
-
-def _sum(session: Session, column: InstrumentedAttribute[int], which: ColumnElement[bool]) -> int:
-    return int(session.scalar(select(func.coalesce(func.sum(column), 0)).where(which)) or 0)
 
 
 def _let_go_of_upload(session: Session, stream: Stream) -> None:

@@ -10,7 +10,7 @@ from typing import Any
 from sqlalchemy import Select, func, select
 from sqlalchemy.orm import Session
 
-from tldr_highlight.core.db import now
+from tldr_highlight.core.db import Database, now
 from tldr_highlight.errors import QuotaError
 from tldr_highlight.tenancy.models import Invitation, Member, Organization
 from tldr_highlight.tenancy.plans import PLANS, Limits, PlanName
@@ -79,6 +79,19 @@ def require(session: Session, organization: Organization, metric: Metric, more: 
             used=used,
             allowed=allowed,
         )
+
+
+def require_storage(db: Database, organization_id: str, more: int = 0) -> None:
+    """Refuse to make another file, or to store one of `more` bytes, where the plan has no room for it.
+
+    Nothing is held: who stores at the same time may go beyond by a file each.
+
+    Raises:
+        QuotaError: it has none.
+    """
+    with db.read() as session:
+        organization = session.get_one(Organization, organization_id)
+        require(session, organization, Metric.STORED_BYTES, more)
 
 
 def open_month(session: Session, organization_id: str) -> None:
