@@ -26,6 +26,7 @@ from tests.storage.conftest import bucket, s3_client, s3_server  # noqa: F401 - 
 from tests.walks.command import until
 from tldr_highlight.core.db import new_id, now
 from tldr_highlight.core.work import enqueue, run_one
+from tldr_highlight.errors import StorageError, StorageFullError, StorageRefusedError
 from tldr_highlight.storage.base import ObjectStore
 from tldr_highlight.streams import uploads as service
 from tldr_highlight.streams.models import Stream, Upload
@@ -309,6 +310,192 @@ def test_pieces_of_another_type_are_refused(depot: Depot) -> None:
     options = depot.http.options(UPLOADS)
     assert options.headers["tus-version"] == "1.0.0"
     assert "creation" in options.headers["tus-extension"]
+
+
+# --- when the store or a hold fails --------------------------------------------------------------------
+
+
+def meddle(depot: Depot, monkeypatch: pytest.MonkeyPatch, change: Callable[[Any], None]) -> None:
+    """Have `change` do something to each writer that goes on."""
+    resume = depot.store.resume
+
+    def changed(token: str) -> Any:
+        writer = resume(token)
+        change(writer)
+        return writer
+
+    monkeypatch.setattr(depot.store, "resume", changed)
+
+
+def raising(error: Exception) -> Callable[..., Any]:
+    def fail(*_: object, **__: object) -> Any:
+        raise error
+
+    return fail
+
+
+FAILING = [("write",), ("suspend",), ("finish",), ("write", "suspend"), ("finish", "suspend")]
+
+
+@pytest.mark.parametrize("failing", FAILING, ids="+".join)
+def test_a_store_that_fails_once_costs_no_upload(
+    either: Depot, monkeypatch: pytest.MonkeyPatch, failing: tuple[str, ...]
+) -> None:
+    path = either.begin(sha256=SHA256)
+    assert either.patch(path, 0, BYTES[:1_000_000]).status_code == 204
+    away = StorageError("the bucket is away")
+
+    def change(writer: Any) -> None:
+        for each in failing:
+            monkeypatch.setattr(writer, each, raising(away))
+
+    with monkeypatch.context() as once:
+        meddle(either, once, change)
+        until_end = 2_000_000 if failing == ("suspend",) else len(BYTES)
+        answer = either.patch(path, 1_000_000, BYTES[1_000_000:until_end])
+        assert (answer.status_code, answer.json()["code"]) == (503, "storage_unavailable")
+    assert either.rows()[0].holder is None
+    reached = either.offset(path)
+    assert reached >= 1_000_000
+    answer = either.patch(path, reached, BYTES[reached:])
+    if answer.status_code == 409:  # more is there than could be told
+        reached = answer.json()["offset"]
+        answer = either.patch(path, reached, BYTES[reached:])
+    assert answer.status_code == 204, answer.text
+    assert either.http.get(path).json()["sha256"] == SHA256
+
+
+def test_a_store_that_cannot_go_on_holds_up_nobody(depot: Depot, monkeypatch: pytest.MonkeyPatch) -> None:
+    path = depot.begin(sha256=SHA256)
+    with monkeypatch.context() as once:
+        once.setattr(depot.store, "resume", raising(StorageError("the bucket is away")))
+        assert depot.patch(path, 0, BYTES).status_code == 503
+        assert depot.send().status_code == 503
+    assert [f"{UPLOADS}/{row.id}" for row in depot.rows()] == [path]  # nobody was told the other's id
+    assert depot.patch(path, 0, BYTES).status_code == 204
+
+
+@pytest.mark.parametrize("error", [StorageFullError, StorageRefusedError])
+def test_what_the_store_will_never_take_leaves_nothing(
+    depot: Depot, monkeypatch: pytest.MonkeyPatch, error: type[StorageError]
+) -> None:
+    path = depot.begin()
+    with monkeypatch.context() as once:
+        meddle(depot, once, lambda writer: once.setattr(writer, "write", raising(error("no"))))
+        assert depot.patch(path, 0, BYTES).json()["code"] == error.code
+    depot.nothing_left()
+
+
+@pytest.mark.parametrize("whole", [False, True], ids=["piece", "whole"])
+def test_a_call_that_lost_its_hold_leaves_its_successor_alone(
+    either: Depot, monkeypatch: pytest.MonkeyPatch, whole: bool
+) -> None:
+    monkeypatch.setattr(service, "RENEW_SECONDS", 0.0)
+    path = "" if whole else either.begin(sha256=SHA256)
+    go, writers = threading.Event(), list[Any]()
+    meddle(either, monkeypatch, writers.append)
+
+    def slow() -> Iterator[bytes]:
+        yield BYTES[:1_000_000]
+        assert go.wait(10)
+        yield BYTES[1_000_000:]
+
+    def send() -> None:
+        with contextlib.suppress(httpx2.WriteError, httpx2.ReadError):  # it may close before we heard why
+            answers.append(either.send(slow()) if whole else either.patch(path, 0, slow()))
+
+    answers: list[httpx2.Response] = []
+    first = threading.Thread(target=send)
+    first.start()
+    until(lambda: writers and writers[0].offset == 1_000_000, 10)
+    path = path or f"{UPLOADS}/{either.rows()[0].id}"
+    with monkeypatch.context() as once:
+        once.setattr(service, "_check_open", lambda *_: None)  # its hold is over
+        answer = either.patch(path, 0, BYTES[:2_000_000])
+    if answer.status_code == 409:
+        reached = answer.json()["offset"]
+        answer = either.patch(path, reached, BYTES[reached:2_000_000])
+    assert answer.status_code == 204, answer.text
+    go.set()
+    first.join(20)
+    assert [(each.status_code, each.json()["code"]) for each in answers] in ([], [(409, "upload_busy")])
+    assert either.offset(path) == 2_000_000
+    assert either.patch(path, 2_000_000, BYTES[2_000_000:]).status_code == 204
+    if not whole:  # else nobody knows that this is its end
+        assert either.http.get(path).json()["sha256"] == SHA256
+
+
+@pytest.mark.parametrize("length", [None, "1000"], ids=["whole", "tus"])
+def test_an_upload_that_the_store_cannot_begin_leaves_nothing(
+    depot: Depot, monkeypatch: pytest.MonkeyPatch, length: str | None
+) -> None:
+    monkeypatch.setattr(depot.store, "writer", raising(StorageError("the bucket is away")))
+    headers = {"Upload-Length": length} if length else {}
+    answer = depot.http.post(UPLOADS, headers=headers)
+    assert (answer.status_code, answer.json()["code"]) == (503, "storage_unavailable")
+    assert depot.rows() == []
+
+
+def test_the_store_is_asked_for_nothing_while_rows_are_deleted(
+    depot: Depot, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A bucket that hangs would hold the only write lock of SQLite."""
+    deleted, over = depot.begin(), depot.begin()
+    for path in (deleted, over):
+        assert depot.patch(path, 0, BYTES[:1000]).status_code == 204
+    asked: list[str] = []
+    with monkeypatch.context() as once:
+        meddle(depot, once, lambda writer: asked.append(writer.token))
+        assert depot.http.delete(deleted).status_code == 204
+        with depot.world.runtime.db.begin() as session:
+            for upload in session.scalars(Upload.of(depot.organization)):
+                upload.expires_at = now() - timedelta(seconds=1)
+            sweep = enqueue(session, "upload_sweep").id
+        run_one(depot.world.runtime, owner="test", id=sweep)
+        assert (depot.rows(), asked) == ([], [])
+        depot.work()
+        assert len(asked) == 2
+    depot.nothing_left()
+
+
+def test_a_process_that_dies_while_it_finishes_holds_up_nobody_for_long(
+    depot: Depot, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The row is held for no longer than while bytes come, and that is renewed for as long as it takes."""
+    monkeypatch.setattr(service, "HOLD_SECONDS", 5.0)
+    monkeypatch.setattr(service, "RENEW_SECONDS", 0.05)
+    go = threading.Event()
+
+    def change(writer: Any) -> None:
+        finish = writer.finish
+
+        def slow(**how: Any) -> Any:
+            assert go.wait(10)
+            return finish(**how)
+
+        writer.finish = slow
+
+    meddle(depot, monkeypatch, change)
+    path = depot.begin()
+    sending = threading.Thread(target=lambda: answers.append(depot.patch(path, 0, BYTES)))
+    answers: list[httpx2.Response] = []
+    sending.start()
+    try:
+        seen: set[Any] = set()
+
+        def renewed() -> bool:
+            if until_ := depot.rows()[0].held_until:
+                assert until_ < now() + timedelta(seconds=6)
+                seen.add(until_)
+            return len(seen) > 4
+
+        until(renewed, 10)
+        assert depot.patch(path, 0, BYTES).json()["code"] == "upload_busy"
+    finally:
+        go.set()
+        sending.join(20)
+    assert answers[0].status_code == 204
+    assert depot.http.get(path).json()["state"] == "ready"
 
 
 # --- room ----------------------------------------------------------------------------------------------

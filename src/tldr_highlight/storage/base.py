@@ -206,6 +206,10 @@ class Writer(Protocol):
         """Forget it, and what came. To do so twice does nothing."""
         ...
 
+    def close(self) -> None:
+        """Let go of it as it is in the store, where it may be another process's by now."""
+        ...
+
 
 class ObjectStore(Protocol):
     """Files by key. All methods may be called from several threads and processes at once.

@@ -407,9 +407,8 @@ class _LocalWriter(Writer):
 
     def suspend(self) -> None:
         """See `Writer`."""
-        with _errors(self._about.key):
+        with contextlib.closing(self), _errors(self._about.key):
             os.fsync(self._open)
-        self._close()
 
     def finish(self, *, sha256: str | None = None) -> Stored:
         """See `Writer`."""
@@ -428,13 +427,13 @@ class _LocalWriter(Writer):
         if not self._store.publish(record, instead_of):
             self.abort()
             return self._store.stat(self._about.key)
-        self._close()
+        self.close()
         return record.stored
 
     def abort(self) -> None:
         """See `Writer`."""
         if self._handle is not None:
-            self._close()
+            self.close()
             self._store.remove(self._path)
 
     @property
@@ -448,7 +447,8 @@ class _LocalWriter(Writer):
         with _errors(self._about.key), self._path.open("rb") as file:
             return hashlib.file_digest(file, "sha256").hexdigest()
 
-    def _close(self) -> None:
+    def close(self) -> None:
+        """See `Writer`."""
         if self._handle is not None:
             os.close(self._handle)
             self._handle = None

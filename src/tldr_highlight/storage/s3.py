@@ -608,6 +608,10 @@ class _S3Writer(Writer):
             for name in (self._parts.name, _tail(self._parts.name)):
                 self._call("delete_object", name)
 
+    def close(self) -> None:
+        """See `Writer`."""
+        self._over = True
+
     def _call(self, operation: str, name: str, **parameters: Any) -> Any:
         return self._store.call(self._about.key, operation, Key=name, **parameters)
 

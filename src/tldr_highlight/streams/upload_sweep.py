@@ -33,7 +33,7 @@ def _sweep_some(job: Job[Runtime]) -> int:
         query = select(Upload).where(over(clock(session))).limit(BATCH).with_for_update(skip_locked=True)
         gone = session.scalars(query).all()
         for upload in gone:
-            drop(job.runtime, session, upload)
+            drop(session, upload)
     return len(gone)
 
 

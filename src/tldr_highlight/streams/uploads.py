@@ -1,13 +1,14 @@
 """Files that customers send: whole in one call, or piece by piece, going on where it broke (tus 1.0).
 
 A file goes straight into the store, and is held against its hash at its end. Its row says how much is safe:
-that is stored when a call ends, however it ends. Who writes holds the row for a minute at a time, so that two
-never write at once, and a process that dies holds up nobody for longer.
+that is stored when a call ends, however it ends. Who writes holds the row for a minute and a half at a time,
+so that two never write at once, and a process that dies holds up nobody for longer.
 """
 
 from __future__ import annotations
 
 import contextlib
+import threading
 import time
 from collections.abc import Generator, Sequence
 from dataclasses import dataclass
@@ -17,6 +18,7 @@ from sqlalchemy import and_, func, select
 from sqlalchemy.orm import Session
 
 from tldr_highlight.core.db import new_id, now
+from tldr_highlight.core.work import Job, Kind, enqueue
 from tldr_highlight.errors import (
     BodyGoneError,
     BodyLimitError,
@@ -24,9 +26,11 @@ from tldr_highlight.errors import (
     ConflictError,
     LimitError,
     NotFoundError,
+    ObjectMismatchError,
     ObjectNotFoundError,
     StorageError,
     StorageFullError,
+    StorageRefusedError,
     UnavailableError,
     UploadBusyError,
     UploadOffsetError,
@@ -55,14 +59,21 @@ disk is looked at again."""
 HOLD_SECONDS, RENEW_SECONDS = 90.0, 15.0
 """How long a row is held, and after which that is renewed. A sender may be silent for 30 s."""
 
-FINISH_SECONDS = 1800.0
-"""A row is held for a file to be finished: 64 GiB are read again for their hash at 40 MB/s."""
-
 UNFINISHED, UNUSED = timedelta(days=1), timedelta(days=3)
 """How long an upload waits for its next piece, and then for a stream."""
 
-INTERRUPTED = (BodyGoneError, BodySlowError, BodyLimitError, UploadOffsetError, UnavailableError)
+INTERRUPTED = (
+    BodyGoneError,
+    BodySlowError,
+    BodyLimitError,
+    UploadOffsetError,
+    UnavailableError,
+    StorageError,
+)
 """What ends a call, but not an upload that can go on."""
+
+OVER = (StorageFullError, StorageRefusedError, ObjectMismatchError)
+"""Errors of the store that end the upload, too."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -84,15 +95,13 @@ def receive(look: Look, announced: Announced, body: Incoming) -> Upload:
     Raises:
         QuotaError, StorageFullError: there is no room for it. BodyLimitError: it is larger than may be.
         ObjectMismatchError: it has not the hash that was announced. LimitError: too many are unfinished.
+        StorageError: the store does not answer.
     """
     upload = begin(look, announced)
-    with contextlib.ExitStack() as stack:
-        stack.callback(_forget, look, upload.id)
-        with _held(look, upload.id, 0) as hand:
-            hand.take(body)
-            finished = hand.finish()
-        stack.pop_all()
-    return finished
+    with _held(look, upload.id, 0, goes_on=False) as hand:
+        hand.take(body)
+        hand.finish()
+    return hand.upload
 
 
 def begin(look: Look, announced: Announced) -> Upload:
@@ -116,19 +125,19 @@ def begin(look: Look, announced: Announced) -> Upload:
         key=f"{look.organization_id}/{id}/file",
         expires_at=now() + UNFINISHED,
     )
-    with look.transaction() as act:
-        organization = Organization.locked(act.session, act.organization_id)
-        _reserve(act.session, organization, upload, expected)
-        act.session.add(upload)
-        audit.record(act, "upload.begun", id, filename=upload.filename, bytes=upload.bytes)
-    writer = look.runtime.storage.writer(
+    writer = look.runtime.storage.writer(  # first: a row without one would keep its room for a day
         upload.key, content_type=upload.content_type, download_name=upload.filename
     )
-    writer.suspend()
-    with look.runtime.db.begin() as session:
-        row = Upload.get_for(session, upload.organization_id, id)
-        row.token = look.runtime.vault.seal(writer.token)
-    return row
+    upload.token = look.runtime.vault.seal(writer.token)
+    with contextlib.closing(writer), contextlib.ExitStack() as stack:
+        stack.callback(_give_up, writer)
+        with look.transaction() as act:
+            organization = Organization.locked(act.session, act.organization_id)
+            _reserve(act.session, organization, upload, expected)
+            act.session.add(upload)
+            audit.record(act, "upload.begun", id, filename=upload.filename, bytes=upload.bytes)
+        stack.pop_all()
+    return upload
 
 
 def send_on(look: Look, upload_id: str, offset: int, body: Incoming) -> Upload:
@@ -138,18 +147,29 @@ def send_on(look: Look, upload_id: str, offset: int, body: Incoming) -> Upload:
         NotFoundError: there is no such upload. ConflictError: it is finished.
         UploadBusyError: another call is at it. UploadOffsetError: these are not the next bytes.
         BodyLimitError: more came than was announced; what is right stays.
-        ObjectMismatchError, StorageFullError, QuotaError: as with `receive`; nothing stays.
+        StorageError: the store does not answer; what is safe stays.
+        ObjectMismatchError, StorageFullError, StorageRefusedError, QuotaError: nothing stays.
     """
     with _held(look, upload_id, offset) as hand:
         hand.take(body)
-        return hand.finish() if hand.is_whole else hand.let_go()
+        if hand.is_whole:
+            hand.finish()
+    return hand.upload
+
+
+def _give_up(writer: Writer) -> None:
+    """Have the store forget what came; what it does not hear of now its own sweep finds."""
+    with contextlib.suppress(StorageError):
+        writer.abort()
 
 
 class _Hand:
     """One call that writes an upload."""
 
     def __init__(self, look: Look, upload: Upload, writer: Writer, holder: str) -> None:
-        self._look, self._upload, self._writer, self._holder = look, upload, writer, holder
+        self._look, self._writer, self._holder = look, writer, holder
+        self.upload = upload
+        """As its row was when we last wrote it."""
         self._renewed = time.monotonic()
         self._reserved = upload.reserved
         self._over = False  # the store has it whole; its row may not say so yet
@@ -163,11 +183,11 @@ class _Hand:
     @property
     def is_whole(self) -> bool:
         """Whether all that was announced is there."""
-        return self._writer.offset == self._upload.bytes
+        return self._writer.offset == self.upload.bytes
 
     def take(self, body: Incoming) -> None:
         """Write what comes."""
-        most = MOST_BYTES if self._upload.bytes is None else self._upload.bytes
+        most = MOST_BYTES if self.upload.bytes is None else self.upload.bytes
         if body.length is not None and self._writer.offset + body.length > most:
             raise BodyLimitError(f"{most - self._writer.offset} bytes may come, not {body.length}")
         for data in iter(body.read, b""):
@@ -184,81 +204,107 @@ class _Hand:
             self._room_until = reached + STEP
         if reached > self._reserved:
             self._reserve_more(reached)
+        self._stay()
+
+    def _stay(self) -> None:
+        """Go on holding the row."""
         if time.monotonic() - self._renewed > RENEW_SECONDS:
-            self._hold(HOLD_SECONDS)
+            self._hold()
 
     def _reserve_more(self, reached: int) -> None:
         with self._look.runtime.db.begin() as session:
-            organization = Organization.locked(session, self._upload.organization_id)
+            organization = Organization.locked(session, self.upload.organization_id)
             upload = self._mine(session)
             _reserve(session, organization, upload, reached + STEP)
             self._reserved = upload.reserved
 
-    def _hold(self, seconds: float) -> None:
+    def _hold(self) -> None:
         with self._look.runtime.db.begin() as session:
-            self._mine(session).held_until = now() + timedelta(seconds=seconds)
+            self._mine(session).held_until = now() + timedelta(seconds=HOLD_SECONDS)
         self._renewed = time.monotonic()
 
+    @contextlib.contextmanager
+    def _holding(self) -> Generator[None]:
+        """Hold the row for as long as something takes: 64 GiB are read again for their hash in minutes."""
+        self._hold()
+        over = threading.Event()
+
+        def renew() -> None:
+            while not over.wait(RENEW_SECONDS):
+                with contextlib.suppress(NotFoundError, UploadBusyError, UnavailableError):
+                    self._hold()
+
+        thread = threading.Thread(target=renew, name="hold", daemon=True)
+        thread.start()
+        try:
+            yield
+        finally:
+            over.set()
+            thread.join()
+
     def _mine(self, session: Session) -> Upload:
-        """The row, locked.
+        return _mine(session, self._look, self.upload.id, self._holder)
 
-        Raises:
-            NotFoundError: it is deleted, or somebody else's by now, as we were away for so long.
-        """
-        upload = Upload.get_for(session, self._upload.organization_id, self._upload.id, lock=True)
-        if upload.holder != self._holder:
-            raise NotFoundError("this upload was taken over by another call")
-        return upload
+    def let_go(self) -> None:
+        """Make safe what came, and let others go on, also where the store fails."""
+        self._stay()  # what another call has made safe meanwhile must not be written over
+        offset = self.upload.offset
+        try:
+            if not self._over:
+                self._writer.suspend()
+            offset = self._writer.offset
+        finally:
+            self.upload = _let_go(self._look, self.upload.id, self._holder, offset)
 
-    def let_go(self) -> Upload:
-        """Make safe what came, and let others go on."""
-        if not self._over:
-            self._writer.suspend()
-        with self._look.runtime.db.begin() as session:
-            upload = self._mine(session)
-            upload.offset = self._writer.offset
-            upload.holder = upload.held_until = None
-            upload.expires_at = now() + UNFINISHED
-        return upload
-
-    def finish(self) -> Upload:
+    def finish(self) -> None:
         """Make it a file that streams can be made of."""
-        self._hold(FINISH_SECONDS)
-        stored = self._writer.finish(sha256=self._upload.sha256)
+        with self._holding():
+            stored = self._writer.finish(sha256=self.upload.sha256)
         self._over = True
-        return _finished(self._look, self._upload.id, stored)
+        self.upload = _finished(self._look, self.upload.id, stored)
 
     def abort(self) -> None:
-        """Forget it."""
-        self._writer.abort()
-        _forget(self._look, self._upload.id)
+        """Forget it, unless it is another call's by now."""
+        if _forget(self._look, self.upload.id, self._holder):
+            _give_up(self._writer)
 
 
 @contextlib.contextmanager
-def _held(look: Look, upload_id: str, offset: int) -> Generator[_Hand]:
-    """Hold an upload while it is written. What interrupts keeps what came; what is wrong with it ends it."""
+def _held(look: Look, upload_id: str, offset: int, *, goes_on: bool = True) -> Generator[_Hand]:
+    """Hold an upload while it is written. What is wrong with it ends it; what interrupts keeps what came,
+    where another call can go on."""
     runtime, holder = look.runtime, new_id("hand")
     with runtime.db.begin() as session:
         upload = Upload.get_for(session, look.organization_id, upload_id, lock=True)
         _check_open(upload, offset)
         upload.holder, upload.held_until = holder, now() + timedelta(seconds=HOLD_SECONDS)
-    hand = _Hand(look, upload, _resumed(look, upload), holder)
-    with contextlib.ExitStack() as stack:
+    try:
+        writer = _resumed(look, upload)
+    except StorageError:
+        (_let_go if goes_on else _forget)(look, upload_id, holder)
+        raise
+    hand = _Hand(look, upload, writer, holder)
+    with contextlib.closing(writer), contextlib.ExitStack() as stack:
         stack.callback(hand.abort)
         try:
             if hand.offset != offset:  # a call before died with more in the store than its row says
                 raise UploadOffsetError(f"the next byte is {hand.offset}", offset=hand.offset)
             yield hand
+        except OVER:
+            raise
         except INTERRUPTED:
-            stack.pop_all()
-            with contextlib.suppress(NotFoundError):
-                hand.let_go()
+            if goes_on:
+                stack.pop_all()
+                with contextlib.suppress(NotFoundError, UploadBusyError, StorageError):
+                    hand.let_go()
             raise
         stack.pop_all()
+        if hand.upload.state == "receiving":
+            hand.let_go()
 
 
 def _check_open(upload: Upload, offset: int) -> None:
-    if upload.state != "receiving" or upload.token is None:
+    if upload.state != "receiving":
         raise ConflictError("this upload is finished")
     if upload.held_until is not None and upload.held_until > now():
         raise UploadBusyError("another call is sending to this upload", retry_after=2)
@@ -274,19 +320,49 @@ def _resumed(look: Look, upload: Upload) -> Writer:
         if look.runtime.storage.exists(upload.key):  # a process died when it had finished it
             _finished(look, upload.id, look.runtime.storage.stat(upload.key))
             raise ConflictError("this upload is finished") from None
-        _forget(look, upload.id)
+        _forget(look, upload.id, upload.holder)
         raise NotFoundError("what came of this upload is lost: begin again") from None
+
+
+def _let_go(look: Look, upload_id: str, holder: str, offset: int | None = None) -> Upload:
+    """Let others go on with what we hold; of it `offset` bytes are safe.
+
+    Raises:
+        NotFoundError, UploadBusyError: we hold it no more.
+    """
+    with look.runtime.db.begin() as session:
+        upload = _mine(session, look, upload_id, holder)
+        upload.offset = upload.offset if offset is None else offset
+        upload.holder = upload.held_until = None
+        upload.expires_at = now() + UNFINISHED
+    return upload
+
+
+def _mine(session: Session, look: Look, upload_id: str, holder: str) -> Upload:
+    """The row, locked.
+
+    Raises:
+        NotFoundError: it is deleted. UploadBusyError: we were away for so long that it is not ours now.
+    """
+    upload = Upload.get_for(session, look.organization_id, upload_id, lock=True)
+    if upload.holder != holder:
+        raise UploadBusyError("this upload was taken over by another call", retry_after=2)
+    return upload
 
 
 def _finished(look: Look, upload_id: str, stored: Stored) -> Upload:
     """Store that a file is there, and count it."""
+    try:
+        return _counted(look, upload_id, stored)
+    except NotFoundError:  # deleted meanwhile
+        look.runtime.storage.delete(stored.key)
+        raise
+
+
+def _counted(look: Look, upload_id: str, stored: Stored) -> Upload:
     with look.transaction() as act:
         Organization.locked(act.session, act.organization_id)
-        try:
-            upload = Upload.get_for(act.session, act.organization_id, upload_id, lock=True)
-        except NotFoundError:  # deleted meanwhile
-            look.runtime.storage.delete(stored.key)
-            raise
+        upload = Upload.get_for(act.session, act.organization_id, upload_id, lock=True)
         upload.state, upload.token, upload.holder, upload.held_until = "ready", None, None, None
         upload.bytes = upload.offset = stored.bytes
         upload.reserved = 0
@@ -352,28 +428,45 @@ def remove(act: Act, upload_id: str) -> None:
     upload = Upload.get_for(act.session, act.organization_id, upload_id, lock=True)
     if act.session.scalar(Stream.of(act.organization_id).where(Stream.upload_id == upload.id).limit(1)):
         raise ConflictError("a stream is made of this upload: delete that, and the upload goes with it")
-    drop(act.runtime, act.session, upload)
+    drop(act.session, upload)
     audit.record(act, "upload.deleted", upload.id, filename=upload.filename, bytes=upload.offset)
 
 
-def drop(runtime: Runtime, session: Session, upload: Upload) -> None:
-    """Delete the row; what is stored goes once that is committed."""
+def drop(session: Session, upload: Upload) -> None:
+    """Delete the row; what is stored goes once that is committed, so that no lock waits for the store."""
     if upload.state == "ready":
         ledger.record(
             session, upload.organization_id, Metric.STORED_BYTES, -upload.offset,
             key=f"{upload.id}/deleted", object_id=upload.id,
         )  # fmt: skip
-    elif upload.token is not None:
-        with contextlib.suppress(StorageError):  # else the store's own sweep finds it
-            runtime.storage.resume(runtime.vault.open(upload.token)).abort()
-    remove_later(session, upload.organization_id, [upload.key])
+        remove_later(session, upload.organization_id, [upload.key])
+    else:
+        about = {"token": upload.token, "key": upload.key}
+        enqueue(
+            session, ABORT_UPLOAD.name, organization_id=upload.organization_id, payload=about, priority="soon"
+        )
     session.delete(upload)
 
 
-def _forget(look: Look, upload_id: str) -> None:
-    """Nothing of an upload that failed stays."""
+def _abort(job: Job[Runtime]) -> None:
+    """Have the store forget an upload that was never finished."""
+    storage = job.runtime.storage
+    with contextlib.suppress(ObjectNotFoundError):
+        storage.resume(job.runtime.vault.open(job.payload["token"])).abort()
+    storage.delete(job.payload["key"])  # a process may have died when it had finished it
+
+
+ABORT_UPLOAD = Kind("abort_upload", _abort, tries=10)
+"""Ten tries, as with other files that go."""
+
+
+def _forget(look: Look, upload_id: str, holder: str | None) -> bool:
+    """Nothing of an upload that failed stays, if we hold it still; whether we do."""
     with look.runtime.db.begin() as session:
-        mine = Upload.of(look.organization_id).where(Upload.id == upload_id, Upload.state == "receiving")
+        mine = Upload.of(look.organization_id).where(
+            Upload.id == upload_id, Upload.state == "receiving", Upload.holder == holder
+        )
         upload = session.scalar(mine.with_for_update())
         if upload is not None:
-            drop(look.runtime, session, upload)
+            drop(session, upload)
+    return upload is not None

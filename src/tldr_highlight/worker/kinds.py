@@ -17,6 +17,7 @@ from tldr_highlight.pipeline.tidy import TIDY
 from tldr_highlight.streams.service import ADMISSION
 from tldr_highlight.streams.steering import PURGE
 from tldr_highlight.streams.upload_sweep import UPLOAD_SWEEP
+from tldr_highlight.streams.uploads import ABORT_UPLOAD
 from tldr_highlight.tenancy import logins
 from tldr_highlight.webhooks import delivery
 from tldr_highlight.webhooks.delivery import Courier
@@ -48,6 +49,7 @@ def product_kinds() -> Kinds:
         MAIL,
         RESET_MAIL,
         PURGE,
+        ABORT_UPLOAD,
         UPLOAD_SWEEP,
         ADMISSION,
         SWEEP,
