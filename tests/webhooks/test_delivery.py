@@ -367,6 +367,28 @@ def test_what_is_on_its_way_when_the_process_ends_is_finished_or_tried_again(qui
         assert [delivery.state for delivery in quick.deliveries(id)] == ["delivered"]
 
 
+def test_an_outcome_that_cannot_be_stored_costs_its_delivery_alone(
+    shop: Shop, capfd: pytest.CaptureFixture[str]
+) -> None:
+    """The thread that stores is one, and a process whose threads break ends: so it must outlive mistakes."""
+    with receiver() as there, receiver() as other, shop.working():
+        bad, good = shop.verified(there), shop.verified(other)
+        # what the next attempt would be stored as is there: no two attempts of a delivery have one number
+        there.answering = other.answering = lambda r, q, peer: (peer.over.wait(0.3), peer.reply("200 OK"))
+        [event_id] = shop.tell()
+        [delivery] = shop.deliveries(bad)
+        taken = {"organization_id": ORG, "delivery_id": delivery.id, "webhook_id": bad}
+        with shop.runtime.db.begin() as session:
+            session.add(Attempt(number=1, milliseconds=1, **taken))
+        sort_out(shop, bad, {"failed"})
+        sort_out(shop, good, {"delivered"})
+        shop.tell()
+        until(lambda: {d.state for d in shop.deliveries(good)} == {"delivered"}, "it goes on")
+        until(lambda: [d.state for d in shop.deliveries(bad)] == ["failed", "delivered"], "for both")
+    assert [event["id"] for event in there.events()].count(event_id) == 1
+    assert "cannot be written down" in "".join(capfd.readouterr())
+
+
 # --- endpoints that fail -------------------------------------------------------------------------------
 
 

@@ -47,6 +47,13 @@ def store(session: Session, runtime: Runtime, outcomes: Sequence[Outcome]) -> No
     _wake_those_with_more(session, webhooks, at)
 
 
+def give_up(session: Session, outcome: Outcome) -> None:
+    """End the delivery of an attempt without a word of how that went."""
+    delivery = session.get(Delivery, outcome.parcel.delivery_id, with_for_update=True)
+    if delivery is not None and _is_current(delivery, outcome):
+        delivery.state, delivery.ended_at = "failed", clock(session)
+
+
 def _webhooks(session: Session, outcomes: Sequence[Outcome]) -> Mapping[str, Webhook]:
     """The endpoints; those that may change with this are locked."""
     ids = {outcome.parcel.webhook_id for outcome in outcomes}
