@@ -23,7 +23,8 @@ from tldr_highlight.webhooks import service
 from tldr_highlight.webhooks.catalogue import StreamCancelled
 from tldr_highlight.webhooks.events import emit, wake
 from tldr_highlight.webhooks.models import Attempt, Delivery, Event, Webhook
-from tldr_highlight.webhooks.schemas import WebhookPatch
+from tldr_highlight.webhooks.outcomes import disable
+from tldr_highlight.webhooks.schemas import WebhookCreate, WebhookPatch
 
 
 def answer(status: str, *headers: str, body: bytes = b"") -> Any:
@@ -427,7 +428,7 @@ def test_an_endpoint_that_fails_for_an_hour_is_disabled_and_told_of_once(shop: S
         sort_out(shop, id, {"delivered"})
     assert sorted(event["id"] for event in there.events()[count:]) == sorted(lost + missed)
     assert [event["data"] for event in other.events()] == [
-        {"webhook_id": id, "url": there.url, "reason": "failing"}
+        {"webhook_id": id, "url": there.server.url.rstrip("/"), "reason": "failing"}
     ]
     [mail] = shop.rows(select(Mail))
     assert (mail.kind, mail.recipient) == ("webhook_disabled", "ann@example.com")
@@ -466,6 +467,20 @@ def test_410_disables_at_once(quick: Shop) -> None:
         sort_out(quick, id, {"failed"})
     assert quick.webhook(id).disabled_reason == "gone"
     assert len(there.got) == 1
+
+
+def test_what_opens_an_endpoint_is_told_nobody_when_it_is_disabled(quick: Shop) -> None:
+    """Its address may be the secret: credentials, a path as chats have it, a token in the query."""
+    wanted = WebhookCreate(url="https://ann:secret1@hooks.example.com:8443/secret2?t=secret3#secret4")
+    with quick.act() as act:
+        webhook, _ = service.create_webhook(act, wanted)
+    with quick.runtime.db.begin() as session:
+        row = session.get_one(Webhook, webhook.id)
+        disable(session, quick.runtime, row, "gone", "HTTP 410", failures=1)
+    [event], [mail] = quick.events(), quick.rows(select(Mail))
+    assert event.data["url"] == "https://hooks.example.com:8443"
+    assert mail.context["url"] == f"https://hooks.example.com:8443 ({webhook.id})"
+    assert "secret" not in f"{event.data}{mail.context}"
 
 
 def test_hanging_endpoints_delay_nobody_else(shop: Shop) -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import secrets
 from collections.abc import Mapping, Sequence
 from datetime import datetime, timedelta
+from urllib.parse import urlsplit
 
 from sqlalchemy import exists, select, update
 from sqlalchemy.orm import Session
@@ -173,11 +174,11 @@ def disable(
     webhook.status, webhook.disabled_reason, webhook.disabled_at = "disabled", reason, at
     give_up_waiting(session, webhook, at)
     audit.record(_system(session, runtime, webhook), "webhook.disabled", webhook.id, reason=reason)
-    payload = WebhookDisabled(webhook_id=webhook.id, url=webhook.url, reason=reason)
+    payload = WebhookDisabled(webhook_id=webhook.id, url=_server(webhook), reason=reason)
     emit(session, webhook.organization_id, payload)
     letter = DisabledLetter(
         organization=session.get_one(Organization, webhook.organization_id).name,
-        url=webhook.url,
+        url=f"{_server(webhook)} ({webhook.id})",
         failures=failures,
         failing_since=webhook.failing_since or at,
         last_error=last_error,
@@ -185,6 +186,11 @@ def disable(
     )
     for user in Member.people(session, webhook.organization_id, Role.OWNER, Role.ADMIN):
         post(session, letter, user.email, organization_id=webhook.organization_id)
+
+
+def _server(webhook: Webhook) -> str:
+    """What of an endpoint's address may be told: all else of it may be what opens it."""
+    return "https://" + urlsplit(webhook.url).netloc.rpartition("@")[2]
 
 
 def give_up_waiting(session: Session, webhook: Webhook, at: datetime) -> None:
