@@ -2,8 +2,12 @@
 
 from __future__ import annotations
 
+import json
 import random
+import threading
 import time
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from typing import Any
 
@@ -196,6 +200,64 @@ def test_another_address_is_verified_and_gets_what_happened_meanwhile(shop: Shop
     assert len(old.got) == 1
     arrived = [verified(request, old.secret)["id"] for request in new.got]
     assert sorted(arrived) == sorted(between + after)
+
+
+@dataclass
+class Slow(Receiver):
+    """One that answers challenges when it is let."""
+
+    let: threading.Event = field(default_factory=threading.Event)
+
+    def _answer(self, request: Request, peer: Peer) -> object:
+        if json.loads(request.body)["type"] == "webhook.challenge":
+            self.let.wait(PATIENCE)
+        return super()._answer(request, peer)
+
+
+@pytest.mark.parametrize("how", ["enabled", "verified"])
+def test_an_event_that_commits_after_its_endpoint_is_active_again_arrives(shop: Shop, how: str) -> None:
+    """W9: whoever tells of something looked at the endpoint before, and saw that it got nothing."""
+
+    def enable() -> None:
+        with shop.act() as act:
+            service.enable_webhook(act, id, now() - timedelta(hours=1))
+
+    with receiver() as old, ThreadPoolExecutor(1) as aside, shop.working():
+        id = shop.verified(old)
+        new = Slow()
+        with new.server:
+            if how == "enabled":
+                shop.set(Webhook, id, status="disabled")
+            else:
+                with shop.act() as act:
+                    service.change_webhook(act, id, WebhookPatch(url=new.url))
+            with shop.runtime.db.begin() as session:
+                event = emit(session, ORG, StreamCancelled(stream_id="str_a", highlights=0))
+                session.flush()
+                enabling = aside.submit(enable) if how == "enabled" else None
+                new.let.set()
+                if not shop.runtime.db.is_sqlite:  # which has one writer at a time
+                    until(lambda: somebody_waits(shop) or is_caught_up(shop, id), "it waits or is through")
+            until(lambda: is_caught_up(shop, id), "it is active")
+            if enabling is not None:
+                enabling.result(PATIENCE)
+            [last] = shop.tell()
+            there = old if how == "enabled" else new
+            until(lambda: last in {e["id"] for e in there.events()}, "what follows has arrived")
+            sort_out(shop, id, {"delivered"})
+    assert sorted(e["id"] for e in there.events()) == sorted([event.id, last])
+
+
+def somebody_waits(shop: Shop) -> bool:
+    """Whether a transaction waits for another one's lock."""
+    waiting = "SELECT count(*) FROM pg_stat_activity WHERE wait_event_type = 'Lock' AND datname = "
+    with shop.runtime.db.read() as session:
+        return session.scalar(text(waiting + "current_database()")) > 0
+
+
+def is_caught_up(shop: Shop, webhook_id: str) -> bool:
+    webhook = shop.webhook(webhook_id)
+    return webhook.status == "active" and webhook.missed_after is None
 
 
 def test_what_waits_is_not_sent_to_another_address_before_that_is_verified(shop: Shop) -> None:

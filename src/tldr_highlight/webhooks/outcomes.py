@@ -58,12 +58,13 @@ def give_up(session: Session, outcome: Outcome) -> None:
 def _webhooks(session: Session, outcomes: Sequence[Outcome]) -> Mapping[str, Webhook]:
     """The endpoints; those that may change with this are locked."""
     ids = {outcome.parcel.webhook_id for outcome in outcomes}
-    # a lock that lets others add deliveries
     query = select(Webhook).where(Webhook.id.in_(ids)).order_by(Webhook.id)
     webhooks = {webhook.id: webhook for webhook in session.scalars(query)}
     changing = {o.parcel.webhook_id for o in outcomes if o.error is not None or o.parcel.answer is not None}
     changing |= {webhook.id for webhook in webhooks.values() if webhook.failures}
-    locking = query.where(Webhook.id.in_(changing)).with_for_update(key_share=True)
+    # a lock that lets others add deliveries; not where one may be active after it, see `emit`
+    opens = any(o.parcel.answer is not None and o.error is None for o in outcomes)
+    locking = query.where(Webhook.id.in_(changing)).with_for_update(key_share=not opens)
     session.scalars(locking.execution_options(populate_existing=True)).all()
     return webhooks
 

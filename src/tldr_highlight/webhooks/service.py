@@ -12,7 +12,7 @@ from sqlalchemy import func, select, update
 from sqlalchemy.orm import Session
 
 from tldr_highlight.core import work
-from tldr_highlight.core.db import first_id, new_id
+from tldr_highlight.core.db import first_id, new_id, now
 from tldr_highlight.core.egress import Egress
 from tldr_highlight.core.security import new_webhook_secret
 from tldr_highlight.core.work import Work, clock, enqueue
@@ -341,7 +341,7 @@ def _since(moment: datetime | None) -> dict[str, str]:
 def _move(session: Session, webhook: Webhook) -> None:
     """At another address: who is there has to show whose it is."""
     if webhook.status == "active":  # what happens from now on waits for that
-        webhook.missed_after = webhook.missed_after or new_id("evt")
+        webhook.missed_after = webhook.missed_after or first_id("evt", now())
         webhook.missed_until = LAST
     if webhook.status != "disabled":
         webhook.status = "pending_verification"
