@@ -37,12 +37,16 @@ def store(session: Session, runtime: Runtime, outcomes: Sequence[Outcome]) -> No
     """
     at = clock(session)
     webhooks = _webhooks(session, outcomes)
-    by_id = {outcome.parcel.delivery_id: outcome for outcome in outcomes}
+    by_attempt = {
+        (o.parcel.delivery_id, o.parcel.number): o for o in outcomes
+    }  # a late one may be among them
+    ids = {outcome.parcel.delivery_id for outcome in outcomes}
     # in order, as whoever locks several must
-    query = select(Delivery).where(Delivery.id.in_(by_id)).order_by(Delivery.id).with_for_update()
+    query = select(Delivery).where(Delivery.id.in_(ids)).order_by(Delivery.id).with_for_update()
     for delivery in session.scalars(query).all():
-        outcome, webhook = by_id[delivery.id], webhooks.get(delivery.webhook_id)
-        if webhook is not None and _is_current(delivery, outcome):
+        outcome = by_attempt.get((delivery.id, delivery.attempts))
+        webhook = webhooks.get(delivery.webhook_id)
+        if outcome is not None and webhook is not None and _is_current(delivery, outcome):
             _store_one(session, runtime, webhook, delivery, outcome, at)
     session.flush()
     _wake_those_with_more(session, webhooks, at)
