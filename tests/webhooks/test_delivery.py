@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import json
 import random
+import re
 import threading
 import time
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -338,6 +340,31 @@ def test_of_an_answer_16_kib_are_kept_and_an_endless_one_does_no_harm(quick: Sho
         sort_out(quick, id, {"delivered"})
     [attempt] = quick.attempts(id)
     assert attempt.answer == "y" * 16_384
+
+
+def test_no_more_arrive_at_once_than_the_page_says(quick: Shop) -> None:
+    page = (Path(__file__).parents[2] / "docs" / "webhooks.md").read_text()
+    said = re.search(r"up to (\d+) at\s+once", page)
+    assert said
+    inside, most, counting = 0, 0, threading.Lock()
+
+    def slow(receiver: Receiver, request: Request, peer: Peer) -> None:
+        nonlocal inside, most
+        with counting:
+            inside += 1
+            most = max(most, inside)
+        peer.over.wait(0.2)
+        with counting:
+            inside -= 1
+        peer.reply("200 OK")
+
+    with receiver(slow) as there, quick.working():
+        id = quick.verified(there)
+        with quick.runtime.db.begin() as session:
+            for number in range(150):
+                emit(session, ORG, StreamCancelled(stream_id="str_none", highlights=number))
+        sort_out(quick, id, {"delivered"})
+    assert most <= int(said[1])
 
 
 def test_connections_are_kept(quick: Shop) -> None:

@@ -56,10 +56,10 @@ SENDERS_OF_UNPROVEN = SENDERS * 3 // 4
 """Of them, for endpoints that did not just answer well: the others always find one."""
 
 CHAINS = 8
-"""Streams (or events of none) that are sent to one endpoint at the same time."""
+"""Rows that a claim is sent in, at the same time. Those of earlier ones may be on their way: see `WINDOW`."""
 
 WINDOW = 64
-"""Deliveries of one endpoint that are claimed at most; one at first, twice as many after all went well."""
+"""Deliveries of an endpoint that are on their way at most; one at first, twice as many after all went well."""
 
 SLICE_SECONDS = 2.0
 """For one endpoint's backlog, before others have their turn."""
