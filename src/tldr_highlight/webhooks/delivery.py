@@ -59,7 +59,7 @@ CHAINS = 8
 """Rows that a claim is sent in, at the same time. Those of earlier ones may be on their way: see `WINDOW`."""
 
 WINDOW = 64
-"""Deliveries of an endpoint that are on their way at most; one at first, twice as many after all went well."""
+"""Deliveries of an endpoint on their way at most; one at first, twice as many after all went well."""
 
 SLICE_SECONDS = 2.0
 """For one endpoint's backlog, before others have their turn."""
