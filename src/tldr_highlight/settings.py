@@ -16,6 +16,9 @@ from pydantic_settings import BaseSettings, SettingsConfigDict
 DATABASES = ("sqlite", "postgresql", "postgres", "postgresql+psycopg")
 """What the address of a database may begin with."""
 
+LONGEST_PAUSE, MOST_PAUSES = 86_400, 20
+"""Of a schedule of tries: seconds of each pause, and how many there are."""
+
 
 class Settings(BaseSettings):
     """The settings that exist so far; each feature adds its own here."""
@@ -136,8 +139,13 @@ class Settings(BaseSettings):
     @field_validator("webhook_schedule")
     @classmethod
     def _schedule(cls, schedule: str) -> str:
-        if not re.fullmatch(r"short|standard|[1-9][0-9]{0,4}(,[1-9][0-9]{0,4}){0,19}", schedule):
+        if schedule in {"short", "standard"}:
+            return schedule
+        if not re.fullmatch(r"[0-9]{1,5}(,[0-9]{1,5})*", schedule):
             raise ValueError("write `short`, `standard`, or seconds with commas: 5,60,600")
+        pauses = [int(number) for number in schedule.split(",")]
+        if len(pauses) > MOST_PAUSES or not all(1 <= seconds <= LONGEST_PAUSE for seconds in pauses):
+            raise ValueError(f"at most {MOST_PAUSES} pauses of 1 to {LONGEST_PAUSE} seconds")
         return schedule
 
     @field_validator("public_url", "vidfly_url")

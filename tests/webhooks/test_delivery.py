@@ -2,9 +2,15 @@
 
 from __future__ import annotations
 
+import json
 import random
+import re
+import threading
 import time
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass, field
 from datetime import datetime, timedelta
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -23,7 +29,8 @@ from tldr_highlight.webhooks import service
 from tldr_highlight.webhooks.catalogue import StreamCancelled
 from tldr_highlight.webhooks.events import emit, wake
 from tldr_highlight.webhooks.models import Attempt, Delivery, Event, Webhook
-from tldr_highlight.webhooks.schemas import WebhookPatch
+from tldr_highlight.webhooks.outcomes import disable
+from tldr_highlight.webhooks.schemas import WebhookCreate, WebhookPatch
 
 
 def answer(status: str, *headers: str, body: bytes = b"") -> Any:
@@ -197,6 +204,64 @@ def test_another_address_is_verified_and_gets_what_happened_meanwhile(shop: Shop
     assert sorted(arrived) == sorted(between + after)
 
 
+@dataclass
+class Slow(Receiver):
+    """One that answers challenges when it is let."""
+
+    let: threading.Event = field(default_factory=threading.Event)
+
+    def _answer(self, request: Request, peer: Peer) -> object:
+        if json.loads(request.body)["type"] == "webhook.challenge":
+            self.let.wait(PATIENCE)
+        return super()._answer(request, peer)
+
+
+@pytest.mark.parametrize("how", ["enabled", "verified"])
+def test_an_event_that_commits_after_its_endpoint_is_active_again_arrives(shop: Shop, how: str) -> None:
+    """W9: whoever tells of something looked at the endpoint before, and saw that it got nothing."""
+
+    def enable() -> None:
+        with shop.act() as act:
+            service.enable_webhook(act, id, now() - timedelta(hours=1))
+
+    with receiver() as old, ThreadPoolExecutor(1) as aside, shop.working():
+        id = shop.verified(old)
+        new = Slow()
+        with new.server:
+            if how == "enabled":
+                shop.set(Webhook, id, status="disabled")
+            else:
+                with shop.act() as act:
+                    service.change_webhook(act, id, WebhookPatch(url=new.url))
+            with shop.runtime.db.begin() as session:
+                event = emit(session, ORG, StreamCancelled(stream_id="str_a", highlights=0))
+                session.flush()
+                enabling = aside.submit(enable) if how == "enabled" else None
+                new.let.set()
+                if not shop.runtime.db.is_sqlite:  # which has one writer at a time
+                    until(lambda: somebody_waits(shop) or is_caught_up(shop, id), "it waits or is through")
+            until(lambda: is_caught_up(shop, id), "it is active")
+            if enabling is not None:
+                enabling.result(PATIENCE)
+            [last] = shop.tell()
+            there = old if how == "enabled" else new
+            until(lambda: last in {e["id"] for e in there.events()}, "what follows has arrived")
+            sort_out(shop, id, {"delivered"})
+    assert sorted(e["id"] for e in there.events()) == sorted([event.id, last])
+
+
+def somebody_waits(shop: Shop) -> bool:
+    """Whether a transaction waits for another one's lock."""
+    waiting = "SELECT count(*) FROM pg_stat_activity WHERE wait_event_type = 'Lock' AND datname = "
+    with shop.runtime.db.read() as session:
+        return session.scalar(text(waiting + "current_database()")) > 0
+
+
+def is_caught_up(shop: Shop, webhook_id: str) -> bool:
+    webhook = shop.webhook(webhook_id)
+    return webhook.status == "active" and webhook.missed_after is None
+
+
 def test_what_waits_is_not_sent_to_another_address_before_that_is_verified(shop: Shop) -> None:
     """W11."""
     with receiver(answer("500 X")) as old, receiver() as new, shop.working():
@@ -275,6 +340,31 @@ def test_of_an_answer_16_kib_are_kept_and_an_endless_one_does_no_harm(quick: Sho
         sort_out(quick, id, {"delivered"})
     [attempt] = quick.attempts(id)
     assert attempt.answer == "y" * 16_384
+
+
+def test_no_more_arrive_at_once_than_the_page_says(quick: Shop) -> None:
+    page = (Path(__file__).parents[2] / "docs" / "webhooks.md").read_text()
+    said = re.search(r"up to (\d+) at\s+once", page)
+    assert said
+    inside, most, counting = 0, 0, threading.Lock()
+
+    def slow(receiver: Receiver, request: Request, peer: Peer) -> None:
+        nonlocal inside, most
+        with counting:
+            inside += 1
+            most = max(most, inside)
+        peer.over.wait(0.2)
+        with counting:
+            inside -= 1
+        peer.reply("200 OK")
+
+    with receiver(slow) as there, quick.working():
+        id = quick.verified(there)
+        with quick.runtime.db.begin() as session:
+            for number in range(150):
+                emit(session, ORG, StreamCancelled(stream_id="str_none", highlights=number))
+        sort_out(quick, id, {"delivered"})
+    assert most <= int(said[1])
 
 
 def test_connections_are_kept(quick: Shop) -> None:
@@ -367,6 +457,28 @@ def test_what_is_on_its_way_when_the_process_ends_is_finished_or_tried_again(qui
         assert [delivery.state for delivery in quick.deliveries(id)] == ["delivered"]
 
 
+def test_an_outcome_that_cannot_be_stored_costs_its_delivery_alone(
+    shop: Shop, capfd: pytest.CaptureFixture[str]
+) -> None:
+    """The thread that stores is one, and a process whose threads break ends: so it must outlive mistakes."""
+    with receiver() as there, receiver() as other, shop.working():
+        bad, good = shop.verified(there), shop.verified(other)
+        # what the next attempt would be stored as is there: no two attempts of a delivery have one number
+        there.answering = other.answering = lambda r, q, peer: (peer.over.wait(0.3), peer.reply("200 OK"))
+        [event_id] = shop.tell()
+        [delivery] = shop.deliveries(bad)
+        taken = {"organization_id": ORG, "delivery_id": delivery.id, "webhook_id": bad}
+        with shop.runtime.db.begin() as session:
+            session.add(Attempt(number=1, milliseconds=1, **taken))
+        sort_out(shop, bad, {"failed"})
+        sort_out(shop, good, {"delivered"})
+        shop.tell()
+        until(lambda: {d.state for d in shop.deliveries(good)} == {"delivered"}, "it goes on")
+        until(lambda: [d.state for d in shop.deliveries(bad)] == ["failed", "delivered"], "for both")
+    assert [event["id"] for event in there.events()].count(event_id) == 1
+    assert "cannot be written down" in "".join(capfd.readouterr())
+
+
 # --- endpoints that fail -------------------------------------------------------------------------------
 
 
@@ -405,7 +517,7 @@ def test_an_endpoint_that_fails_for_an_hour_is_disabled_and_told_of_once(shop: S
         sort_out(shop, id, {"delivered"})
     assert sorted(event["id"] for event in there.events()[count:]) == sorted(lost + missed)
     assert [event["data"] for event in other.events()] == [
-        {"webhook_id": id, "url": there.url, "reason": "failing"}
+        {"webhook_id": id, "url": there.server.url.rstrip("/"), "reason": "failing"}
     ]
     [mail] = shop.rows(select(Mail))
     assert (mail.kind, mail.recipient) == ("webhook_disabled", "ann@example.com")
@@ -444,6 +556,20 @@ def test_410_disables_at_once(quick: Shop) -> None:
         sort_out(quick, id, {"failed"})
     assert quick.webhook(id).disabled_reason == "gone"
     assert len(there.got) == 1
+
+
+def test_what_opens_an_endpoint_is_told_nobody_when_it_is_disabled(quick: Shop) -> None:
+    """Its address may be the secret: credentials, a path as chats have it, a token in the query."""
+    wanted = WebhookCreate(url="https://ann:secret1@hooks.example.com:8443/secret2?t=secret3#secret4")
+    with quick.act() as act:
+        webhook, _ = service.create_webhook(act, wanted)
+    with quick.runtime.db.begin() as session:
+        row = session.get_one(Webhook, webhook.id)
+        disable(session, quick.runtime, row, "gone", "HTTP 410", failures=1)
+    [event], [mail] = quick.events(), quick.rows(select(Mail))
+    assert event.data["url"] == "https://hooks.example.com:8443"
+    assert mail.context["url"] == f"https://hooks.example.com:8443 ({webhook.id})"
+    assert "secret" not in f"{event.data}{mail.context}"
 
 
 def test_hanging_endpoints_delay_nobody_else(shop: Shop) -> None:

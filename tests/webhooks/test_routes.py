@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from datetime import timedelta
+from ipaddress import ip_network
 from pathlib import Path
 from typing import Any
 
@@ -13,6 +14,7 @@ from sqlalchemy import select
 from tests.accounts.office import Office, office
 from tests.services import Backend, SQLite
 from tldr_highlight.core.db import now
+from tldr_highlight.core.egress import Policy
 from tldr_highlight.tenancy.models import AuditRecord
 from tldr_highlight.webhooks import service
 from tldr_highlight.webhooks.models import Attempt, Delivery, Webhook
@@ -70,6 +72,11 @@ def test_an_endpoint_is_made_shown_changed_and_deleted(home: Office, ann: dict[s
         ({"url": "https://127.0.0.1/"}, "webhook_url_not_allowed"),
         ({"url": "https://[::ffff:10.0.0.1]/"}, "webhook_url_not_allowed"),
         ({"url": "https://169.254.169.254/"}, "webhook_url_not_allowed"),
+        ({"url": "https://localhost/"}, "webhook_url_not_allowed"),
+        ({"url": "https://ann@LocalHost.:8443/x"}, "webhook_url_not_allowed"),
+        ({"url": "https://a.localhost/"}, "webhook_url_not_allowed"),
+        ({"url": "https://printer.local/"}, "webhook_url_not_allowed"),
+        ({"url": "https://metadata.google.internal/"}, "webhook_url_not_allowed"),
         ({"url": URL, "events": ["stream.complete"]}, "validation_failed"),
         ({"url": URL, "events": []}, "validation_failed"),
         ({"url": URL, "schedule": "often"}, "validation_failed"),
@@ -88,6 +95,20 @@ def test_what_cannot_be_an_endpoint_is_refused(
     refused = home.call("PATCH", f"/webhooks/{made['id']}", body, who=ann)
     assert (refused.status_code, refused.json()["code"]) == (422, code)
     assert home.rows(select(Webhook.url)) == [URL]
+
+
+@pytest.mark.parametrize("host", ["localhost.example.com", "mylocalhost", "local", "internal.example.com"])
+def test_names_that_only_look_private_are_judged_when_they_are_called(
+    home: Office, ann: dict[str, str], host: str
+) -> None:
+    assert home.call("POST", "/webhooks", {"url": f"https://{host}/"}, who=ann).status_code == 201
+
+
+def test_where_the_operator_opened_networks_their_names_can_be_saved(
+    home: Office, ann: dict[str, str]
+) -> None:
+    home.runtime.policy = Policy(allow_networks=(ip_network("127.0.0.0/8"),))
+    assert home.call("POST", "/webhooks", {"url": "https://localhost/"}, who=ann).status_code == 201
 
 
 def test_the_plans_number_of_endpoints_is_kept_by_many_at_once(home: Office, ann: dict[str, str]) -> None:

@@ -69,13 +69,30 @@ def test_retry_after_is_read(header: str | None, seconds: float | None) -> None:
     assert asked_pause(header, AT) == seconds
 
 
-@pytest.mark.parametrize("schedule", ["", "long", "0", "86401", "5,", "5;6", "-1", ",".join(["1"] * 21)])
+NONE = ["", "long", "0", "86401", "60,99999", "5,", "5;6", "-1", ",".join(["1"] * 21)]
+
+
+@pytest.mark.parametrize("schedule", NONE)
 def test_what_is_no_schedule_is_refused(schedule: str) -> None:
     with pytest.raises(InvalidError):
         pauses_of(schedule)
 
 
-@pytest.mark.parametrize("schedule", ["", "long", "0", "5,", "-1", ",".join(["1"] * 21)])
+@pytest.mark.parametrize("schedule", NONE)
 def test_the_setting_takes_no_other_either(schedule: str) -> None:
     with pytest.raises(ValueError, match="webhook_schedule"):
         Settings(_env_file=None, webhook_schedule=schedule)
+
+
+@pytest.mark.parametrize("schedule", ["short", "standard", "1,86400", "007", ",".join(["1"] * 20)])
+def test_the_setting_takes_what_endpoints_may_have(schedule: str) -> None:
+    assert pauses_of(Settings(_env_file=None, webhook_schedule=schedule).webhook_schedule)
+
+
+@pytest.mark.parametrize(
+    ("stored", "seconds"),
+    [("99999", 86_400.0), ("5,", 5.0), ("9" * 30, 86_400.0), ("long", None), ("", None)],
+)
+def test_whatever_is_stored_raises_nothing(stored: str, seconds: float | None) -> None:
+    """Earlier settings were copied into rows."""
+    assert pause(stored, 1, None, 0.5) == seconds

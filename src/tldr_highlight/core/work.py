@@ -565,7 +565,7 @@ def run_one(
     about = {"job": work.id, "kind": work.kind, "organization": work.organization_id, "fence": work.fence}
     with tracing(child_of(work.traceparent), **about), runtime.leases.held(lease):
         job = Job(runtime, work, lease)
-        raised = _raised_by(lambda: _run(kind, job, work))
+        raised = raised_by(lambda: _run(kind, job, work))
         _conclude(kind, job, raised)
     return True
 
@@ -578,8 +578,8 @@ def _run(kind: Kind, job: Job[Any], work: Work) -> None:
     kind.run(job)
 
 
-def _raised_by(call: Callable[[], None]) -> BaseException | None:
-    """What `call` raises, as a value."""
+def raised_by(call: Callable[[], None]) -> BaseException | None:
+    """What `call` raises, as a value: for what has to go on after a mistake of ours."""
     try:
         call()
     except (Exception, Interruption) as error:  # noqa: BLE001 - the one place where failures become fates
@@ -594,7 +594,7 @@ def _conclude(kind: Kind, job: Job[Any], raised: BaseException | None) -> None:
     """
     on_end = kind.on_end
     while True:
-        failure = _raised_by(lambda: _store_end(kind, job, raised, on_end))  # noqa: B023 - called at once
+        failure = raised_by(lambda: _store_end(kind, job, raised, on_end))  # noqa: B023 - called at once
         if failure is None:
             return
         if isinstance(failure, LeaseLostError):

@@ -234,7 +234,7 @@ class WebhookDisabled(Payload):
     type = EventType.WEBHOOK_DISABLED
 
     webhook_id: str
-    url: str
+    url: str  # of its server: a path, a query or credentials may be what opens it
     reason: str
 
 

@@ -16,7 +16,7 @@ import queue
 import threading
 import time
 from collections import Counter, defaultdict
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 
@@ -27,14 +27,14 @@ from tldr_highlight.core.db import first_id, now
 from tldr_highlight.core.egress import Egress
 from tldr_highlight.core.sweep import Rule
 from tldr_highlight.core.telemetry import logger, new_trace, trace_id
-from tldr_highlight.core.work import Job, Kind, LaterError, Work, clock
+from tldr_highlight.core.work import Job, Kind, LaterError, Work, clock, raised_by
 from tldr_highlight.errors import DatabaseError, NotFoundError, TldrError
 from tldr_highlight.runtime import Act, Caller, Runtime
 from tldr_highlight.settings import Settings
 from tldr_highlight.tenancy import audit
 from tldr_highlight.webhooks.events import DELIVER, wanted
 from tldr_highlight.webhooks.models import Attempt, Delivery, Event, Webhook
-from tldr_highlight.webhooks.outcomes import SYSTEM, disable, store
+from tldr_highlight.webhooks.outcomes import SYSTEM, disable, give_up, store
 from tldr_highlight.webhooks.sending import (
     CHALLENGE,
     INTERRUPTED,
@@ -56,10 +56,10 @@ SENDERS_OF_UNPROVEN = SENDERS * 3 // 4
 """Of them, for endpoints that did not just answer well: the others always find one."""
 
 CHAINS = 8
-"""Streams (or events of none) that are sent to one endpoint at the same time."""
+"""Rows that a claim is sent in, at the same time. Those of earlier ones may be on their way: see `WINDOW`."""
 
 WINDOW = 64
-"""Deliveries of one endpoint that are claimed at most; one at first, twice as many after all went well."""
+"""Deliveries of an endpoint on their way at most; one at first, twice as many after all went well."""
 
 SLICE_SECONDS = 2.0
 """For one endpoint's backlog, before others have their turn."""
@@ -463,16 +463,39 @@ class _Desk:
             yield outcome
 
     def _record(self, outcomes: Sequence[Outcome]) -> None:
-        while True:
-            try:
-                with self.runtime.db.begin() as session:
-                    store(session, self.runtime, outcomes)
-                return
-            except DatabaseError as error:
-                self.runtime.leases.missed()
-                log.warning("deliveries are not written down yet", reason=str(error), count=len(outcomes))
-                if self._closing.wait(1.0):
-                    return
+        """Store outcomes. A mistake of ours costs the delivery that it is about, and no other."""
+
+        def stored() -> None:
+            with self.runtime.db.begin() as session:
+                store(session, self.runtime, outcomes)
+
+        failure = self._insisted(stored, len(outcomes))
+        if failure is not None and len(outcomes) > 1:
+            for outcome in outcomes:
+                self._record([outcome])
+        elif failure is not None:
+            self._give_up(outcomes[0], failure)
+
+    def _give_up(self, outcome: Outcome, failure: BaseException) -> None:
+        """End a delivery of which nobody can be told how it went: it would be sent again for ever."""
+
+        def given_up() -> None:
+            with self.runtime.db.begin() as session:
+                give_up(session, outcome)
+
+        delivery = outcome.parcel.delivery_id
+        log.error("how a delivery went cannot be written down", exc_info=failure, delivery=delivery)
+        if (another := self._insisted(given_up, 1)) is not None:
+            log.error("nor that it is given up", exc_info=another, delivery=delivery)
+
+    def _insisted(self, call: Callable[[], None], count: int) -> BaseException | None:
+        """Call until the database answers, or the process ends; what else it raises is returned."""
+        while isinstance(failure := raised_by(call), DatabaseError):
+            self.runtime.leases.missed()
+            log.warning("deliveries are not written down yet", reason=str(failure), count=count)
+            if self._closing.wait(1.0):
+                return None
+        return failure
 
     def _learn(self, outcomes: Sequence[Outcome]) -> None:
         """Let those who answer well have more at once, and those who do not, one."""

@@ -5,7 +5,7 @@ In the same transaction it gets a delivery for each endpoint that wants it, and 
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 from fnmatch import fnmatchcase
 
@@ -47,12 +47,23 @@ def emit(
         stream_id: The stream it is part of; its events are numbered 1, 2, 3 … without gaps, in the order in
             which their transactions commit: one that emits holds up others of the same stream until it ends.
     """
+    webhooks = _looked_at(session, organization_id)
     event = _written(session, organization_id, payload, stream_id)
-    listening = Webhook.of(organization_id).where(Webhook.status == "active").order_by(Webhook.id)
-    for webhook in session.scalars(listening).all():
-        if wanted(webhook.events, event.type):
+    for webhook in webhooks:
+        if webhook.status == "active" and wanted(webhook.events, event.type):
             deliver(session, event, webhook)
     return event
+
+
+def _looked_at(session: Session, organization_id: str) -> Sequence[Webhook]:
+    """An organization's endpoints, all of them, as they stay until the caller's transaction ends.
+
+    One that gets nothing now is active again only after that, and is then told of what it missed, this event
+    included: whoever makes it so locks it for update. Before the event has its id: that is later, then, than
+    whatever made an endpoint get nothing.
+    """
+    query = Webhook.of(organization_id).order_by(Webhook.id).with_for_update(read=True, key_share=True)
+    return session.scalars(query.execution_options(populate_existing=True)).all()
 
 
 def emit_to(session: Session, webhook: Webhook, payload: Payload) -> tuple[Event, Delivery]:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import secrets
 from collections.abc import Mapping, Sequence
 from datetime import datetime, timedelta
+from urllib.parse import urlsplit
 
 from sqlalchemy import exists, select, update
 from sqlalchemy.orm import Session
@@ -36,26 +37,38 @@ def store(session: Session, runtime: Runtime, outcomes: Sequence[Outcome]) -> No
     """
     at = clock(session)
     webhooks = _webhooks(session, outcomes)
-    by_id = {outcome.parcel.delivery_id: outcome for outcome in outcomes}
+    by_attempt = {
+        (o.parcel.delivery_id, o.parcel.number): o for o in outcomes
+    }  # a late one may be among them
+    ids = {outcome.parcel.delivery_id for outcome in outcomes}
     # in order, as whoever locks several must
-    query = select(Delivery).where(Delivery.id.in_(by_id)).order_by(Delivery.id).with_for_update()
+    query = select(Delivery).where(Delivery.id.in_(ids)).order_by(Delivery.id).with_for_update()
     for delivery in session.scalars(query).all():
-        outcome, webhook = by_id[delivery.id], webhooks.get(delivery.webhook_id)
-        if webhook is not None and _is_current(delivery, outcome):
+        outcome = by_attempt.get((delivery.id, delivery.attempts))
+        webhook = webhooks.get(delivery.webhook_id)
+        if outcome is not None and webhook is not None and _is_current(delivery, outcome):
             _store_one(session, runtime, webhook, delivery, outcome, at)
     session.flush()
     _wake_those_with_more(session, webhooks, at)
 
 
+def give_up(session: Session, outcome: Outcome) -> None:
+    """End the delivery of an attempt without a word of how that went."""
+    delivery = session.get(Delivery, outcome.parcel.delivery_id, with_for_update=True)
+    if delivery is not None and _is_current(delivery, outcome):
+        delivery.state, delivery.ended_at = "failed", clock(session)
+
+
 def _webhooks(session: Session, outcomes: Sequence[Outcome]) -> Mapping[str, Webhook]:
     """The endpoints; those that may change with this are locked."""
     ids = {outcome.parcel.webhook_id for outcome in outcomes}
-    # a lock that lets others add deliveries
     query = select(Webhook).where(Webhook.id.in_(ids)).order_by(Webhook.id)
     webhooks = {webhook.id: webhook for webhook in session.scalars(query)}
     changing = {o.parcel.webhook_id for o in outcomes if o.error is not None or o.parcel.answer is not None}
     changing |= {webhook.id for webhook in webhooks.values() if webhook.failures}
-    locking = query.where(Webhook.id.in_(changing)).with_for_update(key_share=True)
+    # a lock that lets others add deliveries; not where one may be active after it, see `emit`
+    opens = any(o.parcel.answer is not None and o.error is None for o in outcomes)
+    locking = query.where(Webhook.id.in_(changing)).with_for_update(key_share=not opens)
     session.scalars(locking.execution_options(populate_existing=True)).all()
     return webhooks
 
@@ -166,11 +179,11 @@ def disable(
     webhook.status, webhook.disabled_reason, webhook.disabled_at = "disabled", reason, at
     give_up_waiting(session, webhook, at)
     audit.record(_system(session, runtime, webhook), "webhook.disabled", webhook.id, reason=reason)
-    payload = WebhookDisabled(webhook_id=webhook.id, url=webhook.url, reason=reason)
+    payload = WebhookDisabled(webhook_id=webhook.id, url=_server(webhook), reason=reason)
     emit(session, webhook.organization_id, payload)
     letter = DisabledLetter(
         organization=session.get_one(Organization, webhook.organization_id).name,
-        url=webhook.url,
+        url=f"{_server(webhook)} ({webhook.id})",
         failures=failures,
         failing_since=webhook.failing_since or at,
         last_error=last_error,
@@ -178,6 +191,11 @@ def disable(
     )
     for user in Member.people(session, webhook.organization_id, Role.OWNER, Role.ADMIN):
         post(session, letter, user.email, organization_id=webhook.organization_id)
+
+
+def _server(webhook: Webhook) -> str:
+    """What of an endpoint's address may be told: all else of it may be what opens it."""
+    return "https://" + urlsplit(webhook.url).netloc.rpartition("@")[2]
 
 
 def give_up_waiting(session: Session, webhook: Webhook, at: datetime) -> None:

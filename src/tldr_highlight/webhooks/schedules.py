@@ -8,6 +8,7 @@ from datetime import datetime
 from email.utils import parsedate_to_datetime
 
 from tldr_highlight.errors import InvalidError
+from tldr_highlight.settings import LONGEST_PAUSE, MOST_PAUSES
 
 SCHEDULES: dict[str, tuple[int, ...]] = {
     "short": (10, 60, 360),
@@ -18,12 +19,6 @@ before; `standard`: ten in 75.6 hours, the pauses that Standard Webhooks advises
 
 JITTER = 0.2
 """Pauses vary by a fifth, so that what failed together does not come back together."""
-
-LONGEST_PAUSE = 86_400
-"""Seconds, whatever a receiver asks for or a list says."""
-
-MOST_PAUSES = 20
-"""In a list."""
 
 SCHEDULE_PATTERN = r"^(short|standard|[0-9]{1,5}(,[0-9]{1,5})*)$"
 
@@ -48,15 +43,15 @@ def pause(schedule: str, failures: int, asked: float | None, chance: float) -> f
     """Seconds until the next try; None: it was the last.
 
     Args:
-        schedule: As `pauses_of` takes it.
+        schedule: As it is stored: whatever that is, nothing is raised, and no pause is longer than a day.
         failures: Tries that have failed, from 1 on.
         asked: Seconds that the receiver asked for; it is not called earlier than that.
         chance: 0 to 1, for the jitter.
     """
-    pauses = pauses_of(schedule)
+    pauses = SCHEDULES.get(schedule) or [int(number) for number in re.findall(r"[0-9]+", schedule)]
     if failures > len(pauses):
         return None
-    spread = pauses[failures - 1] * (1 + JITTER * (2 * chance - 1))
+    spread = min(pauses[failures - 1], LONGEST_PAUSE) * (1 + JITTER * (2 * chance - 1))
     if asked is None:
         return spread
     return max(spread, min(asked, LONGEST_PAUSE) * (1 + JITTER * chance))

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
@@ -12,7 +13,8 @@ from sqlalchemy import func, select, update
 from sqlalchemy.orm import Session
 
 from tldr_highlight.core import work
-from tldr_highlight.core.db import first_id, new_id
+from tldr_highlight.core.addresses import parse, refused
+from tldr_highlight.core.db import first_id, new_id, now
 from tldr_highlight.core.egress import Egress
 from tldr_highlight.core.security import new_webhook_secret
 from tldr_highlight.core.work import Work, clock, enqueue
@@ -29,6 +31,9 @@ from tldr_highlight.webhooks.models import Attempt, Delivery, Webhook
 from tldr_highlight.webhooks.schemas import DeliveryQuery, WebhookCreate, WebhookPatch
 from tldr_highlight.webhooks.sending import CHALLENGE
 
+PRIVATE_NAME = re.compile(r"localhost|.+\.(localhost|local|internal)")
+"""Names that lead inside wherever they lead: RFC 6761, RFC 6762, and ICANN's for private use."""
+
 OVERLAP = timedelta(hours=24)
 """How long both secrets sign after a rotation."""
 
@@ -40,10 +45,14 @@ def check_url(act: Act, url: str) -> None:
     """Refuse an endpoint for what its address says; where a name leads is judged at every connection.
 
     Raises:
-        WebhookUrlError: not https, not well-formed, or a literal address that is not public.
+        WebhookUrlError: not https, not well-formed, a literal address that is not public, or a name that
+            stands for private ones, unless the operator opened networks.
     """
+    policy = act.runtime.policy
     try:
-        Egress(act.runtime.policy).check(url)
+        Egress(policy).check(url)
+        if PRIVATE_NAME.fullmatch(parse(url).host) and not policy.allow_networks:
+            raise refused()
     except AddressError as error:
         raise WebhookUrlError("this address is not allowed: give an https address on the internet") from error
     if not url.lower().startswith("https:"):
@@ -341,7 +350,7 @@ def _since(moment: datetime | None) -> dict[str, str]:
 def _move(session: Session, webhook: Webhook) -> None:
     """At another address: who is there has to show whose it is."""
     if webhook.status == "active":  # what happens from now on waits for that
-        webhook.missed_after = webhook.missed_after or new_id("evt")
+        webhook.missed_after = webhook.missed_after or first_id("evt", now())
         webhook.missed_until = LAST
     if webhook.status != "disabled":
         webhook.status = "pending_verification"

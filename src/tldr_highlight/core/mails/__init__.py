@@ -179,7 +179,7 @@ class WebhookDisabled(Letter):
 
     kind: ClassVar[str] = "webhook_disabled"
     organization: str
-    url: str  # the customer's; shown, never linked
+    url: str  # what of the customer's may be told; shown, never linked
     failures: int  # deliveries in a row
     failing_since: datetime
     last_error: str
