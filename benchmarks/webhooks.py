@@ -155,7 +155,7 @@ def scaled(folder: Path) -> Generator[Site]:
 def _settings(folder: Path, **more: Any) -> Settings:
     values = {"data_dir": folder / "data", "allow_networks": "127.0.0.0/8", "ca_file": AUTHORITY, **more}
     (folder / "data").mkdir(parents=True)
-    return Settings(_env_file=None, **values)
+    return Settings(**values)
 
 
 def _environment(settings: Settings) -> dict[str, str]:

@@ -98,7 +98,8 @@ class SourceIn(Schema):
     )
     audio_url: Url | None = Field(default=None, description="Of the sound, with `video_url`.")
     headers: Annotated[dict[HeaderName, HeaderValue], Field(max_length=20)] = Field(
-        default={}, description="Sent with requests to the address's own host, and no other."
+        default={},
+        description="For the address's own host; yt-dlp sends them with all that it asks for a page.",
     )
     title: Title | None = Field(default=None, description="null: what the source calls itself, if it does.")
 
