@@ -109,7 +109,17 @@ def make(path: Path, recipe: Recipe) -> Path:
         if recipe.cover:
             _add_cover(container)
         _interleave(container, streams)
+    _schedule_as_usual()
     return path
+
+
+def _schedule_as_usual() -> None:
+    """As root, SVT-AV1 takes real time for the thread that opens it, and what that starts later inherits it.
+
+    Two browsers at real time left nothing to anybody else: a load of 100, and pictures that came too late.
+    """
+    if hasattr(os, "sched_setscheduler") and os.sched_getscheduler(0) != os.SCHED_OTHER:
+        os.sched_setscheduler(0, os.SCHED_OTHER, os.sched_param(0))
 
 
 def _format(path: Path) -> str:
