@@ -17,12 +17,11 @@ from datetime import timedelta
 from pathlib import Path
 from typing import Any, cast
 
-from sqlalchemy.dialects import postgresql, sqlite
 from sqlalchemy.orm import Session
 
 from tldr_highlight.clips.models import ClipFile, ClipItem, ClipJob
 from tldr_highlight.clips.schemas import ClipOptions
-from tldr_highlight.core.db import after_commit, new_id, now
+from tldr_highlight.core.db import after_commit, insert, new_id, now
 from tldr_highlight.core.telemetry import logger, message_of
 from tldr_highlight.core.work import CancelledError, Job, Kind, Work
 from tldr_highlight.errors import (
@@ -302,7 +301,6 @@ class Cutting:
 
     def _entered(self, session: Session, file: ClipFile) -> str:
         """Enter a file; the id of the one that is there for this recipe, which may be another's."""
-        dialect = sqlite if self.runtime.db.is_sqlite else postgresql
         names = (
             "id",
             "organization_id",
@@ -315,7 +313,7 @@ class Cutting:
             "result",
         )
         adding = (
-            dialect.insert(ClipFile)
+            insert(session, ClipFile)
             .values(created_at=now(), **{name: getattr(file, name) for name in names})
             .on_conflict_do_nothing(index_elements=["organization_id", "recipe"])
             .returning(ClipFile.id)

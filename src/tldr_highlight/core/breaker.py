@@ -28,10 +28,9 @@ from datetime import datetime, timedelta
 from typing import Any, Literal
 
 from sqlalchemy import select
-from sqlalchemy.dialects import postgresql, sqlite
 from sqlalchemy.orm import Mapped, Session, mapped_column
 
-from tldr_highlight.core.db import Base, Database, now
+from tldr_highlight.core.db import Base, Database, insert, now
 from tldr_highlight.core.telemetry import logger
 from tldr_highlight.errors import BreakerError, Fate, TldrError
 
@@ -218,8 +217,7 @@ def _refuse_before(name: str, until: datetime | None, at: datetime) -> None:
 
 def _locked(session: Session, name: str) -> Breaker:
     """The row, which is made when missing; nobody else changes it until the transaction ends."""
-    dialect = sqlite if session.get_bind().dialect.name == "sqlite" else postgresql
-    session.execute(dialect.insert(Breaker).values(id=name).on_conflict_do_nothing())
+    session.execute(insert(session, Breaker).values(id=name).on_conflict_do_nothing())
     return session.scalars(select(Breaker).where(Breaker.id == name).with_for_update()).one()
 
 

@@ -37,6 +37,7 @@ from sqlalchemy import (
     make_url,
     select,
 )
+from sqlalchemy.dialects import postgresql, sqlite
 from sqlalchemy.dialects.postgresql import JSONB
 from sqlalchemy.exc import DBAPIError, InterfaceError, NoResultFound, OperationalError
 from sqlalchemy.exc import TimeoutError as PoolTimeoutError
@@ -67,14 +68,14 @@ def first_id(prefix: str, moment: datetime) -> str:
     return _id(prefix, max(0, int(moment.timestamp() * 1000)), 0)
 
 
-def _id(prefix: str, milliseconds: int, chance: int) -> str:
-    number = milliseconds << 80 | chance
-    return f"{prefix}_" + "".join(ALPHABET[(number >> shift) & 31] for shift in range(125, -1, -5))
-
-
 def id_after(prefix: str, when: datetime) -> str:
     """Above every id that was made until then, and below every one that is made later: for ranges by time."""
     return _id(prefix, max(0, int(when.timestamp() * 1000) + 1), 0)
+
+
+def _id(prefix: str, milliseconds: int, chance: int) -> str:
+    number = milliseconds << 80 | chance
+    return f"{prefix}_" + "".join(ALPHABET[(number >> shift) & 31] for shift in range(125, -1, -5))
 
 
 def now() -> datetime:
@@ -164,6 +165,13 @@ class OrgOwned:
 def before_commit(session: Session, call: Callable[[], None]) -> None:
     """Run `call` as the transaction's last act, with all locks that it has."""
     session.info.setdefault("before_commit", []).append(call)
+
+
+def insert(session: Session, model: type[Base]) -> postgresql.Insert | sqlite.Insert:
+    """An INSERT that can say `on_conflict_do_…`, as both databases have it and SQLAlchemy's own has not."""
+    if session.get_bind().dialect.name == "sqlite":
+        return sqlite.insert(model)
+    return postgresql.insert(model)
 
 
 def after_commit(session: Session, call: Callable[[], None]) -> None:

@@ -20,10 +20,9 @@ from datetime import datetime, timedelta
 from typing import Any
 
 from sqlalchemy import ColumnElement, LargeBinary, String, UniqueConstraint, and_, delete, select, update
-from sqlalchemy.dialects import postgresql, sqlite
 from sqlalchemy.orm import Mapped, Session, mapped_column
 
-from tldr_highlight.core.db import Base, Database, new_id, now
+from tldr_highlight.core.db import Base, Database, insert, new_id, now
 from tldr_highlight.core.sweep import Rule
 from tldr_highlight.errors import InProgressError, ReusedKeyError
 
@@ -94,9 +93,8 @@ def reserve(db: Database, owner: str, operation: str, key: str, fingerprint: str
         "key": key,
     }
     with db.begin() as session:
-        insert = sqlite.insert if db.is_sqlite else postgresql.insert
         adding = (
-            insert(Reservation)
+            insert(session, Reservation)
             .values(fingerprint=fingerprint, **reserved)
             .on_conflict_do_nothing(index_elements=["owner", "operation", "key"])
             .returning(Reservation.id)

@@ -29,10 +29,9 @@ from datetime import UTC, datetime, timedelta
 from typing import Any, Generic, Protocol, TypeAlias, TypeVar, cast
 
 from sqlalchemy import ColumnElement, Index, Row, UniqueConstraint, and_, case, func, select, tuple_, update
-from sqlalchemy.dialects import postgresql, sqlite
 from sqlalchemy.orm import Mapped, Session, mapped_column
 
-from tldr_highlight.core.db import Base, Database, after_commit, new_id, now
+from tldr_highlight.core.db import Base, Database, after_commit, insert, new_id, now
 from tldr_highlight.core.leases import Lease, Leases, Ledger
 from tldr_highlight.core.telemetry import child_of, current_trace, logger, message_of, new_trace, tracing
 from tldr_highlight.errors import (
@@ -212,11 +211,10 @@ def enqueue(
     Of one kind and `key` there is one row: where there is one already, in whatever state, it is returned as
     it is. `run_at` is now unless given; `NEVER` holds it until `release`. The row remembers its trace.
     """
-    dialect = sqlite if session.get_bind().dialect.name == "sqlite" else postgresql
     at = clock(session)
     run_at = run_at or at
     adding = (
-        dialect.insert(Work)
+        insert(session, Work)
         .values(
             id=id or new_id("job"), kind=kind, organization_id=organization_id, object_id=object_id, key=key,
             payload=payload or {}, run_at=run_at, sort_at=run_at - BONUS[priority], priority=priority,

@@ -6,10 +6,9 @@ from collections.abc import Collection
 from datetime import timedelta
 
 from sqlalchemy import select, update
-from sqlalchemy.dialects import postgresql, sqlite
 from sqlalchemy.orm import Session
 
-from tldr_highlight.core.db import now
+from tldr_highlight.core.db import insert, now
 from tldr_highlight.core.mails import OperatorAlert
 from tldr_highlight.core.outbox import post
 from tldr_highlight.core.telemetry import logger, message_of
@@ -27,10 +26,9 @@ def raised(session: Session, error: TldrError) -> bool:
 
     Whoever comes second meanwhile waits for us here, and finds that it is known.
     """
-    dialect = sqlite if session.get_bind().dialect.name == "sqlite" else postgresql
     at = now()
     message = message_of(error)[:500]
-    noting = dialect.insert(Alert).values(cause=error.code, message=message, raised_at=at, seen_at=at)
+    noting = insert(session, Alert).values(cause=error.code, message=message, raised_at=at, seen_at=at)
     fresh = noting.on_conflict_do_update(
         index_elements=[Alert.cause],
         set_={"message": message, "raised_at": at, "seen_at": at, "recovered_at": None},

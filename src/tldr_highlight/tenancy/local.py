@@ -10,10 +10,9 @@ from __future__ import annotations
 import math
 
 from fastapi import Request
-from sqlalchemy.dialects import postgresql, sqlite
 from sqlalchemy.orm import Session
 
-from tldr_highlight.core.db import Database, now
+from tldr_highlight.core.db import Database, insert, now
 from tldr_highlight.runtime import Caller, Runtime
 from tldr_highlight.tenancy.callers import Known
 from tldr_highlight.tenancy.cookies import is_this_machine, refuse_cross_site
@@ -67,9 +66,8 @@ def holder(db: Database) -> Known:
 
 def _made(session: Session) -> Organization:
     """The organization, whoever of several came first."""
-    dialect = sqlite if session.get_bind().dialect.name == "sqlite" else postgresql
     adding = (
-        dialect.insert(Organization)
+        insert(session, Organization)
         .values(id=ID, name="Local", plan=PLAN.value, overrides={}, status="active", created_at=now())
         .on_conflict_do_nothing(index_elements=["id"])
         .returning(Organization.id)

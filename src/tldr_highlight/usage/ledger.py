@@ -3,10 +3,9 @@
 from __future__ import annotations
 
 from sqlalchemy import ScalarSelect, func, select
-from sqlalchemy.dialects import postgresql, sqlite
 from sqlalchemy.orm import Session
 
-from tldr_highlight.core.db import new_id, now
+from tldr_highlight.core.db import insert, new_id, now
 from tldr_highlight.usage import notices
 from tldr_highlight.usage.models import UsageRecord, UsageTotal
 from tldr_highlight.usage.quotas import Metric, month_of
@@ -31,9 +30,8 @@ def record(
         key: Follows from what was consumed (`str_1/segment/7`): of one key there is one record.
         object_id: The stream, clip job or upload it was consumed for.
     """
-    dialect = sqlite if session.get_bind().dialect.name == "sqlite" else postgresql
     adding = (
-        dialect.insert(UsageRecord)
+        insert(session, UsageRecord)
         .values(
             id=new_id("urec"), organization_id=organization_id, key=key, metric=metric.value, amount=amount,
             object_id=object_id, created_at=now(),
@@ -48,11 +46,10 @@ def record(
 
 
 def _add(session: Session, organization_id: str, metric: Metric, amount: int) -> None:
-    dialect = sqlite if session.get_bind().dialect.name == "sqlite" else postgresql
     month = month_of(now())
     begin = amount if metric is not Metric.STORED_BYTES else amount + _stored_before(organization_id, month)
     adding = (
-        dialect.insert(UsageTotal)
+        insert(session, UsageTotal)
         .values(
             id=new_id("use"), organization_id=organization_id, month=month, metric=metric.value, amount=begin
         )

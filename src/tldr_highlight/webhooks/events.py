@@ -9,10 +9,9 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 from fnmatch import fnmatchcase
 
-from sqlalchemy.dialects import postgresql, sqlite
 from sqlalchemy.orm import Session
 
-from tldr_highlight.core.db import after_commit, before_commit
+from tldr_highlight.core.db import after_commit, before_commit, insert
 from tldr_highlight.core.telemetry import current_trace, trace_id
 from tldr_highlight.core.work import clock, poke
 from tldr_highlight.runtime import Runtime
@@ -149,9 +148,8 @@ def _next(session: Session, owner_id: str) -> int:
 
     A counter, not max + 1: old events are deleted, and a rolled back one counts back by itself.
     """
-    dialect = sqlite if session.get_bind().dialect.name == "sqlite" else postgresql
     counting = (
-        dialect.insert(EventSequence)
+        insert(session, EventSequence)
         .values(stream_id=owner_id, last=1)
         .on_conflict_do_update(index_elements=["stream_id"], set_={"last": EventSequence.last + 1})
         .returning(EventSequence.last)
