@@ -32,7 +32,7 @@ from tldr_highlight.errors import DatabaseError, NotFoundError, TldrError
 from tldr_highlight.runtime import Act, Caller, Runtime
 from tldr_highlight.settings import Settings
 from tldr_highlight.tenancy import audit
-from tldr_highlight.webhooks.events import DELIVER, wanted
+from tldr_highlight.webhooks.events import DELIVER, deliver, wanted
 from tldr_highlight.webhooks.models import Attempt, Delivery, Event, Webhook
 from tldr_highlight.webhooks.outcomes import SYSTEM, disable, give_up, store
 from tldr_highlight.webhooks.sending import (
@@ -322,17 +322,7 @@ def _deliver_again(session: Session, webhook: Webhook, events: Sequence[Event]) 
         if delivery is not None and delivery.state == "failed":
             again(delivery, at)
         elif delivery is None and event.type not in NEVER_MISSED:
-            session.add(
-                Delivery(
-                    organization_id=event.organization_id,
-                    webhook_id=webhook.id,
-                    event_id=event.id,
-                    event_type=event.type,
-                    stream_id=event.stream_id,
-                    sequence=event.sequence,
-                    due_at=at,
-                )
-            )
+            deliver(session, event, webhook)
 
 
 NEVER_MISSED = {"webhook.test"}
