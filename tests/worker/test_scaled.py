@@ -45,10 +45,15 @@ def migrated(url: str) -> None:
     db.close()
 
 
+HEAVY = [word for priority in work.HEAVY for word in ("--queues", priority)]
+"""Starting a second pool, for light work, computes as long as the first; that has a test of its own."""
+
+
 class Beside(Process):
     """A worker with chores."""
 
     def __init__(self, *arguments: object, folder: Path, env: dict[str, str]) -> None:
+        arguments = arguments if "--queues" in arguments else (*arguments, *HEAVY)
         paths = os.pathsep.join([str(ROOT), str(ROOT / "src")])
         super().__init__(
             [sys.executable, "-m", "tests.worker.beside", "worker", *map(str, arguments)],
@@ -58,8 +63,9 @@ class Beside(Process):
         )
 
     def places(self) -> list[psutil.Process]:
-        """The processes that do the heavy work: children of that pool's parent, which was started first."""
-        return min(psutil.Process(self.pid).children(), key=lambda pool: pool.create_time()).children()
+        """The processes that do the work: children of the pool's parent."""
+        (pool,) = psutil.Process(self.pid).children()
+        return pool.children()
 
 
 class Site:
@@ -274,6 +280,14 @@ def test_high_goes_first_and_nothing_starves_but_what_others_are_for(site: Site)
     order = [line[0] for line in site.lines() if line[2] == "did"]
     assert order == ["old", *(f"{p}{n}" for p in ("high", "normal") for n in range(5))]
     assert site.row(low).state == "waiting"
+
+
+def test_light_work_does_not_wait_for_heavy_work(site: Site) -> None:
+    site.worker("--concurrency", 1, *HEAVY, "--queues", "soon")
+    busy = site.add("count", "busy", to=1000)
+    until(lambda: site.said("busy", "wrote", 0))
+    site.wait(site.add("note", "light", priority="soon"))
+    assert site.row(busy).state == "running"
 
 
 # --- without the broker --------------------------------------------------------------------------------
