@@ -48,7 +48,7 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     tests = Path(__file__).parent
 
     def place(item: pytest.Item) -> int:
-        room = item.path.relative_to(tests).parts[0]
+        room = item.path.relative_to(tests).parts[0] if item.path.is_relative_to(tests) else ""
         return LONG_FIRST.index(room) if room in LONG_FIRST else len(LONG_FIRST)
 
     items.sort(key=place)

@@ -18,10 +18,11 @@ from tldr_highlight.clips.schemas import ClipJobCreate, ClipRange
 from tldr_highlight.clips.service import create_job, order_of
 from tldr_highlight.core.db import new_id, now
 from tldr_highlight.highlights.models import Highlight, HighlightType, Reel
-from tldr_highlight.runtime import Act, Caller
-from tldr_highlight.streams.models import Batch, Stream, Upload
+from tldr_highlight.runtime import Act, Caller, Look
+from tldr_highlight.streams.models import Batch, Stream
 from tldr_highlight.streams.schemas import StreamCreate
 from tldr_highlight.streams.service import submit
+from tldr_highlight.streams.uploads import Announced, begin
 from tldr_highlight.tenancy.models import ApiKey, AuditRecord, Invitation, LoginSession, Member
 from tldr_highlight.webhooks.models import Delivery, Webhook
 
@@ -125,12 +126,13 @@ def _delivery(session: Session, organization_id: str) -> Delivery:
     return Delivery(organization_id=organization_id, webhook_id=webhook.id, **about)
 
 
-def _upload(session: Session, organization_id: str) -> Upload:
-    return Upload(organization_id=organization_id, filename=CANARY, key=f"{organization_id}/x/file")
+def _upload(world: World, organization_id: str) -> str:
+    look = Look(world.runtime, Caller(organization_id, name=CANARY))
+    return begin(look, Announced(filename=CANARY, bytes=10)).id
 
 
 FOREIGN: dict[str, Made] = {
-    "upload_id": _made(_upload),
+    "upload_id": _upload,
     "clip_job_id": _clip_job,
     "batch_id": _made(_batch),
     "stream_id": _stream,
