@@ -29,6 +29,14 @@ def tiny(folder: Path) -> Path:
 
 
 @pytest.fixture(scope="session")
+def three(folder: Path) -> Path:
+    """Three times as much."""
+    return films.film(
+        folder / "three.mp4", (16, 36, 56), seconds=70.0, size=(64, 36), fps=Fraction(5), rate=8000
+    )
+
+
+@pytest.fixture(scope="session")
 def match(folder: Path) -> Path:
     """Seven roars in 160 s; each clip takes long enough to be interrupted."""
     return films.film(folder / "match.mp4", range(20, 160, 20), seconds=160.0, size=(320, 180))
