@@ -36,6 +36,7 @@ from tldr_highlight.streams.models import Stream
 from tldr_highlight.streams.scratch import scratch_of
 from tldr_highlight.streams.sources import Source
 from tldr_highlight.tenancy.models import Alert, AuditRecord, Organization, User
+from tldr_highlight.usage import quotas
 from tldr_highlight.worker.kinds import product_kinds
 
 
@@ -419,13 +420,14 @@ def test_while_something_is_short_one_stream_at_a_time_tries(office: Office, mat
 
 def test_a_quota_that_is_reached_keeps_what_there_is_and_waits(office: Office, long_match: Path) -> None:
     with office.runtime.db.begin() as session:
-        session.get_one(Organization, ORGANIZATION).overrides = {"processing_minutes": 0.5}
+        organization = session.get_one(Organization, ORGANIZATION)
+        organization.plan, organization.overrides = "STARTER", {"processing_minutes": 0.6}
     office.submit(long_match)
     office.work()
     stream, job = office.stream(), office.job()
     assert (stream.state, job.state, job.error_code) == ("processing", "waiting", "quota_exceeded")
     kept = stream.analysed_seconds
-    assert 30 <= kept < 80
+    assert 10 < kept <= 36
     with office.runtime.db.begin() as session:
         session.get_one(Organization, ORGANIZATION).overrides = {}
     office.hurry()
@@ -436,7 +438,12 @@ def test_a_quota_that_is_reached_keeps_what_there_is_and_waits(office: Office, l
         assert session.scalars(select(Alert)).all() == []  # nothing the operator could do
 
 
-def test_a_clip_that_the_plan_has_no_room_for_is_not_stored(office: Office, match: Path) -> None:
+@pytest.mark.parametrize("taken", ["before", "meanwhile"])
+def test_a_clip_that_the_plan_has_no_room_for_is_not_stored(
+    office: Office, match: Path, taken: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    if taken == "meanwhile":  # there was room when somebody looked
+        monkeypatch.setattr(quotas, "require_storage", lambda *_: None)
     office.submit(match)
     office.room(1000)
     office.work()

@@ -14,7 +14,9 @@ from tests.streams import stand_in
 from tests.streams.house import URL, House
 from tldr_highlight.accounts import plan_change
 from tldr_highlight.core.work import Job, enqueue, run_one
+from tldr_highlight.errors import QuotaError
 from tldr_highlight.runtime import Act, Caller
+from tldr_highlight.streams import uploads
 from tldr_highlight.streams.models import Stream
 from tldr_highlight.tenancy.models import Organization
 from tldr_highlight.usage import ledger
@@ -141,6 +143,30 @@ def test_what_is_used_up_is_refused(light_house: House, plan: str, metric: Metri
     answer = light_house.call("POST", "/streams", {"url": URL})
     assert (answer.status_code, answer.json()["code"]) == (402, "quota_exceeded")
     assert answer.json()["used"] == answer.json()["allowed"]
+
+
+def test_nobody_stores_more_than_the_plan_has_however_many_try_at_once(house: House) -> None:
+    """Files that are recorded, and uploads that set room aside."""
+    house.limits(storage_gb=1050 / GB)
+    runtime = house.world.runtime
+    with runtime.db.begin() as session:
+        session.get_one(Organization, house.id).plan = "STARTER"
+        ledger.record(session, house.id, Metric.STORED_BYTES, 500, key="before")
+
+    def store(number: int) -> bool:
+        if number % 2:
+            about = {"Upload-Length": "100"}
+            return house.call("POST", "/uploads", **about).status_code == 201
+        try:
+            with runtime.db.begin() as session:
+                uploads.require_room(session, house.id, 100)
+                ledger.record(session, house.id, Metric.STORED_BYTES, 100, key=f"file/{number}")
+        except QuotaError:
+            return False
+        return True
+
+    with ThreadPoolExecutor(12) as threads:
+        assert sum(threads.map(store, range(24))) == 5
 
 
 def test_a_larger_plan_lets_more_in_at_once(house: House) -> None:

@@ -38,6 +38,7 @@ from tldr_highlight.media.job import Visit, cut_apart
 from tldr_highlight.media.sandbox import ProcessLimits
 from tldr_highlight.media.types import ClipResult, ClipSpec, Remote
 from tldr_highlight.runtime import Runtime
+from tldr_highlight.streams import uploads
 from tldr_highlight.streams.resolvers import Resolved, resolve
 from tldr_highlight.streams.scratch import scratch_of
 from tldr_highlight.streams.sources import Source
@@ -274,9 +275,14 @@ class Cutting:
         faults.at("job-clip-cut")
         file = self._stored(item, made, visit)
         faults.at("job-clip-put")
-        with self.job.step() as session:
-            kept = self._entered(session, file)
-            self._record(session, item, state="ready", file_id=kept, result=file.result)
+        try:
+            with self.job.step() as session:
+                kept = self._entered(session, file)
+                self._record(session, item, state="ready", file_id=kept, result=file.result)
+        except QuotaError as error:
+            self._discard(file)
+            self._fail(item, error)
+            return
         faults.at("job-clip-ready")
         if kept != file.id:
             self._discard(file)
@@ -300,7 +306,11 @@ class Cutting:
         return file
 
     def _entered(self, session: Session, file: ClipFile) -> str:
-        """Enter a file; the id of the one that is there for this recipe, which may be another's."""
+        """Enter a file; the id of the one that is there for this recipe, which may be another's.
+
+        Raises:
+            QuotaError: the plan has no room for it.
+        """
         names = (
             "id",
             "organization_id",
@@ -320,8 +330,10 @@ class Cutting:
         )
         if (added := session.execute(adding).scalar_one_or_none()) is None:
             return session.scalars(self._files(file.recipe).with_for_update()).one().id
+        size = file.bytes + file.poster_bytes
+        uploads.require_room(session, file.organization_id, size)
         ledger.record(
-            session, file.organization_id, Metric.STORED_BYTES, file.bytes + file.poster_bytes,
+            session, file.organization_id, Metric.STORED_BYTES, size,
             key=f"{file.id}/stored", object_id=self.row.id,
         )  # fmt: skip
         return added

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import contextlib
+from collections.abc import Generator, Iterable, Iterator, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
@@ -12,10 +13,11 @@ from sqlalchemy.orm import Session
 from tldr_highlight.analysis.base import Moment
 from tldr_highlight.core.db import now
 from tldr_highlight.core.telemetry import message_of
-from tldr_highlight.errors import TldrError
+from tldr_highlight.errors import QuotaError, TldrError
 from tldr_highlight.highlights.models import Highlight, highlight_id
 from tldr_highlight.media.types import ClipResult
 from tldr_highlight.storage.base import ObjectStore, Stored
+from tldr_highlight.streams import uploads
 from tldr_highlight.streams.models import Stream
 from tldr_highlight.usage import ledger
 from tldr_highlight.usage.quotas import Metric
@@ -96,12 +98,26 @@ class Files:
     @property
     def bytes(self) -> int:
         """Of all of them."""
-        return self.clip.bytes + sum(picture.bytes for picture in self.pictures)
+        return sum(file.bytes for file in self)
 
-    def remove(self, store: ObjectStore) -> None:
-        """Nobody wants them."""
-        for file in (self.clip, *self.pictures):
-            store.delete(file.key)
+    def __iter__(self) -> Iterator[Stored]:
+        return iter((self.clip, *self.pictures))
+
+
+@contextlib.contextmanager
+def kept(store: ObjectStore, files: Iterable[Stored]) -> Generator[None]:
+    """Remove stored files again where the plan turns out to have no room for them."""
+    try:
+        yield
+    except QuotaError:
+        remove(store, files)
+        raise
+
+
+def remove(store: ObjectStore, files: Iterable[Stored]) -> None:
+    """Nobody wants them."""
+    for file in files:
+        store.delete(file.key)
 
 
 def key_of(highlight: Highlight, end: str) -> str:
@@ -146,7 +162,12 @@ def _put(
 
 
 def ready(session: Session, highlight: Highlight, files: Files) -> None:
-    """A highlight's clip can be had from now on; what it takes up is on the bill."""
+    """A highlight's clip can be had from now on; what it takes up is on the bill.
+
+    Raises:
+        QuotaError: the plan has no room for it.
+    """
+    uploads.require_room(session, highlight.organization_id, files.bytes)
     result = files.result
     pictures = [picture.key for picture in files.pictures]
     highlight.state = "ready"

@@ -27,7 +27,7 @@ from tldr_highlight.pipeline.ownership import require_own
 from tldr_highlight.pipeline.wanted import Wanted
 from tldr_highlight.runtime import Runtime
 from tldr_highlight.storage.base import Stored
-from tldr_highlight.streams import results
+from tldr_highlight.streams import results, uploads
 from tldr_highlight.streams.models import Stream
 from tldr_highlight.streams.resolvers import resolve
 from tldr_highlight.streams.scratch import scratch_of
@@ -62,12 +62,12 @@ def cut_one(job: Job[Runtime]) -> None:
             raise outcome
         quotas.require_storage(job.runtime.db, organization_id, publish.size_of(outcome))
         files = publish.stored(job.runtime.storage, highlight, outcome)
-    with job.step() as session:
+    with publish.kept(job.runtime.storage, files), job.step() as session:
         query = Highlight.of(organization_id).where(Highlight.id == id).with_for_update()
         if row := session.scalar(query):
             publish.ready(session, row, files)
     if row is None:
-        files.remove(job.runtime.storage)  # somebody deleted the highlight meanwhile
+        publish.remove(job.runtime.storage, files)  # somebody deleted the highlight meanwhile
 
 
 def _cut(
@@ -138,7 +138,7 @@ def join_best(job: Job[Runtime]) -> None:
             download_name=f"{stream.title or 'Reel'}.mp4",
             sha256=joined.sha256,
         )
-    with job.step() as session:
+    with publish.kept(job.runtime.storage, [file]), job.step() as session:
         query = Reel.of(organization_id).where(Reel.id == id).with_for_update()
         if row := session.scalar(query):
             row.highlights = [highlight.id for highlight, _, _ in shown]
@@ -218,6 +218,7 @@ def _note(reel: Reel, seconds: float) -> str | None:
 
 
 def _ready(session: Session, reel: Reel, joined: ClipResult, file: Stored) -> None:
+    uploads.require_room(session, reel.organization_id, file.bytes)
     reel.state = "ready"
     reel.ended_at = now()
     reel.key = file.key

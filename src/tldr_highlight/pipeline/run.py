@@ -219,13 +219,16 @@ class Story:
         The last one may hold nothing, and says how long the source is.
 
         Raises:
-            QuotaError: the plan has no minutes left; this piece is measured again when it has.
+            QuotaError: the plan has no minutes left for it; this piece is measured again when it has.
         """
         number, tenths = self.checkpoint.segments, self.progress.tenths
         end = piece.read if piece.last else piece.end
+        milliseconds = max(0, round(1000 * (end - self.checkpoint.end)))
         with self.step("segment") as session:
             stream = self._stream(session)
-            self._require(session, Metric.PROCESSING_MS)
+            if milliseconds:
+                ledger.hold(session, stream.organization_id, Metric.PROCESSING_MS)
+                self._require(session, Metric.PROCESSING_MS, milliseconds)
             session.add(
                 Segment(
                     organization_id=stream.organization_id,
@@ -240,7 +243,7 @@ class Story:
                 session,
                 stream.organization_id,
                 Metric.PROCESSING_MS,
-                max(0, round(1000 * (end - self.checkpoint.end))),
+                milliseconds,
                 key=f"{stream.id}/segment/{number}",
                 object_id=stream.id,
             )
@@ -339,7 +342,7 @@ class Story:
             self._require_storage(publish.size_of(outcome))
         made = None if isinstance(outcome, CutError) else publish.stored(store, highlight, outcome)
         self.job.runtime.faults.at("clip-put")
-        with self.step("ready") as session:
+        with publish.kept(store, made or ()), self.step("ready") as session:
             row = session.scalar(self._highlights().where(Highlight.id == highlight.id).with_for_update())
             if row is not None:
                 if isinstance(outcome, CutError):
@@ -350,7 +353,7 @@ class Story:
             self.checkpoint = self.checkpoint.after(clips=self.checkpoint.clips + 1)
             self.save(session, "cutting")
         if row is None and made:
-            made.remove(store)  # somebody deleted the highlight meanwhile
+            publish.remove(store, made)  # somebody deleted the highlight meanwhile
         shutil.rmtree(self.scratch / highlight.id, ignore_errors=True)
 
     # --- when it breaks --------------------------------------------------------------------------------
@@ -404,14 +407,14 @@ class Story:
         progress = self.progress.as_dict()
         self.job.save(session, checkpoint=None if self.ending else asdict(self.checkpoint), progress=progress)
 
-    def _require(self, session: Session, metric: Metric) -> None:
+    def _require(self, session: Session, metric: Metric, more: int = 0) -> None:
         """Wait, with all that there is, where the plan has no more.
 
         Raises:
             QuotaError: it has not.
         """
         organization = session.get_one(Organization, self.job.organization_id)
-        quotas.require(session, organization, metric)
+        quotas.require(session, organization, metric, more)
 
     def _require_storage(self, more: int = 0) -> None:
         quotas.require_storage(self.job.runtime.db, self.job.organization_id or "", more)

@@ -14,7 +14,7 @@ from collections.abc import Generator, Sequence
 from dataclasses import dataclass
 from datetime import timedelta
 
-from sqlalchemy import and_, func, select
+from sqlalchemy import func, select
 from sqlalchemy.orm import Session
 
 from tldr_highlight.core.db import new_id, now
@@ -391,18 +391,34 @@ def require_disk(runtime: Runtime, more: int) -> None:
         raise StorageFullError("there is no room for uploads at the moment", retry_after=60)
 
 
+def require_room(session: Session, organization_id: str, wanted: int, *, upload_id: str = "") -> None:
+    """Refuse what the plan has no room for, beside what is stored and what other uploads have set aside.
+
+    Exact, as nobody else stores anything until the transaction ends.
+
+    Raises:
+        QuotaError: it has none.
+    """
+    ledger.hold(session, organization_id, Metric.STORED_BYTES)
+    aside = select(func.coalesce(func.sum(Upload.reserved), 0)).where(
+        Upload.organization_id == organization_id, Upload.state == "receiving", Upload.id != upload_id
+    )
+    more = int(session.execute(aside).scalar_one()) + wanted
+    quotas.require(session, session.get_one(Organization, organization_id), Metric.STORED_BYTES, more)
+
+
 def _reserve(session: Session, organization: Organization, upload: Upload, wanted: int) -> None:
     """Set room aside for an upload; the organization is locked by the caller.
 
     Raises:
         QuotaError: its plan has no more. LimitError: too many are unfinished.
     """
-    receiving = and_(Upload.organization_id == organization.id, Upload.state == "receiving")
-    query = select(func.count(), func.coalesce(func.sum(Upload.reserved), 0))
-    count, others = session.execute(query.where(receiving, Upload.id != upload.id)).one()
-    if count >= MOST_RECEIVING:
+    query = select(func.count()).where(
+        Upload.organization_id == organization.id, Upload.state == "receiving", Upload.id != upload.id
+    )
+    if session.execute(query).scalar_one() >= MOST_RECEIVING:
         raise LimitError(f"{MOST_RECEIVING} uploads are unfinished: finish or delete some", retry_after=60)
-    quotas.require(session, organization, Metric.STORED_BYTES, int(others) + wanted)
+    require_room(session, organization.id, wanted, upload_id=upload.id)
     upload.reserved = wanted
 
 

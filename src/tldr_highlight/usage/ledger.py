@@ -45,6 +45,11 @@ def record(
     return True
 
 
+def hold(session: Session, organization_id: str, metric: Metric) -> None:
+    """Let nobody else add to what was used this month until the transaction ends: what it reads stays so."""
+    _add(session, organization_id, metric, 0)  # its row may not be there yet
+
+
 def _add(session: Session, organization_id: str, metric: Metric, amount: int) -> None:
     month = month_of(now())
     begin = amount if metric is not Metric.STORED_BYTES else amount + _stored_before(organization_id, month)

@@ -59,7 +59,7 @@ def require(session: Session, organization: Organization, metric: Metric, more: 
     """Refuse what the plan does not have any more: STARTER's amounts are the most, others' are billed beyond.
 
     Args:
-        session: Holding the organization's row locked, where it has to be exact.
+        session: Where it has to be exact, one that holds the metric (`ledger.hold`).
         organization: Who wants more.
         metric: Of what.
         more: In the metric's unit, where it is known; none: whether there is anything left at all.
@@ -84,7 +84,7 @@ def require(session: Session, organization: Organization, metric: Metric, more: 
 def require_storage(db: Database, organization_id: str, more: int = 0) -> None:
     """Refuse to make another file, or to store one of `more` bytes, where the plan has no room for it.
 
-    Nothing is held: who stores at the same time may go beyond by a file each.
+    Nothing is held: it saves work. `streams.uploads.require_room` asks again, exactly, when it is recorded.
 
     Raises:
         QuotaError: it has none.
