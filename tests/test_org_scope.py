@@ -16,7 +16,6 @@ REASONS: dict[str, str] = {
     "clips/sweep.py": "deletes what is over, whosever it is",
     "cli/key.py": "the operator's shell, which sees every organization",
     "highlights/sharing.py": "opens a link without account: its signature is what lets in",
-    "webhooks/delivery.py": "looks whose an endpoint is that work of another organization names",
     "webhooks/outcomes.py": "stores how deliveries of all organizations went, by the ids that were claimed",
     "streams/following.py": "looks how far streams are that somebody follows, by ids that were checked",
     "tenancy/last_use.py": "stores when keys were used, by the ids that the gate found",

@@ -144,12 +144,12 @@ def test_each_promise_can_be_broken(
 def test_it_runs(tmp_path: Path) -> None:
     with bare(tmp_path) as [in_the_loop, in_a_thread], ours(EMBEDDED, tmp_path) as server:
         for each in (in_the_loop, in_a_thread, server):
-            found = round_of(each, 1.0)
+            found = round_of(each, 0.3)
             assert found.measured.requests > 10
             assert 10 < found.cpu_us < 100_000
         with rungs(server, tmp_path) as steps:
-            assert [asked(step.order(0.5)).statuses.keys() for step in steps] == [{"200"}] * 4
+            assert [asked(step.order(0.2)).statuses.keys() for step in steps] == [{"200"}] * 4
         server.headers["X-API-Key"] = "tldr_live_nobodys"
         with pytest.raises(RuntimeError, match="401"):
-            asked(server.order(0.5))
+            asked(server.order(0.2))
     assert 0 < first_answer(server) < 60

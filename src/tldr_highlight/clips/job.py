@@ -42,7 +42,7 @@ from tldr_highlight.streams import uploads
 from tldr_highlight.streams.resolvers import Resolved, resolve
 from tldr_highlight.streams.scratch import scratch_of
 from tldr_highlight.streams.sources import Source
-from tldr_highlight.tenancy.models import AuditRecord
+from tldr_highlight.tenancy.ownership import require_own
 from tldr_highlight.usage import ledger, quotas
 from tldr_highlight.usage.quotas import Metric
 from tldr_highlight.webhooks.catalogue import ClipJobFailed, ClipJobFinished
@@ -61,6 +61,7 @@ VIDEO, POSTER = "video/mp4", "image/jpeg"
 
 def cut_clips(job: Job[Runtime]) -> None:
     """Make the clips of a job that are not there yet."""
+    require_own(job, ClipJob)
     cutting = _begun(job)
     log.info("clip job begins", clips=cutting.row.total, left=len(cutting.left))
     with scratch_of(job) as folder:
@@ -103,7 +104,7 @@ class Cutting:
     job: Job[Runtime]
     row: ClipJob  # as it was when it began
     left: list[ClipItem]  # clips that are not recorded yet
-    patience: int = 1  # how often the source may be asked for anew, because its address may have expired
+    patience: int = 1  # how often the source may be asked for anew until a clip is made, as addresses expire
     options: ClipOptions = field(init=False)
     resolved: Resolved = field(init=False)
 
@@ -284,6 +285,7 @@ class Cutting:
             self._fail(item, error)
             return
         faults.at("job-clip-ready")
+        self.patience = 1
         if kept != file.id:
             self._discard(file)
         log.info("clip is ready", **self._which(item), method=made.method, bytes=made.bytes)
@@ -395,8 +397,7 @@ def ended(session: Session, runtime: Runtime, work: Work, error: TldrError | Non
     try:
         row = ClipJob.get_for(session, work.organization_id or "", work.object_id or "", lock=True)
     except NotFoundError:
-        _audit_dropped(session, work)
-        return
+        return  # another organization's
     if row.state == "deleted":
         return
     if work.state == "cancelled":
@@ -430,16 +431,6 @@ def ended(session: Session, runtime: Runtime, work: Work, error: TldrError | Non
 def _count(session: Session, row: ClipJob, state: str) -> int:
     mine = ClipItem.of(row.organization_id).where(ClipItem.job_id == row.id, ClipItem.state == state)
     return len(session.scalars(mine).all())
-
-
-def _audit_dropped(session: Session, work: Work) -> None:
-    """The work names a job that its organization does not have: nobody of ours writes that."""
-    session.add(
-        AuditRecord(
-            organization_id=work.organization_id, actor="system", action="work.dropped",
-            object_id=work.object_id, details={"kind": work.kind, "job": work.id},
-        )
-    )  # fmt: skip
 
 
 CLIP_JOB = Kind("clip_job", cut_clips, on_end=ended, limit_seconds=LIMIT_SECONDS)

@@ -23,7 +23,6 @@ from tldr_highlight.media.sandbox import ProcessLimits
 from tldr_highlight.media.types import ClipResult, ClipSpec, CutOptions
 from tldr_highlight.pipeline import publish
 from tldr_highlight.pipeline.common import SHORTEST_PIECE, reel_ranges
-from tldr_highlight.pipeline.ownership import require_own
 from tldr_highlight.pipeline.wanted import Wanted
 from tldr_highlight.runtime import Runtime
 from tldr_highlight.storage.base import Stored
@@ -32,6 +31,7 @@ from tldr_highlight.streams.models import Stream
 from tldr_highlight.streams.resolvers import resolve
 from tldr_highlight.streams.scratch import scratch_of
 from tldr_highlight.streams.sources import Source
+from tldr_highlight.tenancy.ownership import require_own
 from tldr_highlight.usage import ledger, quotas
 from tldr_highlight.usage.quotas import Metric
 

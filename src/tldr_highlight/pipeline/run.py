@@ -46,7 +46,6 @@ from tldr_highlight.pipeline.checkpoint import Checkpoint, Progress
 from tldr_highlight.pipeline.common import Piece, blindness, reading_notes
 from tldr_highlight.pipeline.ends import ended
 from tldr_highlight.pipeline.measure import measure
-from tldr_highlight.pipeline.ownership import require_own
 from tldr_highlight.pipeline.shortage import STORING, watching
 from tldr_highlight.pipeline.wanted import Wanted
 from tldr_highlight.runtime import Runtime
@@ -57,6 +56,7 @@ from tldr_highlight.streams.scratch import scratch_of
 from tldr_highlight.streams.sources import Source
 from tldr_highlight.tenancy import alerts
 from tldr_highlight.tenancy.models import Organization
+from tldr_highlight.tenancy.ownership import require_own
 from tldr_highlight.usage import ledger, quotas
 from tldr_highlight.usage.quotas import Metric
 from tldr_highlight.webhooks.catalogue import StreamProgress, StreamStarted

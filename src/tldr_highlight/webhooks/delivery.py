@@ -29,12 +29,12 @@ from tldr_highlight.core.sweep import Rule
 from tldr_highlight.core.telemetry import logger, new_trace, trace_id
 from tldr_highlight.core.work import Job, Kind, LaterError, Work, clock, raised_by
 from tldr_highlight.errors import DatabaseError, NotFoundError, TldrError
-from tldr_highlight.runtime import Act, Caller, Runtime
+from tldr_highlight.runtime import Runtime
 from tldr_highlight.settings import Settings
-from tldr_highlight.tenancy import audit
+from tldr_highlight.tenancy.ownership import require_own
 from tldr_highlight.webhooks.events import DELIVER, deliver, wanted
 from tldr_highlight.webhooks.models import Attempt, Delivery, Event, Webhook
-from tldr_highlight.webhooks.outcomes import SYSTEM, disable, give_up, store
+from tldr_highlight.webhooks.outcomes import disable, give_up, store
 from tldr_highlight.webhooks.sending import (
     CHALLENGE,
     INTERRUPTED,
@@ -108,8 +108,9 @@ class Courier:
         """Send what is due for an endpoint; goes on when more is.
 
         Raises:
-            LaterError: always.
+            LaterError: it goes on later. NotFoundError: the endpoint is gone, or another organization's.
         """
+        require_own(job, Webhook)
         desk = self._open(job.runtime)
         ends = time.monotonic() + SLICE_SECONDS
         while True:
@@ -514,21 +515,14 @@ def _chains(parcels: Sequence[Parcel]) -> list[list[Parcel]]:
 
 
 def _stuck(session: Session, runtime: Runtime, work: Work, error: TldrError | None) -> None:
-    """An endpoint whose work has failed for good gets nothing any more: then it is disabled, and says so.
-
-    Work that names another organization's endpoint is dropped.
-    """
+    """An endpoint whose work has failed for good gets nothing any more: then it is disabled, and says so."""
     assert work.organization_id
-    if isinstance(error, NotFoundError):
-        if session.get(Webhook, work.object_id) is None:
-            return  # it was deleted amid the run
-        system = Act(runtime, Caller(work.organization_id, name=SYSTEM), session=session)
-        audit.record(system, "work.dropped", work.object_id, kind=work.kind)
-    elif error is not None:
-        mine = Webhook.of(work.organization_id).where(Webhook.id == work.object_id)
-        webhook = session.scalar(mine.with_for_update(key_share=True))
-        if webhook is not None and webhook.status != "disabled":
-            disable(session, runtime, webhook, "stuck", f"a mistake of ours ({error.code})", failures=1)
+    if error is None or isinstance(error, NotFoundError):  # it was deleted amid the run, or is another's
+        return
+    mine = Webhook.of(work.organization_id).where(Webhook.id == work.object_id)
+    webhook = session.scalar(mine.with_for_update(key_share=True))
+    if webhook is not None and webhook.status != "disabled":
+        disable(session, runtime, webhook, "stuck", f"a mistake of ours ({error.code})", failures=1)
 
 
 def _kept(runtime: Runtime) -> timedelta:

@@ -17,10 +17,11 @@ def require_own(job: Job[Runtime], model: type[OrgOwned]) -> None:
     Raises:
         NotFoundError: it is another's; the installation's audit log says so.
     """
-    with job.runtime.db.begin() as session:
+    with job.runtime.db.read() as session:
         owner = session.scalar(select(model.organization_id).where(model.id == job.object_id))
-        if owner is None or owner == job.organization_id:
-            return
+    if owner is None or owner == job.organization_id:
+        return
+    with job.runtime.db.begin() as session:
         act = Act(job.runtime, Caller(None, name="system"), session=session)
         audit.record(act, "work.dropped", job.object_id, job=job.id, kind=job.kind, said=job.organization_id)
     raise NotFoundError("there is no such object in this organization")
