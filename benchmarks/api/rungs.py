@@ -11,11 +11,12 @@ import socket
 import uvicorn
 
 from tldr_highlight.api.app import create_app
+from tldr_highlight.core.shapes import Schema
 from tldr_highlight.core.telemetry import set_up_logs
 from tldr_highlight.runtime import opened
 from tldr_highlight.settings import Settings
 from tldr_highlight.tenancy.roles import Scope
-from tldr_highlight.web import Call, Routes, Schema
+from tldr_highlight.web import Call, Routes
 
 rungs = Routes("/rungs", tag="rungs")
 

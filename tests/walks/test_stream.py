@@ -9,7 +9,8 @@ import os
 import re
 import sys
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+from contextlib import closing
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -17,6 +18,7 @@ import httpx2
 import psutil
 import pytest
 from PIL import Image
+from sqlalchemy import select
 from sqlalchemy.orm import InstrumentedAttribute
 
 from tests import s3_server
@@ -29,9 +31,11 @@ from tests.walks.films import ROAR
 from tests.webhooks.shop import Receiver, receiver, verified
 from tldr_highlight.client import Client
 from tldr_highlight.core.db import Database
+from tldr_highlight.core.work import Work
 from tldr_highlight.highlights.models import Highlight, Reel
 from tldr_highlight.media.probe import probe
-from tldr_highlight.streams.models import Stream
+from tldr_highlight.streams.models import Segment, Stream
+from tldr_highlight.usage.models import UsageRecord
 from tldr_highlight.webhooks.models import Webhook
 
 ADDRESS = re.compile(r"^  address   (http://\S+)$", re.MULTILINE)
@@ -62,11 +66,33 @@ def bucket(s3: str) -> dict[str, str]:
 
 @dataclass
 class Service:
-    url: str
-    http: httpx2.Client
-    database_url: str
-    working: Callable[[], list[psutil.Process]]
-    """The processes that work now."""
+    program: Callable[..., Program]
+    env: dict[str, str]
+    db: Database
+    workers: int  # beside the server; none: it works itself
+    http: httpx2.Client = field(default_factory=lambda: httpx2.Client(timeout=30))
+    running: list[Program] = field(default_factory=list[Program])  # the server first
+    url: str = ""
+
+    def start(self) -> None:
+        serve = self.program("serve", "--port", "0", env=self.env)
+        self.url = serve.says(ADDRESS.pattern)[1]
+        self.running = [serve, *(self.program("worker", env=self.env) for _ in range(self.workers))]
+
+    def stop(self) -> list[int]:
+        """Tell all to end: how they did."""
+        return [each.terminate() for each in self.running]
+
+    def working(self) -> list[psutil.Process]:
+        """The processes that work now."""
+        parents = [psutil.Process(each.pid) for each in self.running[1:] or self.running]
+        pools = [pool for parent in parents for pool in parent.children()] if self.workers else parents
+        return [place for above in pools for place in above.children()]
+
+    def rows(self, query: Any) -> list[Any]:
+        """Of the database, as calls are limited."""
+        with self.db.read() as session:
+            return list(session.scalars(query))
 
     def hears(self, url: str, *events: str) -> str:
         """Have a receiver hear of events, once it is verified: the secret of its signatures."""
@@ -84,19 +110,9 @@ class Service:
         return account["webhook"]["secret"]
 
     def ends(self, id: str, column: InstrumentedAttribute[Any] = Stream.ended_at, last: Any = None) -> None:
-        """Wait until a stream has ended, or a column of something says `last`, or anything: in the database,
-        as calls are limited."""
-        db = Database(self.database_url)
-
-        def over() -> bool:
-            with db.read() as session:
-                value = getattr(session.get_one(column.class_, id), column.key)
-                return value is not None if last is None else value == last
-
-        try:
-            until(over, 60)
-        finally:
-            db.close()
+        """Wait until a stream has ended, or a column of something says `last`, or anything."""
+        query = select(column).where(column.class_.id == id)
+        until(lambda: self.rows(query)[0] is not None if last is None else self.rows(query)[0] == last, 60)
 
     def get(self, path: str) -> Any:
         answer = self.http.get(f"{self.url}/api/v1{path}")
@@ -122,26 +138,21 @@ class Service:
 def service(
     program: Callable[..., Program], deployment: Backend, request: pytest.FixtureRequest, tmp_path: Path
 ) -> Iterator[Service]:
-    env = {"TLDR_DATA_DIR": str(tmp_path / "data"), "TLDR_ALLOW_NETWORKS": "127.0.0.0/8"}
-    env |= {"TLDR_CA_FILE": str(AUTHORITY), "TLDR_WORKER_LEASE_SECONDS": "5"}
+    data = tmp_path / "data"
+    env = {"TLDR_DATA_DIR": str(data), "TLDR_ALLOW_NETWORKS": "127.0.0.0/8", "TLDR_CA_FILE": str(AUTHORITY)}
+    env |= {"TLDR_WORKER_LEASE_SECONDS": "5", "TLDR_DATABASE_URL": f"sqlite:///{data / 'tldr.db'}"}
     env |= {"TLDR_WEBHOOK_TIMEOUT_SECONDS": "2"}  # what a killed process was sending is sent again by then
-    scaled = deployment.redis_url is not None
     if deployment.redis_url:
         env |= {"TLDR_DATABASE_URL": deployment.database_url, "TLDR_BROKER_URL": deployment.redis_url}
         env |= {**bucket(request.getfixturevalue("s3")), "TLDR_WORKER_THREADS": "1"}
-    serve = program("serve", "--port", "0", env=env)
-    url = serve.says(ADDRESS.pattern)[1]
-    workers = [program("worker", env=env) for _ in range(2 if scaled else 0)]
-
-    def working() -> list[psutil.Process]:
-        pools = [pool for worker in workers for pool in psutil.Process(worker.pid).children()]
-        return [place for above in pools or [psutil.Process(serve.pid)] for place in above.children()]
-
-    with Client(url) as nobody:
-        key = nobody.auth.register("ann@example.com", "seven wet otters sing", "Nordlicht").api_key.key
-    with httpx2.Client(headers={"X-API-Key": key}, timeout=30) as http:
-        database_url = env.get("TLDR_DATABASE_URL", f"sqlite:///{tmp_path / 'data' / 'tldr.db'}")
-        yield Service(url, http, database_url, working)
+    db = Database(env["TLDR_DATABASE_URL"])
+    service = Service(program, env, db, workers=2 if deployment.redis_url else 0)
+    with closing(db), service.http:
+        service.start()
+        with Client(service.url) as nobody:
+            key = nobody.auth.register("ann@example.com", "seven wet otters sing", "Nordlicht").api_key.key
+        service.http.headers["X-API-Key"] = key
+        yield service
 
 
 def test_an_address_becomes_clips_that_play(service: Service, film: Path, tmp_path: Path) -> None:
@@ -205,6 +216,27 @@ def test_a_receiver_hears_of_everything_once_whoever_is_killed(service: Service,
     assert (told[0]["type"], told[-1]["type"]) == ("stream.started", "stream.completed")
     of = {name: [e["data"]["highlight_id"] for e in told if e["type"] == name] for name in HIGHLIGHT}
     assert of == dict.fromkeys(HIGHLIGHT, sorted(highlights))
+
+
+def test_told_to_stop_in_the_middle_it_goes_on_from_there(service: Service, hour: Path) -> None:
+    """R12: all end well, within 30 s, and nothing that was measured is measured or charged again."""
+    with Server(parts(hour.read_bytes(), 'ETag: "1"')) as source:
+        id = service.post("/streams", {"source_url": f"{source.url}hour.mkv"})["id"]
+        segments = select(Segment.ordinal).where(Segment.stream_id == id)
+        until(lambda: service.rows(segments), 60)
+        assert service.stop() == [0] * len(service.running)
+        kept = service.rows(segments)
+        [state] = service.rows(select(Work.state).where(Work.object_id == id))
+        assert state == "waiting"
+        service.start()
+        service.ends(id)
+    stream = service.get(f"/streams/{id}")
+    assert (stream["state"], stream["error"]) == ("completed", None)
+    every = service.rows(segments.order_by(Segment.ordinal))
+    assert every == list(range(len(every)))
+    assert 0 < len(kept) < len(every)
+    charged = select(UsageRecord.amount).where(UsageRecord.metric == "processing_ms")
+    assert sum(service.rows(charged)) == pytest.approx(1000 * stream["duration"], abs=len(every))
 
 
 HIGHLIGHT = ("highlight.detected", "highlight.ready")

@@ -14,6 +14,7 @@ from tldr_highlight.core.mails import Invitation as Letter
 from tldr_highlight.core.outbox import Mail, post
 from tldr_highlight.core.passwords import check_password
 from tldr_highlight.core.security import hash_token, new_token
+from tldr_highlight.core.shapes import PageQuery, paginate
 from tldr_highlight.core.sweep import Rule
 from tldr_highlight.errors import ConflictError, LimitError, SuspendedError, WrongPasswordError
 from tldr_highlight.runtime import Act
@@ -21,7 +22,6 @@ from tldr_highlight.tenancy import audit
 from tldr_highlight.tenancy.models import Invitation, Member, Organization, User
 from tldr_highlight.tenancy.roles import Role
 from tldr_highlight.usage import quotas
-from tldr_highlight.web import PageQuery, paginate
 
 LIFETIME = timedelta(days=7)
 

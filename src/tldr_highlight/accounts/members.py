@@ -7,12 +7,12 @@ from collections.abc import Sequence
 from sqlalchemy import func, select, update
 
 from tldr_highlight.core.db import after_commit, now
+from tldr_highlight.core.shapes import PageQuery, paginate
 from tldr_highlight.errors import ConflictError, LastOwnerError, NotFoundError, PlanLimitError, RoleError
 from tldr_highlight.runtime import Act
 from tldr_highlight.tenancy import audit
 from tldr_highlight.tenancy.models import Invitation, LoginSession, Member, Organization, User
 from tldr_highlight.tenancy.roles import Role
-from tldr_highlight.web import PageQuery, paginate
 
 
 def list_members(act: Act, page: PageQuery) -> tuple[list[tuple[Member, User]], str | None]:

@@ -11,12 +11,12 @@ from tldr_highlight.accounts.schemas import AuditQuery
 from tldr_highlight.core.db import after_commit, now
 from tldr_highlight.core.mails import OrganizationSuspended
 from tldr_highlight.core.outbox import post
+from tldr_highlight.core.shapes import paginate
 from tldr_highlight.errors import NotFoundError
 from tldr_highlight.runtime import Act, Look
 from tldr_highlight.tenancy import audit
 from tldr_highlight.tenancy.models import AuditRecord, Member, Organization
 from tldr_highlight.tenancy.roles import Role
-from tldr_highlight.web import paginate
 
 
 def get(look: Look) -> Row[Any]:

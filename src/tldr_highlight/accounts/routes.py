@@ -45,6 +45,7 @@ from tldr_highlight.accounts.schemas import (
     WebhookCreated,
 )
 from tldr_highlight.core.mailboxes import normal_address
+from tldr_highlight.core.shapes import Id, Page, PageQuery
 from tldr_highlight.errors import (
     ClosedError,
     ConflictError,
@@ -67,7 +68,7 @@ from tldr_highlight.tenancy.models import Member, User
 from tldr_highlight.tenancy.plans import PLANS, PlanName, limits_of
 from tldr_highlight.tenancy.roles import Role, Scope
 from tldr_highlight.tenancy.schemas import KeyCreated, KeyOut, UserOut
-from tldr_highlight.web import Call, Id, Page, PageQuery, Routes
+from tldr_highlight.web import Call, Routes
 
 auth = Routes("/api/v1/auth", tag="auth")
 own = Routes("/api/v1/organization", tag="organization")

@@ -5,13 +5,12 @@ from __future__ import annotations
 from datetime import datetime
 from typing import Annotated, Any
 
-from fastapi import Query
 from pydantic import Field, SecretStr, StringConstraints
 
+from tldr_highlight.core.shapes import Name, PageQuery, Schema
 from tldr_highlight.tenancy.plans import PlanName, Priority
 from tldr_highlight.tenancy.roles import RoleWord
 from tldr_highlight.tenancy.schemas import KeyCreated, UserOut
-from tldr_highlight.web import Name, PageQuery, Schema
 from tldr_highlight.webhooks.schemas import Patterns
 
 Email = Annotated[str, Field(min_length=3, max_length=254, examples=["ann@example.com"])]
@@ -221,9 +220,9 @@ class Suspension(Schema):
 class AuditQuery(PageQuery):
     """Which part of the audit log."""
 
-    action: Annotated[str, Query(max_length=100, description="Such as `key.created`.")] | None = None
-    actor: Annotated[str, Query(max_length=100, description="A person's or key's id; `shell`.")] | None = None
-    object_id: Annotated[str, Query(max_length=100, description="What it was done to.")] | None = None
+    action: Annotated[str, Field(max_length=100, description="Such as `key.created`.")] | None = None
+    actor: Annotated[str, Field(max_length=100, description="A person's or key's id; `shell`.")] | None = None
+    object_id: Annotated[str, Field(max_length=100, description="What it was done to.")] | None = None
 
 
 class AuditOut(Schema):

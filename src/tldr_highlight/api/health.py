@@ -11,9 +11,10 @@ from fastapi import APIRouter, Request, Response
 from pydantic import Field
 
 from tldr_highlight.core.migrate import HEAD, revision
+from tldr_highlight.core.shapes import Schema
 from tldr_highlight.errors import DatabaseError, ForbiddenError, UsageError
 from tldr_highlight.runtime import Runtime
-from tldr_highlight.web import Schema, in_thread
+from tldr_highlight.web import in_thread
 
 router = APIRouter(tags=["operations"])
 

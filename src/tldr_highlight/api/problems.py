@@ -11,12 +11,12 @@ from typing import Any
 from fastapi import Request, Response
 
 from tldr_highlight.accounts.schemas import MAILED_PATTERN
+from tldr_highlight.core.shapes import CURSOR_PATTERN, ID_PATTERN, NAME_PATTERN
 from tldr_highlight.core.telemetry import current_trace, trace_id
 from tldr_highlight.errors import InvalidError, TldrError
 from tldr_highlight.highlights.schemas import SET_PATTERN
 from tldr_highlight.streams.following import PROGRESS_ID
 from tldr_highlight.streams.schemas import WORD_PATTERN
-from tldr_highlight.web import CURSOR_PATTERN, ID_PATTERN, NAME_PATTERN
 from tldr_highlight.webhooks.events import PATTERN as EVENT_PATTERN
 from tldr_highlight.webhooks.schedules import SCHEDULE_PATTERN
 

@@ -31,6 +31,7 @@ from tldr_highlight.clips.origins import stem_of
 from tldr_highlight.clips.routes import REFUSALS
 from tldr_highlight.clips.schemas import MOST_CLIPS
 from tldr_highlight.clips.service import Order, Wanted
+from tldr_highlight.core.shapes import Schema
 from tldr_highlight.core.strict_json import Number
 from tldr_highlight.errors import InvalidError, NotFoundError
 from tldr_highlight.media.types import Origin, Remote
@@ -42,7 +43,7 @@ from tldr_highlight.streams.sources import Source
 from tldr_highlight.tenancy.roles import Scope
 from tldr_highlight.usage.meter import Meter
 from tldr_highlight.usage.quotas import Metric
-from tldr_highlight.web import Call, Routes, Schema
+from tldr_highlight.web import Call, Routes
 
 compat = Routes("", tag="compatible clip calls")
 

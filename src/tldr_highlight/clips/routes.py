@@ -15,6 +15,7 @@ from tldr_highlight.clips.schemas import (
     ClipJobSummary,
     ClipOut,
 )
+from tldr_highlight.core.shapes import Id, Page
 from tldr_highlight.errors import (
     AddressError,
     ConflictError,
@@ -26,7 +27,7 @@ from tldr_highlight.errors import (
 )
 from tldr_highlight.streams.schemas import ErrorOut
 from tldr_highlight.tenancy.roles import Scope
-from tldr_highlight.web import Call, Id, Page, Routes
+from tldr_highlight.web import Call, Routes
 
 REFUSALS = (
     AddressError,

@@ -5,14 +5,13 @@ from __future__ import annotations
 from datetime import datetime
 from typing import Annotated, Any, Literal
 
-from fastapi import Query
 from pydantic import AfterValidator, ConfigDict, Field, StringConstraints
 
 from tldr_highlight.clips.names import Template
+from tldr_highlight.core.shapes import Name, PageQuery, Schema
 from tldr_highlight.errors import UsageError
 from tldr_highlight.media.types import CutMode, CutOptions, Quality, Watermark
 from tldr_highlight.streams.schemas import ErrorOut, SourceIn, WatermarkIn
-from tldr_highlight.web import Name, PageQuery, Schema
 
 Seconds = Annotated[float, Field(ge=-1e6, le=1e6)]
 """Times that are none fail their clip; what is beyond these is a mistake that is told at once."""
@@ -100,7 +99,7 @@ class ClipJobCreate(SourceIn):
 class ClipJobsQuery(PageQuery):
     """Which clip jobs, and which part of their list."""
 
-    state: Annotated[JobState | None, Query(description="Those that are so far.")] = None
+    state: Annotated[JobState | None, Field(description="Those that are so far.")] = None
 
 
 # --- what is told --------------------------------------------------------------------------------------

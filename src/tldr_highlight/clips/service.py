@@ -17,6 +17,7 @@ from tldr_highlight.clips.names import Template, paths, safe
 from tldr_highlight.clips.origins import stem_of
 from tldr_highlight.clips.schemas import ClipJobCreate, ClipJobsQuery, ClipOptions
 from tldr_highlight.core.db import new_id, now
+from tldr_highlight.core.shapes import paginate
 from tldr_highlight.core.work import cancel, enqueue
 from tldr_highlight.errors import ConflictError, NotFoundError
 from tldr_highlight.media.types import Remote
@@ -28,7 +29,6 @@ from tldr_highlight.tenancy import audit
 from tldr_highlight.tenancy.models import Organization
 from tldr_highlight.usage import quotas
 from tldr_highlight.usage.quotas import Metric
-from tldr_highlight.web import paginate
 
 LINK = timedelta(hours=1)
 """How long a link to a file holds; its file may go before."""

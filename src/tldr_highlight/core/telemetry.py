@@ -23,8 +23,12 @@ from contextvars import ContextVar
 from datetime import UTC, datetime
 from typing import Any, TextIO, cast
 
-import structlog
-from structlog.typing import EventDict, Processor, WrappedLogger
+sys.modules.setdefault("rich", cast(Any, None))  # or structlog loads it: 4 MB, for colours
+import structlog  # noqa: E402
+from structlog.typing import EventDict, Processor, WrappedLogger  # noqa: E402
+
+if cast(Any, sys.modules["rich"]) is None:
+    del sys.modules["rich"]
 
 _trace: ContextVar[str | None] = ContextVar("trace", default=None)
 

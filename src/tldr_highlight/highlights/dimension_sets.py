@@ -24,13 +24,13 @@ from tldr_highlight.analysis.dimensions import (
     with_types,
 )
 from tldr_highlight.core.db import new_id, now
+from tldr_highlight.core.shapes import PageQuery, paginate
 from tldr_highlight.errors import ConflictError, NotFoundError
 from tldr_highlight.highlights.models import DimensionSetVersion, HighlightType
 from tldr_highlight.highlights.schemas import DimensionSetWrite, TypeCreate, TypePatch
 from tldr_highlight.runtime import Act
 from tldr_highlight.tenancy import audit
 from tldr_highlight.tenancy.models import Organization
-from tldr_highlight.web import PageQuery, paginate
 
 USUAL = "general"
 """The preset that counts where nobody says anything."""

@@ -8,6 +8,7 @@ from fastapi import APIRouter, Query, Request, Response
 from fastapi.responses import RedirectResponse
 
 from tldr_highlight.analysis.dimensions import GENERIC, STANDARD_TYPES
+from tldr_highlight.core.shapes import Id, Page, PageQuery
 from tldr_highlight.errors import ConflictError, DimensionSetError, InvalidError
 from tldr_highlight.highlights import dimension_sets, service, sharing
 from tldr_highlight.highlights.dimension_sets import Judging
@@ -30,7 +31,7 @@ from tldr_highlight.highlights.schemas import (
 )
 from tldr_highlight.runtime import Runtime
 from tldr_highlight.tenancy.roles import Scope
-from tldr_highlight.web import Call, Id, Page, PageQuery, Routes
+from tldr_highlight.web import Call, Routes
 
 highlights = Routes("/api/v1/highlights", tag="highlights")
 sets = Routes("/api/v1/dimension-sets", tag="dimension sets")

@@ -5,10 +5,9 @@ from __future__ import annotations
 from datetime import datetime
 from typing import Annotated, Any, Literal
 
-from fastapi import Query
 from pydantic import AfterValidator, AwareDatetime, Field, StringConstraints
 
-from tldr_highlight.web import NAME_PATTERN, Id, PageQuery, Schema
+from tldr_highlight.core.shapes import NAME_PATTERN, Id, PageQuery, Schema
 
 # --- highlights ----------------------------------------------------------------------------------------
 
@@ -31,32 +30,32 @@ Order = Literal["newest", "score", "time"]
 class HighlightsFilter(PageQuery):
     """Which highlights."""
 
-    min_score: Annotated[float | None, Query(ge=0, le=1, description="As likely to be kept, or more.")] = None
-    max_score: Annotated[float | None, Query(ge=0, le=1, description="As likely to be kept, or less.")] = None
+    min_score: Annotated[float | None, Field(ge=0, le=1, description="As likely to be kept, or more.")] = None
+    max_score: Annotated[float | None, Field(ge=0, le=1, description="As likely to be kept, or less.")] = None
     type: Annotated[
-        TypeName | None, Query(description="That are of this type, among others.", examples=["reaction"])
+        TypeName | None, Field(description="That are of this type, among others.", examples=["reaction"])
     ] = None
-    tag: Annotated[Tag | None, Query(description="That have this tag, among others.", examples=["derby"])] = (
+    tag: Annotated[Tag | None, Field(description="That have this tag, among others.", examples=["derby"])] = (
         None
     )
-    verdict: Annotated[Verdict | None, Query(description="What somebody thought of them.")] = None
+    verdict: Annotated[Verdict | None, Field(description="What somebody thought of them.")] = None
     state: Annotated[
-        Literal["detected", "ready", "failed"] | None, Query(description="`ready`: the clip is there.")
+        Literal["detected", "ready", "failed"] | None, Field(description="`ready`: the clip is there.")
     ] = None
     origin: Annotated[
-        Literal["analysis", "request"] | None, Query(description="Who wanted them: we, or somebody.")
+        Literal["analysis", "request"] | None, Field(description="Who wanted them: we, or somebody.")
     ] = None
-    created_after: Annotated[AwareDatetime | None, Query(description="From this moment on.")] = None
-    created_before: Annotated[AwareDatetime | None, Query(description="Before this moment.")] = None
+    created_after: Annotated[AwareDatetime | None, Field(description="From this moment on.")] = None
+    created_before: Annotated[AwareDatetime | None, Field(description="Before this moment.")] = None
 
 
 class HighlightsQuery(HighlightsFilter):
     """Which highlights, in which order."""
 
-    stream_id: Annotated[Id | None, Query(description="Of this stream alone.")] = None
+    stream_id: Annotated[Id | None, Field(description="Of this stream alone.")] = None
     order: Annotated[
         Order,
-        Query(
+        Field(
             description="`score`: best first; clips that were asked for have none and are left out. "
             "`time`: as they come in the stream, which has to be named."
         ),
@@ -68,7 +67,7 @@ class StreamHighlightsQuery(HighlightsFilter):
 
     order: Annotated[
         Order,
-        Query(
+        Field(
             description="`time`: as they come in it. `score`: best first; clips that were asked for have "
             "none and are left out."
         ),

@@ -15,6 +15,7 @@ from sqlalchemy.dialects.postgresql import JSONB
 from sqlalchemy.orm import InstrumentedAttribute
 
 from tldr_highlight.core.db import id_after
+from tldr_highlight.core.shapes import ID_PATTERN
 from tldr_highlight.errors import ConflictError, InvalidError, RequestError
 from tldr_highlight.highlights.files import remove_later
 from tldr_highlight.highlights.models import Highlight
@@ -23,7 +24,6 @@ from tldr_highlight.runtime import Act, Runtime
 from tldr_highlight.tenancy import audit
 from tldr_highlight.usage import ledger
 from tldr_highlight.usage.quotas import Metric
-from tldr_highlight.web import ID_PATTERN
 
 LINK = timedelta(hours=1)
 """How long an address of a file opens it: a player that pauses for longer asks for another."""

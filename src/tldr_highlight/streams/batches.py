@@ -8,6 +8,7 @@ from collections.abc import Iterable, Sequence
 from sqlalchemy import func, select
 
 from tldr_highlight.core.db import new_id
+from tldr_highlight.core.shapes import PageQuery, paginate
 from tldr_highlight.errors import TldrError
 from tldr_highlight.runtime import Act
 from tldr_highlight.streams import service
@@ -15,7 +16,6 @@ from tldr_highlight.streams.models import Batch, Stream
 from tldr_highlight.streams.schemas import BatchCreate, BatchSource
 from tldr_highlight.tenancy import audit
 from tldr_highlight.tenancy.models import Organization
-from tldr_highlight.web import PageQuery, paginate
 
 
 def submit_batch(act: Act, wanted: BatchCreate) -> tuple[Batch, list[Stream]]:

@@ -10,6 +10,7 @@ from pydantic import StringConstraints
 from sqlalchemy import select
 from sqlalchemy.orm import Session
 
+from tldr_highlight.core.shapes import Id
 from tldr_highlight.core.work import Work
 from tldr_highlight.errors import BusyError, LimitError
 from tldr_highlight.runtime import Act
@@ -17,7 +18,7 @@ from tldr_highlight.streams.models import ONGOING, Stream, StreamState
 from tldr_highlight.streams.progress import progress_of
 from tldr_highlight.streams.schemas import ProgressOut
 from tldr_highlight.tenancy.roles import Scope
-from tldr_highlight.web import Call, Id, Routes
+from tldr_highlight.web import Call, Routes
 from tldr_highlight.web.listening import EventStream, News, Told, Watch
 
 PROGRESS_ID = r"^[a-z_]{1,32}-[0-9]{1,18}-[0-9]{1,18}$"

@@ -22,6 +22,7 @@ from tldr_highlight.analysis.moments import MomentOptions, choose
 from tldr_highlight.analysis.rolling import mean
 from tldr_highlight.analysis.scoring import known_share
 from tldr_highlight.core.db import new_id
+from tldr_highlight.core.shapes import PageQuery, paginate
 from tldr_highlight.core.work import enqueue
 from tldr_highlight.errors import ConflictError, RangeError
 from tldr_highlight.highlights.dimension_sets import Judging, judging
@@ -40,7 +41,6 @@ from tldr_highlight.tenancy import audit
 from tldr_highlight.tenancy.models import Organization
 from tldr_highlight.usage import quotas
 from tldr_highlight.usage.quotas import Metric
-from tldr_highlight.web import PageQuery, paginate
 
 CLIP, REEL = "clip", "reel"
 """Kinds of work: one range that somebody asked for, and highlights joined into one file."""

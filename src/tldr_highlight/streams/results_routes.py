@@ -11,6 +11,7 @@ from fastapi import Query, Response
 from fastapi.responses import RedirectResponse
 
 from tldr_highlight.analysis.base import Curve
+from tldr_highlight.core.shapes import Id, Page, PageQuery
 from tldr_highlight.errors import ConflictError, MissingExtraError, NotFoundError, QuotaError, RangeError
 from tldr_highlight.highlights import service as highlights_service
 from tldr_highlight.highlights.models import Reel
@@ -30,7 +31,7 @@ from tldr_highlight.streams.results_schemas import (
     TryCreate,
 )
 from tldr_highlight.tenancy.roles import Scope
-from tldr_highlight.web import Call, Id, Page, PageQuery, Routes
+from tldr_highlight.web import Call, Routes
 
 found = Routes("/api/v1/streams", tag="highlights")
 reels = Routes("/api/v1/reels", tag="highlights")

@@ -5,12 +5,11 @@ from __future__ import annotations
 from datetime import datetime
 from typing import Annotated, Literal, Self
 
-from fastapi import Query
 from pydantic import Field, model_validator
 
+from tldr_highlight.core.shapes import Id, Schema
 from tldr_highlight.highlights.schemas import EvidenceOut, Tags, Title
 from tldr_highlight.media.types import Quality
-from tldr_highlight.web import Id, Schema
 
 Position = Annotated[float, Field(ge=0, le=360_000)]
 """Media seconds; a hundred hours is more than any stream has."""
@@ -26,7 +25,7 @@ class TimelineQuery(Schema):
 
     smoothing_seconds: Annotated[
         float | None,
-        Query(
+        Field(
             ge=0,
             le=60,
             description="They are averaged over; the stream's option if not said.",
@@ -34,7 +33,7 @@ class TimelineQuery(Schema):
         ),
     ] = None
     resolution: Annotated[
-        int, Query(ge=10, le=5000, description="Values at most; of those that fall together, the highest.")
+        int, Field(ge=10, le=5000, description="Values at most; of those that fall together, the highest.")
     ] = 1000
 
 

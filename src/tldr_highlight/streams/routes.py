@@ -7,6 +7,7 @@ from typing import Annotated
 
 from fastapi import Query
 
+from tldr_highlight.core.shapes import Id, Page, PageQuery
 from tldr_highlight.errors import (
     ConflictError,
     PendingError,
@@ -28,7 +29,7 @@ from tldr_highlight.streams.schemas import (
     StreamsQuery,
 )
 from tldr_highlight.tenancy.roles import Scope
-from tldr_highlight.web import Call, Id, Page, PageQuery, Routes
+from tldr_highlight.web import Call, Routes
 
 streams = Routes("/api/v1/streams", tag="streams")
 jobs = Routes("/api/v1/jobs", tag="streams")

@@ -5,14 +5,13 @@ from __future__ import annotations
 from datetime import datetime
 from typing import Annotated, Any, Literal, Self
 
-from fastapi import Query
 from pydantic import AwareDatetime, ConfigDict, Field, StringConstraints, model_validator
 
+from tldr_highlight.core.shapes import Id, PageQuery, Schema
 from tldr_highlight.highlights.schemas import SetId, Title
 from tldr_highlight.media.types import Corner, Quality
 from tldr_highlight.streams.models import StreamState
 from tldr_highlight.streams.sources import Source
-from tldr_highlight.web import Id, PageQuery, Schema
 
 WORD_PATTERN = r"^[a-z][a-z0-9_]*$"
 
@@ -181,16 +180,16 @@ class StreamPatch(Schema):
 class StreamsQuery(PageQuery):
     """Which streams, and which part of their list."""
 
-    state: Annotated[StreamState | None, Query(description="Those that are so far.")] = None
+    state: Annotated[StreamState | None, Field(description="Those that are so far.")] = None
     platform: Annotated[
         Annotated[str, StringConstraints(max_length=20, pattern=WORD_PATTERN)] | None,
-        Query(description="Those from there: `youtube`, `upload`, `custom` …", examples=["youtube"]),
+        Field(description="Those from there: `youtube`, `upload`, `custom` …", examples=["youtube"]),
     ] = None
     batch_id: Annotated[
-        Id | None, Query(description="Those of one batch.", examples=["bat_01kb8mz3s5e6v7w8x9y0a1b2c3"])
+        Id | None, Field(description="Those of one batch.", examples=["bat_01kb8mz3s5e6v7w8x9y0a1b2c3"])
     ] = None
-    created_after: Annotated[AwareDatetime | None, Query(description="Those submitted then or later.")] = None
-    created_before: Annotated[AwareDatetime | None, Query(description="Those submitted before that.")] = None
+    created_after: Annotated[AwareDatetime | None, Field(description="Those submitted then or later.")] = None
+    created_before: Annotated[AwareDatetime | None, Field(description="Those submitted before that.")] = None
 
 
 # --- what is told --------------------------------------------------------------------------------------

@@ -17,6 +17,7 @@ from sqlalchemy.orm import Session
 
 from tldr_highlight.core.db import id_after, new_id, now
 from tldr_highlight.core.egress import Egress
+from tldr_highlight.core.shapes import paginate
 from tldr_highlight.core.work import NEVER, Job, Kind, Work, enqueue, release
 from tldr_highlight.errors import (
     AddressError,
@@ -42,7 +43,6 @@ from tldr_highlight.tenancy import audit
 from tldr_highlight.tenancy.models import Organization
 from tldr_highlight.usage import quotas
 from tldr_highlight.usage.quotas import Metric
-from tldr_highlight.web import paginate
 from tldr_highlight.webhooks.catalogue import BatchCompleted
 from tldr_highlight.webhooks.events import emit
 

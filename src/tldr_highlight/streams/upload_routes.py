@@ -6,6 +6,7 @@ from typing import Annotated
 
 from fastapi import Header, Query, Response
 
+from tldr_highlight.core.shapes import Id, Page, PageQuery
 from tldr_highlight.errors import (
     BodyGoneError,
     BodyLimitError,
@@ -27,7 +28,7 @@ from tldr_highlight.streams import uploads as service
 from tldr_highlight.streams.models import Upload
 from tldr_highlight.streams.upload_schemas import PLAIN, UploadOut, announced, metadata
 from tldr_highlight.tenancy.roles import Scope
-from tldr_highlight.web import Call, Id, Page, PageQuery, Routes
+from tldr_highlight.web import Call, Routes
 from tldr_highlight.web.incoming import Incoming
 
 uploads = Routes("/api/v1/uploads", tag="uploads")

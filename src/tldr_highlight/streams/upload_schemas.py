@@ -8,10 +8,10 @@ import re
 from datetime import datetime
 from typing import Literal
 
+from tldr_highlight.core.shapes import Schema
 from tldr_highlight.errors import RequestError
 from tldr_highlight.storage.names import harmless
 from tldr_highlight.streams.uploads import Announced
-from tldr_highlight.web import Schema
 
 PLAIN = "application/octet-stream"
 MEDIA_TYPE = re.compile(r"(?:video|audio)/[a-z0-9][a-z0-9.+-]{0,60}")

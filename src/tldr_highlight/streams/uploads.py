@@ -13,11 +13,13 @@ import time
 from collections.abc import Generator, Sequence
 from dataclasses import dataclass
 from datetime import timedelta
+from typing import TYPE_CHECKING
 
 from sqlalchemy import func, select
 from sqlalchemy.orm import Session
 
 from tldr_highlight.core.db import new_id, now
+from tldr_highlight.core.shapes import PageQuery, paginate
 from tldr_highlight.core.work import Job, Kind, enqueue
 from tldr_highlight.errors import (
     BodyGoneError,
@@ -43,8 +45,9 @@ from tldr_highlight.tenancy import audit
 from tldr_highlight.tenancy.models import Organization
 from tldr_highlight.usage import ledger, quotas
 from tldr_highlight.usage.quotas import Metric
-from tldr_highlight.web import PageQuery, paginate
-from tldr_highlight.web.incoming import Incoming
+
+if TYPE_CHECKING:
+    from tldr_highlight.web.incoming import Incoming
 
 MOST_BYTES = 64 * 1024**3
 """Of a file: eight hours at 19 Mbit/s. Buckets take 78 GiB that come as a stream."""

@@ -17,6 +17,7 @@ from tldr_highlight.core.db import after_commit, now
 from tldr_highlight.core.jwt import AccessClaims
 from tldr_highlight.core.mailboxes import address_key
 from tldr_highlight.core.security import hash_token, new_token
+from tldr_highlight.core.shapes import PageQuery, paginate
 from tldr_highlight.core.sweep import Rule
 from tldr_highlight.errors import AuthError, LoginError, NotFoundError, SuspendedError, TokenError
 from tldr_highlight.runtime import Act, Caller
@@ -24,7 +25,6 @@ from tldr_highlight.tenancy import audit
 from tldr_highlight.tenancy.callers import COOKIE_PREFIX
 from tldr_highlight.tenancy.models import ApiKey, LoginSession, Member, Organization, SpentToken, User
 from tldr_highlight.tenancy.throttle import Throttle
-from tldr_highlight.web import PageQuery, paginate
 
 ACCESS = timedelta(minutes=30)
 REFRESH = timedelta(days=7)

@@ -6,6 +6,7 @@ from typing import Annotated
 
 from fastapi import Query, Response
 
+from tldr_highlight.core.shapes import Id, Page, PageQuery
 from tldr_highlight.errors import (
     ConflictError,
     CrossSiteError,
@@ -37,7 +38,7 @@ from tldr_highlight.tenancy.schemas import (
     TokensOut,
     UserOut,
 )
-from tldr_highlight.web import Call, Id, Page, PageQuery, Routes
+from tldr_highlight.web import Call, Routes
 
 keys = Routes("/api/v1/keys", tag="keys")
 auth = Routes("/api/v1/auth", tag="auth")

@@ -8,8 +8,8 @@ from typing import Annotated
 
 from pydantic import AfterValidator, AwareDatetime, Field, StringConstraints
 
+from tldr_highlight.core.shapes import Id, Name, Schema
 from tldr_highlight.tenancy.roles import Scope
-from tldr_highlight.web import Id, Name, Schema
 
 
 def _future(moment: datetime) -> datetime:

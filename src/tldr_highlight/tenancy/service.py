@@ -16,6 +16,7 @@ from sqlalchemy.orm import Session, aliased
 from tldr_highlight.core.clients import networks
 from tldr_highlight.core.db import after_commit, now
 from tldr_highlight.core.security import hash_token, last4, new_api_key
+from tldr_highlight.core.shapes import PageQuery, paginate
 from tldr_highlight.errors import ConflictError, ForbiddenError, InvalidError, PlanLimitError, ScopeError
 from tldr_highlight.runtime import Act
 from tldr_highlight.tenancy import audit
@@ -23,7 +24,6 @@ from tldr_highlight.tenancy.logins import calling_key, require_lasting
 from tldr_highlight.tenancy.models import ApiKey, Organization
 from tldr_highlight.tenancy.plans import PLANS, PlanName
 from tldr_highlight.tenancy.schemas import KeyCreate, KeyPatch
-from tldr_highlight.web import PageQuery, paginate
 
 
 def list_keys(act: Act, page: PageQuery) -> tuple[Sequence[ApiKey], str | None]:

@@ -6,9 +6,10 @@ from typing import Annotated
 
 from fastapi import Header, Query
 
+from tldr_highlight.core.shapes import Id, Page
 from tldr_highlight.errors import BusyError, LimitError
 from tldr_highlight.tenancy.roles import Scope
-from tldr_highlight.web import Call, Id, Page, Routes
+from tldr_highlight.web import Call, Routes
 from tldr_highlight.web.listening import EventStream
 from tldr_highlight.webhooks import history
 from tldr_highlight.webhooks.history import EventOut, EventsQuery, Pattern

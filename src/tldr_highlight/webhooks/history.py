@@ -11,13 +11,12 @@ from collections.abc import Collection, Sequence
 from datetime import datetime
 from typing import Annotated, Any
 
-from fastapi import Query
-from pydantic import StringConstraints
+from pydantic import Field, StringConstraints
 from sqlalchemy import Select, func, or_, select
 from sqlalchemy.orm import Session
 
+from tldr_highlight.core.shapes import Id, Schema
 from tldr_highlight.runtime import Act, Runtime
-from tldr_highlight.web import Id, Schema
 from tldr_highlight.web.listening import EventStream, News, Told, Watch
 from tldr_highlight.webhooks.events import PATTERN
 from tldr_highlight.webhooks.models import Event, EventSequence
@@ -46,10 +45,10 @@ class EventOut(Schema):
 class EventsQuery(Schema):
     """Which events."""
 
-    limit: Annotated[int, Query(ge=1, le=100, description="Events at most.")] = 50
-    cursor: Annotated[Id | None, Query(description="Id of the last event that you have.")] = None
+    limit: Annotated[int, Field(ge=1, le=100, description="Events at most.")] = 50
+    cursor: Annotated[Id | None, Field(description="Id of the last event that you have.")] = None
     type: Annotated[
-        list[Pattern] | None, Query(max_length=20, description="Types, or patterns: `stream.*`.")
+        list[Pattern] | None, Field(max_length=20, description="Types, or patterns: `stream.*`.")
     ] = None
 
 

@@ -6,9 +6,10 @@ from typing import Annotated
 
 from fastapi import Query
 
+from tldr_highlight.core.shapes import Id, Page, PageQuery
 from tldr_highlight.errors import ConflictError, PlanLimitError, WebhookUrlError
 from tldr_highlight.tenancy.roles import Scope
-from tldr_highlight.web import Call, Id, Page, PageQuery, Routes
+from tldr_highlight.web import Call, Routes
 from tldr_highlight.webhooks import service
 from tldr_highlight.webhooks.models import Webhook
 from tldr_highlight.webhooks.schemas import (

@@ -8,8 +8,8 @@ from typing import Annotated
 
 from pydantic import AfterValidator, AwareDatetime, Field, StringConstraints
 
+from tldr_highlight.core.shapes import NAME_PATTERN, Id, PageQuery, Schema
 from tldr_highlight.errors import InvalidError
-from tldr_highlight.web import NAME_PATTERN, Id, PageQuery, Schema
 from tldr_highlight.webhooks.catalogue import EventType
 from tldr_highlight.webhooks.events import PATTERN, wanted
 from tldr_highlight.webhooks.schedules import SCHEDULE_PATTERN, pauses_of

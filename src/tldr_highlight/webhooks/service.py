@@ -17,13 +17,13 @@ from tldr_highlight.core.addresses import parse, refused
 from tldr_highlight.core.db import first_id, new_id, now
 from tldr_highlight.core.egress import Egress
 from tldr_highlight.core.security import new_webhook_secret
+from tldr_highlight.core.shapes import PageQuery, paginate
 from tldr_highlight.core.work import Work, clock, enqueue
 from tldr_highlight.errors import AddressError, ConflictError, NotFoundError, PlanLimitError, WebhookUrlError
 from tldr_highlight.runtime import Act
 from tldr_highlight.tenancy import audit
 from tldr_highlight.tenancy.logins import require_lasting
 from tldr_highlight.tenancy.models import Organization
-from tldr_highlight.web import PageQuery, paginate
 from tldr_highlight.webhooks import delivery as deliveries
 from tldr_highlight.webhooks.catalogue import WebhookTest
 from tldr_highlight.webhooks.events import DELIVER, emit_to, wake
