@@ -104,7 +104,7 @@ class Service:
 
     def worker(self) -> psutil.Process:
         """The process that works."""
-        return next(p for p in self.serve.family() if "tldr_highlight.worker.child" in p.cmdline())
+        return psutil.Process(self.serve.pid).children()[0]
 
 
 def _await(ask: Callable[[], Found | None]) -> Found:

@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     from tldr_highlight.api.app import Application
     from tldr_highlight.runtime import Runtime
     from tldr_highlight.settings import Settings
+    from tldr_highlight.worker.birth import Child
 
 BANNER = """\
 TL;DR Highlight {version}
@@ -56,12 +57,19 @@ def serve(
         from tldr_highlight.core.telemetry import set_up_logs  # noqa: PLC0415
 
         settings = read_settings() if data is None else read_settings(data_dir=data)
-        with listen(host, port) as listening:
+        with _spare(settings) as spare, listen(host, port) as listening:
             set_up_logs()
             with _opened(settings) as runtime:
                 runtime.listens_at = address_of(listening)
                 runtime.is_private = is_loopback(listening)
-                _serve(runtime, listening)
+                _serve(runtime, listening, spare)
+
+
+def _spare(settings: Settings) -> contextlib.AbstractContextManager[Callable[[], Child] | None]:
+    """The process that will be the worker, before anything is open; none where workers are elsewhere."""
+    from tldr_highlight.worker.birth import spare  # noqa: PLC0415
+
+    return spare() if settings.broker_url is None else contextlib.nullcontext()
 
 
 @contextlib.contextmanager
@@ -78,12 +86,12 @@ def _opened(settings: Settings) -> Generator[Runtime]:
         yield runtime
 
 
-def _serve(runtime: Runtime, listening: socket) -> None:
+def _serve(runtime: Runtime, listening: socket, spare: Callable[[], Child] | None) -> None:
     from tldr_highlight.api.app import create_app  # noqa: PLC0415
     from tldr_highlight.api.server import run  # noqa: PLC0415
 
     app = create_app(runtime)
-    with _worker(runtime, app) as begin_work:
+    with _worker(runtime, app, spare) as begin_work:
 
         def ready() -> None:
             _greet(runtime)
@@ -93,10 +101,12 @@ def _serve(runtime: Runtime, listening: socket) -> None:
 
 
 @contextlib.contextmanager
-def _worker(runtime: Runtime, app: Application) -> Generator[Callable[[], None]]:
+def _worker(
+    runtime: Runtime, app: Application, spare: Callable[[], Child] | None
+) -> Generator[Callable[[], None]]:
     """What starts those who do the work: processes of ours, unless there is a broker.
 
-    To be called once requests are answered: starting takes 0.6 s of a processor.
+    To be called once requests are answered: starting may take 0.6 s of a processor.
     """
     from tldr_highlight.worker.bell import bell  # noqa: PLC0415
     from tldr_highlight.worker.embedded import EmbeddedWorker  # noqa: PLC0415
@@ -105,7 +115,7 @@ def _worker(runtime: Runtime, app: Application) -> Generator[Callable[[], None]]
         with bell(runtime):
             yield lambda: None
         return
-    worker = EmbeddedWorker(runtime)
+    worker = EmbeddedWorker(runtime, spare=spare)
     app.state.worker_runs = lambda: "worker" in worker.pids()
     try:
         yield worker.start

@@ -620,7 +620,9 @@ def _store_end(kind: Kind, job: Job[Any], raised: BaseException | None, on_end: 
         if raised is not None and isinstance(ending.error, InternalError):
             log.error("work failed of a mistake of ours", exc_info=raised)
         _store(session, job.runtime, work, on_end, ending)
-    log.info(f"work is {work.state}", reason=work.error_code, attempts=work.attempts, run_at=work.run_at)
+    paused = work.state == "waiting" and work.error_code is None  # an endpoint's does with each event
+    tell = log.debug if paused else log.info
+    tell(f"work is {work.state}", reason=work.error_code, attempts=work.attempts, run_at=work.run_at)
 
 
 OnEnd: TypeAlias = Callable[[Session, Any, Work, TldrError | None], None] | None

@@ -1,9 +1,10 @@
 """The process that works for `serve`: threads around `run_one` in lanes, rung by bytes on a pipe.
 
-    python -m tldr_highlight.worker.child < pipe
+    python -m tldr_highlight.worker.child      # with a socket as its standard input: its line
 
-The first line on the pipe is its order. Each byte after it rings one of its lanes; its end means that whoever
-started us is gone, and then we go, too. Bells may be lost: each second the main thread looks for what is due.
+The first that comes on it is its order. Each byte after that rings one of its lanes; its end means that
+whoever started us is gone, and then we go, too. Bells may be lost: each second the main thread looks for what
+is due.
 """
 
 from __future__ import annotations
@@ -15,6 +16,7 @@ import json
 import os
 import select
 import signal
+import socket
 import sys
 import threading
 import time
@@ -54,7 +56,12 @@ class Order:
     owner: str  # what its leases' owners begin with
     lanes: list[tuple[list[str], int]]  # priorities, and how many threads take work of those
     suspects: bool  # it takes only what may have killed a process, and ends when there is no more
-    lock: int | None  # a file to keep open while it lives
+
+
+def give(line: socket.socket, order: Order, lock: int | None) -> None:
+    """Tell a child what to do; `lock` is a file that it keeps open while it lives."""
+    told = json.dumps(dataclasses.asdict(order)).encode() + b"\n"
+    socket.send_fds(line, [told], [] if lock is None else [lock])
 
 
 class Bell:
@@ -96,6 +103,27 @@ class Lane:
 def letter_of(priority: str) -> bytes:
     """The byte that rings for work of a priority."""
     return b"s" if priority in LIGHT else b"!"
+
+
+def obey(line: socket.socket) -> None:
+    """Take an order and work. None comes where whoever would give it is gone."""
+    told = b""
+    while not told.endswith(b"\n"):
+        letter, locks, *_ = socket.recv_fds(line, 1, 1)  # one by one: what follows are rings
+        if not letter:
+            return
+        told += letter
+        for lock in locks:
+            os.set_inheritable(lock, False)  # ours to keep open, and not of programs that we start
+    set_up_logs()
+    threading.excepthook = break_down
+    work(Order(**json.loads(told)), line.fileno())
+
+
+def let_go_of_stdin() -> None:
+    """Nothing is to be read there any more."""
+    with open(os.devnull, "rb") as nothing:
+        os.dup2(nothing.fileno(), 0)
 
 
 def work(order: Order, pipe: int) -> None:
@@ -203,22 +231,10 @@ def break_down(broken: threading.ExceptHookArgs) -> None:
 
 
 def main() -> None:
-    """Take the order and work."""
-    pipe = os.dup(0)  # not inherited, so that programs we start cannot keep it open
-    with open(os.devnull, "rb") as nothing:
-        os.dup2(nothing.fileno(), 0)
-    line = b""
-    while not line.endswith(b"\n"):
-        letter = os.read(pipe, 1)  # one by one: what follows are rings
-        if not letter:
-            return
-        line += letter
-    order = Order(**json.loads(line))
-    if order.lock is not None:
-        os.set_inheritable(order.lock, False)
-    set_up_logs()
-    threading.excepthook = break_down
-    work(order, pipe)
+    """Be the process that `python -m` has started."""
+    line = socket.socket(fileno=os.dup(0))  # not inherited, so that programs we start cannot keep it open
+    let_go_of_stdin()
+    obey(line)
 
 
 if __name__ == "__main__":

@@ -14,16 +14,14 @@ child, one at a time, so that the guilty one harms nobody else again, and the in
 from __future__ import annotations
 
 import contextlib
-import dataclasses
 import fcntl
 import json
 import os
 import secrets
 import subprocess
-import sys
 import threading
 import time
-from collections.abc import Generator
+from collections.abc import Callable, Generator
 from pathlib import Path
 from typing import Any, BinaryIO
 
@@ -36,7 +34,8 @@ from tldr_highlight.core.work import HEAVY, LIGHT, due, void_leases
 from tldr_highlight.errors import DatabaseError, DataBusyError
 from tldr_highlight.runtime import Runtime
 from tldr_highlight.settings import Settings
-from tldr_highlight.worker.child import BROKEN, STOP_SECONDS, Order, letter_of
+from tldr_highlight.worker.birth import Child, started
+from tldr_highlight.worker.child import BROKEN, STOP_SECONDS, Order, give, letter_of
 
 log = logger(__name__)
 
@@ -103,11 +102,15 @@ class EmbeddedWorker:
     Args:
         runtime: Of the server; its `ring` becomes ours.
         kinds: "module:function" that gives what the children can do.
+        spare: Gives the first child (`birth.spare`).
     """
 
-    def __init__(self, runtime: Runtime, *, kinds: str = PRODUCT) -> None:
+    def __init__(
+        self, runtime: Runtime, *, kinds: str = PRODUCT, spare: Callable[[], Child] | None = None
+    ) -> None:
         self._runtime = runtime
         self._kinds = kinds
+        self._spare = spare
         self._stopping = threading.Event()
         self._changed = threading.Event()
         self._thread = threading.Thread(target=self._supervise, name="embedded-worker", daemon=True)
@@ -161,16 +164,16 @@ class EmbeddedWorker:
                 return  # again on the next look
             post.bury(code)
         if post.child is None and time.monotonic() >= post.not_before and self._needed(post):
-            post.start(self._order(post, lock, installation), self._changed)
+            bear, self._spare = self._spare or started, None
+            post.start(bear, self._order(post, installation), lock, self._changed)
 
-    def _order(self, post: _Post, lock: int | None, installation: str) -> Order:
+    def _order(self, post: _Post, installation: str) -> Order:
         return Order(
             settings=revealed(self._runtime.settings),
             kinds=self._kinds,
             owner=f"{installation}/{post.name}-{secrets.token_hex(4)}",
             lanes=post.lanes,
             suspects=post.suspects,
-            lock=lock,
         )
 
     def _needed(self, post: _Post) -> bool:
@@ -199,25 +202,21 @@ class _Post:
         self.name = name
         self.lanes = lanes
         self.suspects = suspects
-        self.child: subprocess.Popen[bytes] | None = None
+        self.child: Child | None = None
         self.owner = ""
         self.not_before = 0.0
-        self._at_the_pipe = threading.Lock()
+        self._at_the_line = threading.Lock()
         self._deaths = 0  # in a row
         self._born = 0.0
 
-    def start(self, order: Order, on_death: threading.Event) -> None:
+    def start(
+        self, bear: Callable[[], Child], order: Order, lock: int | None, on_death: threading.Event
+    ) -> None:
         """Start a child, and watch for its end."""
-        command = [sys.executable, "-m", "tldr_highlight.worker.child"]
-        kept = [] if order.lock is None else [order.lock]
-        # A session of its own: Ctrl-C on the terminal is for the server, which then tells its children.
-        child = subprocess.Popen(  # noqa: S603 - ourselves
-            command, stdin=subprocess.PIPE, pass_fds=kept, start_new_session=True, bufsize=0
-        )
-        assert child.stdin is not None
-        with contextlib.suppress(BrokenPipeError):
-            child.stdin.write(json.dumps(dataclasses.asdict(order)).encode() + b"\n")
-        os.set_blocking(child.stdin.fileno(), False)
+        child = bear()
+        with contextlib.suppress(BrokenPipeError, ConnectionResetError):  # it is dead already
+            give(child.line, order, lock)
+        child.line.setblocking(False)
         self.child, self.owner, self._born = child, order.owner, time.monotonic()
 
         def watch() -> None:
@@ -227,12 +226,11 @@ class _Post:
         threading.Thread(target=watch, name=f"{self.name}-watch", daemon=True).start()
 
     def ring(self, letter: bytes) -> None:
-        """A byte on its pipe; never waits for the child."""
-        with self._at_the_pipe:
-            child = self.child
-            if child is not None and child.stdin is not None:
-                with contextlib.suppress(BlockingIOError, BrokenPipeError):
-                    child.stdin.write(letter)
+        """A byte on its line; never waits for the child."""
+        with self._at_the_line:
+            if self.child is not None:
+                with contextlib.suppress(BlockingIOError, BrokenPipeError, ConnectionResetError):
+                    self.child.line.send(letter)
 
     def death(self) -> int | None:
         """Exit code of a child that has ended and is not buried."""
@@ -241,9 +239,8 @@ class _Post:
     def bury(self, code: int) -> None:
         """Make the place free again, after a pause that grows while children die young."""
         assert self.child is not None
-        assert self.child.stdin is not None
-        with self._at_the_pipe:  # or a ring would go to whatever file has the pipe's number next
-            self.child.stdin.close()
+        with self._at_the_line:  # or a ring would go to whatever file has its number next
+            self.child.line.close()
             self.child = None
         old = time.monotonic() - self._born > HEALTHY_SECONDS
         self._deaths = 0 if code == 0 else 1 if old else self._deaths + 1
