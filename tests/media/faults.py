@@ -31,12 +31,20 @@ def echo(arguments: Json, tell: Tell) -> Iterator[Json]:
         yield item
 
 
+def session_nice() -> str:
+    """Of our session, where the kernel shares processors between sessions first: `/autogroup-7 nice 10`."""
+    file = Path("/proc/self/autogroup")
+    return file.read_text("ascii").strip().rpartition(" ")[2] if file.exists() else ""
+
+
 def surroundings(arguments: Json, tell: Tell) -> Iterator[Json]:
     """What the child sees of itself."""
     yield {
         "pid": os.getpid(),
         "group": os.getpgid(0),
         "session": os.getsid(0),
+        "nice": os.getpriority(os.PRIO_PROCESS, 0),
+        "session_nice": session_nice(),
         "folder": os.getcwd(),
         "temporary": tempfile.gettempdir(),
         "open": sorted(map(int, os.listdir("/proc/self/fd")))[:-1] if sys.platform == "linux" else None,

@@ -94,6 +94,18 @@ def test_a_child_is_confined(temporary: Path) -> None:
         assert seen["open"] == [0, 1, 2, 3]
 
 
+@pytest.mark.parametrize("answers", [False, True])
+def test_children_give_way_where_somebody_answers(answers: bool, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(sandbox, "_keepers", {})
+    monkeypatch.setattr(sandbox, "_nice", 0)
+    if answers:
+        sandbox.give_way()
+    (seen,) = items("surroundings", limits=PATIENT)
+    sandbox._keepers[os.getpid()].end()
+    nice = sandbox.NICE if answers else 0
+    assert (seen["nice"], seen["session_nice"] or str(nice)) == (nice, str(nice))
+
+
 def test_children_work_side_by_side() -> None:
     with ThreadPoolExecutor(4) as pool:
         outcomes = list(pool.map(lambda n: items("echo", [n, n + 1], PATIENT), range(12)))

@@ -10,7 +10,7 @@ keeper also removes the files that the child left and we can no longer remove ou
 ends by itself, what it left running is killed too. Linux hands orphans to the keeper, those that changed
 their group too, so that nobody escapes and no zombie stays; and kills the children should the keeper die.
 
-    python -m tldr_highlight.media.keeper FD [child]
+    python -m tldr_highlight.media.keeper FD NICE       # or FD child
 """
 
 from __future__ import annotations
@@ -281,6 +281,7 @@ def _become_child(control: int, errors: int, keeper: int) -> NoReturn:
     """Leave everything of the keeper's behind, in a process that was forked a moment ago."""
     try:
         os.setsid()
+        _give_way()
         signal.set_wakeup_fd(-1)
         signal.signal(signal.SIGCHLD, signal.SIG_DFL)
         nothing = os.open(os.devnull, os.O_RDWR)
@@ -297,6 +298,14 @@ def _become_child(control: int, errors: int, keeper: int) -> NoReturn:
     except BaseException:  # noqa: BLE001 - or two keepers would run
         traceback.print_exc()
     os._exit(1)
+
+
+def _give_way() -> None:
+    """Be as nice as the keeper also where Linux shares processors between sessions first (autogroup)."""
+    nice = os.getpriority(os.PRIO_PROCESS, 0)
+    if nice > 0:
+        with contextlib.suppress(OSError):  # this kernel does not
+            Path("/proc/self/autogroup").write_text(str(nice), "ascii")
 
 
 def be_child() -> NoReturn:
@@ -383,6 +392,7 @@ def own_command() -> list[str]:
 def _main(arguments: list[str]) -> None:
     if arguments[1:] == ["child"]:
         be_child()
+    os.nice(int(arguments[1]))
     if FORKS:
         _system_control(_SET_CHILD_SUBREAPER, 1)
         for module in PRELOADED:

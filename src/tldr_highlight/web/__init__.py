@@ -20,7 +20,10 @@ import contextvars
 import functools
 import hashlib
 import inspect
+import os
 import re
+import sys
+import threading
 from collections.abc import Callable, Coroutine, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import asdict, dataclass, field
@@ -59,6 +62,9 @@ BODY_BYTES = 1_000_000
 
 BODY_SECONDS = 30.0
 """For a body to arrive: 1 MB at 33 kB/s."""
+
+NICE = 10
+"""Of threads that compute for long; the others have 0, and ten times the share of a processor."""
 
 INLINE_BYTES = 16_384
 """Bodies that are read where they arrive (0.2 ms); larger ones go to a thread, so that nobody waits."""
@@ -255,7 +261,7 @@ class Lane:
     """Threads of its own for what takes long, and how many calls may wait for them."""
 
     def __init__(self, threads: int, waiting: int) -> None:
-        self._threads = ThreadPoolExecutor(threads, thread_name_prefix="lane")
+        self._threads = ThreadPoolExecutor(threads, thread_name_prefix="lane", initializer=_give_way)
         self._room = threads + waiting
 
     async def run(self, call: Callable[[], R]) -> R:
@@ -276,6 +282,12 @@ class Lane:
     def close(self) -> None:
         """Wait for what runs, and forget what waits."""
         self._threads.shutdown(cancel_futures=True)
+
+
+def _give_way() -> None:
+    """Have the system prefer other threads to this one: answers come twice as soon as beside equals."""
+    if sys.platform == "linux":  # where a thread has a priority of its own
+        os.setpriority(os.PRIO_PROCESS, threading.get_native_id(), NICE)
 
 
 def password_lane() -> Lane:

@@ -26,6 +26,7 @@ from typing import Any
 from tldr_highlight.core.telemetry import logger, set_up_logs
 from tldr_highlight.core.work import LIGHT, Kinds, due, run_one, start_periodic
 from tldr_highlight.errors import DatabaseError
+from tldr_highlight.media.sandbox import give_way
 from tldr_highlight.runtime import Runtime, opened
 from tldr_highlight.settings import Settings
 
@@ -128,6 +129,7 @@ def let_go_of_stdin() -> None:
 
 def work(order: Order, pipe: int) -> None:
     """Work until told to stop; what does not stop in time is given back, and ends with the process."""
+    give_way()
     with opened(Settings(**order.settings), kinds_named(order.kinds)) as runtime:
         runtime.leases.memory = runtime.settings.worker_memory_mb * 1_000_000
         lanes = [Lane(priorities, count, Bell(count)) for priorities, count in order.lanes]

@@ -17,6 +17,7 @@ from typing import Any
 from tldr_highlight.core.telemetry import logger
 from tldr_highlight.core.work import Kinds, run_one
 from tldr_highlight.errors import DatabaseError
+from tldr_highlight.media.sandbox import give_way
 from tldr_highlight.runtime import Runtime, opened
 from tldr_highlight.settings import Settings
 from tldr_highlight.worker.bell import bell
@@ -48,6 +49,7 @@ class Place:
 
     def _begin(self, **_: object) -> None:
         threading.excepthook = break_down
+        give_way()
         self._runtime = self._open.enter_context(opened(self._settings, self._kinds))
         self._runtime.leases.memory = self._settings.worker_memory_mb * 1_000_000
         self._open.enter_context(bell(self._runtime))
