@@ -225,7 +225,7 @@ def test_what_never_asks_is_given_back_when_its_process_must_end(
 )  # on SQLite it might be stopped as the writer
 def test_a_worker_that_was_stopped_and_wakes_can_write_nothing(shop: Shop) -> None:
     shop.worker.start()
-    id = shop.add("count", "c", to=200, pause=0.3, asks=False)
+    id = shop.add("count", "c", to=200, pause=1.5, asks=False)
     stopped = shop.child()
     until(lambda: shop.said("c", "wrote", 1))  # now it pauses: not within a transaction, which would be kept
     os.kill(stopped, signal.SIGSTOP)
