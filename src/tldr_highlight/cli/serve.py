@@ -66,7 +66,11 @@ def serve(
 
 
 def _spare(settings: Settings) -> contextlib.AbstractContextManager[Callable[[], Child] | None]:
-    """The process that will be the worker, before anything is open; none where workers are elsewhere."""
+    """The process that will be the worker, before anything is open; none where workers are elsewhere.
+
+    What serves is loaded by now; what works is loaded here, so that both have it from before the fork.
+    """
+    import tldr_highlight.worker.kinds  # noqa: F401, PLC0415  # pyright: ignore[reportUnusedImport]
     from tldr_highlight.worker.birth import spare  # noqa: PLC0415
 
     return spare() if settings.broker_url is None else contextlib.nullcontext()

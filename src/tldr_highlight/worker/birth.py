@@ -1,6 +1,7 @@
 """How the processes that work for `serve` come about: started, or forked from a server that did nothing yet.
 
-    with spare() as first:      # everything is loaded, nothing is open, and there is one thread
+    import ...                  # what both need
+    with spare() as first:      # nothing is open yet, and there is one thread
         ...
         EmbeddedWorker(runtime, spare=first)
 
@@ -13,7 +14,6 @@ from __future__ import annotations
 
 import contextlib
 import gc
-import importlib
 import os
 import signal
 import socket
@@ -28,9 +28,6 @@ from typing import NoReturn, Protocol
 from sqlalchemy.orm import configure_mappers
 
 from tldr_highlight.worker.child import let_go_of_stdin, obey
-
-LOADED = ("tldr_highlight.api.app", "tldr_highlight.worker.kinds")
-"""What a server and its workers need."""
 
 LEAVE_SECONDS = 5.0
 """For a spare that nobody needed; it has nothing to do but end."""
@@ -76,12 +73,13 @@ def started() -> Child:
 
 @contextlib.contextmanager
 def spare() -> Generator[Callable[[], Child] | None]:
-    """What gives, once, a child that was forked here; None where nothing may be forked."""
+    """What gives, once, a child that was forked here; None where nothing may be forked.
+
+    The two share what is loaded by then.
+    """
     if sys.platform != "linux" or threading.active_count() > 1:
         yield None
         return
-    for module in LOADED:
-        importlib.import_module(module)
     configure_mappers()
     gc.collect()
     gc.freeze()  # or the first collection in either writes to all of it, and nothing is shared any more
