@@ -18,6 +18,7 @@ import pytest
 from tests.media.conftest import SOUND_COMPARED, Made, Maker
 from tests.media.server import Server
 from tests.media_maker import lag, read
+from tests.walks.command import until
 from tldr_highlight.core.egress import Egress, Policy
 from tldr_highlight.core.ranges import BLOCK
 from tldr_highlight.errors import (
@@ -174,15 +175,23 @@ def test_what_a_clip_needs_of_mp4_is_asked_for_early_and_in_few_requests(
 ) -> None:
     """The first block, what follows it and the index, then the clip's beginning, its end, what is between."""
     body = media("mp4", seconds=60.0, noise=64.0, gop=25, mux=mux).path.read_bytes()
-    with Server({"/a": body}) as server, opened(Remote(server.url("/a")), egress) as origin:
+    both = threading.Barrier(2)  # neither of the first two is answered before the other has come
+
+    def answer() -> bytes:
+        if looked and len(server.asked) <= looked + 2:
+            both.wait(20)
+        return body
+
+    looked = 0
+    with Server({"/a": answer}) as server, opened(Remote(server.url("/a")), egress) as origin:
         info = probe(origin)
+        until(lambda: len(server.asked) == 2 + (not mux))  # one may still be on its way
         looked = len(server.asked)
         (clip,) = cut(info, [ClipSpec(30.3, 44.7, tmp_path / "a.mp4")])
         assert isinstance(clip, ClipResult), clip
         assert clip.method == "smart"
     assert server.sent <= clip.bytes + (1 << 20) + 6 * BLOCK  # of which at most three are the index
     firsts = [int(told["range"].removeprefix("bytes=").partition("-")[0]) for told in server.told]
-    assert looked <= 3
     assert len(firsts) <= looked + 3
     assert max(firsts[looked : looked + 2]) > 0.7 * len(body)
 
