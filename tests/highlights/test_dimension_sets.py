@@ -7,6 +7,7 @@ from typing import Any
 import pytest
 
 from tests.api.world import World
+from tests.highlights.made import add_highlight
 from tldr_highlight.analysis.dimensions import PRESETS, STANDARD_TYPES, classify
 from tldr_highlight.errors import NotFoundError
 from tldr_highlight.highlights.dimension_sets import dimension_set_for
@@ -87,6 +88,30 @@ def test_a_change_makes_a_version_and_streams_keep_theirs(desk: Desk) -> None:
         desk.judged_by(dimension_set=made["id"])
     found, _, version = desk.judged_by(2, dimension_set=made["id"])
     assert (found.threshold, version) == (0.8, 2)
+
+
+def test_what_was_written_in_an_order_stays_in_it(desk: Desk) -> None:
+    """PostgreSQL's JSONB puts short names first."""
+    names = ["scoring_moment", "humor", "rarity", "crowd_reaction", "joy"]
+    when = dict.fromkeys(names[:3], 0.5)
+    kinds = {"longest_of_all": {"when": when}, "b": {"when": when}, "mid": {"when": when}}
+    made = desk.made(SETS, {"dimensions": {name: {} for name in names}, "types": kinds})
+    own = desk.made(TYPES, {"name": "goal", "when": when})
+    at = f"{SETS}/{made['id']}"
+    for found in (made, desk.call("GET", at).json()):
+        assert [*found["dimensions"]] == names
+        assert [*found["types"]] == [*kinds]
+        assert [*found["types"]["b"]["when"]] == [*when]
+    assert [*desk.call("GET", f"{TYPES}/{own['id']}").json()["when"]] == [*when]
+    assert desk.judged_by(dimension_set=made["id"])[0].names == tuple(names)
+    other = dict(reversed(made["dimensions"].items()))
+    changed = desk.call("PATCH", at, {"dimensions": other}).json()
+    assert (changed["version"], [*changed["dimensions"]]) == (2, names[::-1])
+    assert desk.call("PATCH", at, {"dimensions": other}).json()["version"] == 2  # nothing changed
+    assert [*desk.call("GET", f"{at}?version=1").json()["dimensions"]] == names
+    with desk.world.runtime.db.begin() as session:
+        highlight = add_highlight(session, desk.id, dimensions=dict.fromkeys(names, 0.5))
+    assert [*desk.call("GET", f"/api/v1/highlights/{highlight.id}").json()["dimensions"]] == names
 
 
 def test_dimensions_and_types_are_replaced_as_a_whole(quick: Desk) -> None:

@@ -106,7 +106,10 @@ class UtcTime(TypeDecorator[datetime]):
 
 
 Json = JSON(none_as_null=True).with_variant(JSONB(none_as_null=True), "postgresql")
-"""A JSON document; None is SQL's NULL."""
+"""A JSON document; None is SQL's NULL. PostgreSQL can search it and index it, and orders its members anew."""
+
+OrderedJson = JSON(none_as_null=True)
+"""A JSON document whose members stay in the order they were written in, for what people write and read."""
 
 
 class Base(DeclarativeBase):

@@ -7,6 +7,7 @@ that it uses, presets included.
 
 from __future__ import annotations
 
+import json
 from collections.abc import Container, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from typing import Any
@@ -170,7 +171,7 @@ def change_set(act: Act, set_id: str, wanted: DimensionSetWrite) -> DimensionSet
     changes = wanted.model_dump(exclude_unset=True, exclude_none=True)
     kept = {n: v for n, v in before.document.items() if n != "dimensions" or "base" not in changes}
     document = _document({**kept, **changes})
-    if document == before.document:
+    if _as_written(document) == _as_written(before.document):
         return before
     before.is_latest = False
     row = DimensionSetVersion(
@@ -272,7 +273,7 @@ def change_type(act: Act, type_id: str, wanted: TypePatch) -> HighlightType:
     changes = wanted.model_dump(exclude_unset=True)
     description = changes.pop("description", row.description)
     rule = rule_document(read_rule(row.name, {**row.rule, **changes}))
-    if (rule, description) == (row.rule, row.description):
+    if (_as_written(rule), description) == (_as_written(row.rule), row.description):
         return row
     row.rule, row.description = rule, description
     audit.record(act, "highlight_type.changed", row.id, name=row.name)
@@ -289,6 +290,11 @@ def delete_type(act: Act, type_id: str) -> None:
     row = HighlightType.get_for(act.session, act.organization_id, type_id, lock=True)
     act.session.delete(row)
     audit.record(act, "highlight_type.deleted", row.id, name=row.name)
+
+
+def _as_written(document: dict[str, Any]) -> str:
+    """What tells two documents apart: also the order of their members, which is the customer's."""
+    return json.dumps(document)
 
 
 def _room(act: Act, query: Select[Any], what: str) -> None:

@@ -8,7 +8,7 @@ from typing import Any
 from sqlalchemy import BigInteger, Index, String, UniqueConstraint
 from sqlalchemy.orm import Mapped, mapped_column
 
-from tldr_highlight.core.db import Base, Json, OrgOwned, new_id, now
+from tldr_highlight.core.db import Base, Json, OrderedJson, OrgOwned, new_id, now
 
 FILTERS = ("score", "state", "verdict", "origin", "created_at", "types", "tags")
 """What lists are filtered by. The indexes have them, too, so that whatever is looked for is found in these
@@ -42,7 +42,7 @@ class Highlight(OrgOwned, Base):
     title: Mapped[str] = mapped_column(String(200))
     tags: Mapped[list[str]] = mapped_column(default=list)
     verdict: Mapped[str | None]  # keep | drop: what somebody thought of it
-    dimensions: Mapped[dict[str, Any]] = mapped_column(default=dict)  # name -> 0..1, None where unknown
+    dimensions: Mapped[dict[str, Any]] = mapped_column(OrderedJson, default=dict)  # name -> 0..1 or None
     evidence: Mapped[list[Any]] = mapped_column(Json, default=list)
     clip_start: Mapped[float]
     clip_end: Mapped[float]
@@ -71,7 +71,7 @@ class DimensionSetVersion(OrgOwned, Base):
     version: Mapped[int]
     is_latest: Mapped[bool] = mapped_column(default=True)
     name: Mapped[str] = mapped_column(String(100))
-    document: Mapped[dict[str, Any]]  # threshold, dimensions, types
+    document: Mapped[dict[str, Any]] = mapped_column(OrderedJson)  # threshold, dimensions, types
     created_at: Mapped[datetime] = mapped_column(default=now)
     deleted_at: Mapped[datetime | None]  # of the set; streams remember their versions
 
@@ -84,7 +84,7 @@ class HighlightType(OrgOwned, Base):
 
     id: Mapped[str] = mapped_column(primary_key=True, default=lambda: new_id("typ"))
     name: Mapped[str] = mapped_column(String(64))
-    rule: Mapped[dict[str, Any]]
+    rule: Mapped[dict[str, Any]] = mapped_column(OrderedJson)
     description: Mapped[str | None] = mapped_column(String(500))
     created_at: Mapped[datetime] = mapped_column(default=now)
 
