@@ -8,9 +8,9 @@ import pytest
 
 from tests.api.world import World
 from tests.highlights.made import add_highlight
-from tldr_highlight.analysis.dimensions import PRESETS, STANDARD_TYPES, classify
+from tldr_highlight.analysis.dimensions import PRESETS, STANDARD_TYPES, TypeRule, classify
 from tldr_highlight.errors import NotFoundError
-from tldr_highlight.highlights.dimension_sets import dimension_set_for
+from tldr_highlight.highlights.dimension_sets import Judging, judging
 
 SETS, TYPES = "/api/v1/dimension-sets", "/api/v1/highlight-types"
 
@@ -39,9 +39,12 @@ class Desk:
         assert answer.status_code == 201, answer.text
         return answer.json()
 
-    def judged_by(self, version: int | None = None, **options: Any) -> Any:
+    def judging(self, set_id: str, version: int | None = None) -> Judging:
         with self.world.runtime.db.read() as session:
-            return dimension_set_for(session, self.id, options, version)
+            return judging(session, self.id, set_id, version)
+
+    def rules(self, set_id: str) -> dict[str, TypeRule]:
+        return {rule.type: rule for rule in self.judging(set_id).dimension_set.types}
 
 
 @pytest.fixture
@@ -67,8 +70,9 @@ def test_a_set_that_begins_with_a_preset_has_what_is_said_and_the_presets_rest(d
     assert made["types"] == {"goal": {**DERBY["types"]["goal"], "match": "all"}}  # type: ignore[index]
     assert {"goal", "score", "generic"} <= set(made["type_names"])
     assert desk.call("GET", f"{SETS}/{made['id']}").json() == made
-    found, id, version = desk.judged_by(dimension_set=made["id"])
-    assert (id, version, found.threshold) == (made["id"], 1, 0.55)
+    found = desk.judging(made["id"])
+    assert found.row
+    assert (found.row.set_id, found.row.version, found.dimension_set.threshold) == (made["id"], 1, 0.55)
 
 
 def test_a_change_makes_a_version_and_streams_keep_theirs(desk: Desk) -> None:
@@ -78,16 +82,15 @@ def test_a_change_makes_a_version_and_streams_keep_theirs(desk: Desk) -> None:
     assert (changed["version"], changed["threshold"], changed["name"]) == (2, 0.8, "our derby")
     assert changed["dimensions"] == made["dimensions"]
     assert desk.call("PATCH", at, {"threshold": 0.8}).json()["version"] == 2  # nothing changed
-    assert desk.judged_by(1, dimension_set=made["id"])[0].threshold == 0.55
-    assert desk.judged_by(dimension_set=made["id"])[0].threshold == 0.8
+    assert desk.judging(made["id"], 1).dimension_set.threshold == 0.55
+    assert desk.judging(made["id"]).dimension_set.threshold == 0.8
     assert desk.call("GET", f"{at}?version=1").json() == made
     assert desk.call("DELETE", at).status_code == 204
     assert desk.call("GET", at).status_code == 404
     assert desk.call("PATCH", at, {"threshold": 0.1}).status_code == 404
     with pytest.raises(NotFoundError):
-        desk.judged_by(dimension_set=made["id"])
-    found, _, version = desk.judged_by(2, dimension_set=made["id"])
-    assert (found.threshold, version) == (0.8, 2)
+        desk.judging(made["id"])
+    assert desk.judging(made["id"], 2).dimension_set.threshold == 0.8
 
 
 def test_what_was_written_in_an_order_stays_in_it(desk: Desk) -> None:
@@ -103,7 +106,7 @@ def test_what_was_written_in_an_order_stays_in_it(desk: Desk) -> None:
         assert [*found["types"]] == [*kinds]
         assert [*found["types"]["b"]["when"]] == [*when]
     assert [*desk.call("GET", f"{TYPES}/{own['id']}").json()["when"]] == [*when]
-    assert desk.judged_by(dimension_set=made["id"])[0].names == tuple(names)
+    assert desk.judging(made["id"]).dimension_set.names == tuple(names)
     other = dict(reversed(made["dimensions"].items()))
     changed = desk.call("PATCH", at, {"dimensions": other}).json()
     assert (changed["version"], [*changed["dimensions"]]) == (2, names[::-1])
@@ -199,28 +202,44 @@ def test_there_are_a_hundred_at_most(quick: Desk, monkeypatch: pytest.MonkeyPatc
 def test_a_type_joins_every_set_that_has_its_dimensions(desk: Desk) -> None:
     made = desk.made(TYPES, {"name": "party", "when": {"crowd_reaction": 0.9}, "priority": 500})
     for name in ("sports", "podcast"):
-        judged, id, version = desk.judged_by(dimension_set=name)
-        assert (id, version) == (None, None)
-        assert classify({"crowd_reaction": 0.95}, judged) == ("reaction", "party")  # surest first
+        found = desk.judging(name)
+        assert found.row is None
+        assert [each["name"] for each in found.types] == ["party"]
+        judged = classify({"crowd_reaction": 0.95}, found.dimension_set)
+        assert judged == ("reaction", "party")  # surest first
     lecture = desk.made(SETS, {"dimensions": {"humor": {}}})
     assert "party" not in lecture["type_names"]
     other = Desk(desk.world)
-    assert "party" not in [t.type for t in other.judged_by(dimension_set="sports")[0].types]
+    assert "party" not in other.rules("sports")
     changed = desk.call("PATCH", f"{TYPES}/{made['id']}", {"when": {"humor": 0.2}, "description": "ha"})
     assert (changed.json()["when"], changed.json()["priority"]) == ({"humor": 0.2}, 500)
     assert "party" in desk.call("GET", f"{SETS}/{lecture['id']}").json()["type_names"]
     assert desk.call("DELETE", f"{TYPES}/{made['id']}").status_code == 204
-    assert "party" not in [t.type for t in desk.judged_by(dimension_set="sports")[0].types]
+    assert "party" not in desk.rules("sports")
+
+
+def test_a_change_makes_a_version_of_a_type(desk: Desk) -> None:
+    made = desk.made(TYPES, {"name": "party", "when": {"crowd_reaction": 0.9, "humor": 0.2}})
+    at = f"{TYPES}/{made['id']}"
+    assert made["version"] == 1
+    for change, version in (
+        ({"priority": 7}, 2),
+        ({"priority": 7}, 2),  # nothing changed
+        ({"description": "ha"}, 3),
+        ({"when": {"humor": 0.2, "crowd_reaction": 0.9}}, 4),  # in another order
+        ({}, 4),
+    ):
+        changed = desk.call("PATCH", at, change).json()
+        assert (changed["version"], desk.call("GET", at).json()) == (version, changed)
+    assert desk.call("GET", f"{TYPES}/reaction").json()["version"] is None
 
 
 def test_a_type_of_the_same_name_takes_the_place_of_ours_but_not_of_the_sets_own(quick: Desk) -> None:
     quick.made(TYPES, {"name": "reaction", "when": {"crowd_reaction": 0.1}})
-    rules = {r.type: r for r in quick.judged_by(dimension_set="sports")[0].types}
-    assert rules["reaction"].when == {"crowd_reaction": 0.1}
+    assert quick.rules("sports")["reaction"].when == {"crowd_reaction": 0.1}
     own = {"base": "sports", "types": {"reaction": {"when": {"humor": 0.9}}}}
     made = quick.made(SETS, own)
-    rules = {r.type: r for r in quick.judged_by(dimension_set=made["id"])[0].types}
-    assert rules["reaction"].when == {"humor": 0.9}
+    assert quick.rules(made["id"])["reaction"].when == {"humor": 0.9}
 
 
 def test_ours_come_first_and_nobody_changes_them(quick: Desk) -> None:

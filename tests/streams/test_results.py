@@ -26,7 +26,7 @@ from tldr_highlight.highlights.models import Highlight
 from tldr_highlight.media.probe import probe
 from tldr_highlight.media.read import Reader, Sampling
 from tldr_highlight.streams.curves import packed
-from tldr_highlight.streams.models import Segment
+from tldr_highlight.streams.models import Segment, Stream
 from tldr_highlight.tenancy.models import Organization
 from tldr_highlight.usage.models import UsageTotal
 from tldr_highlight.usage.quotas import month_of
@@ -146,6 +146,24 @@ def test_a_set_is_tried_without_analysing_or_storing(light: World, measured: Sig
     assert desk.call("POST", f"/dimension-sets/{other}/try", {"stream_id": desk.id}).json()["degraded"]
     assert _rows(light)["highlights"] == before["highlights"]
     assert _rows(light)["work"] == before["work"]
+
+
+def test_a_set_is_tried_as_the_stream_was_submitted(light: World, measured: Signals) -> None:
+    rule = {"when": {"scene_energy": 0.01}, "match": "any", "priority": 1000}
+    copied = {"id": "typ_1", "name": "party", "version": 3, "rule": rule}  # deleted since
+    wanted = {"dimension_set": "sports", "threshold": 0.4, "context_before_seconds": 1.0}
+    desk = Desk(light, duration=24.0, options=wanted, highlight_types=[copied])
+    desk.has(measured)
+    at, body = "/dimension-sets/sports/try", {"stream_id": desk.id}
+    assert all("party" not in each["types"] for each in desk.call("POST", at, body).json()["highlights"])
+    again = desk.call("POST", at, {**body, "as_submitted": True}).json()["highlights"]
+    assert "party" in again[0]["types"]
+    with light.runtime.db.begin() as session:
+        stream = Stream.get_for(session, desk.organization, desk.id)
+        stream.options = {**wanted, "threshold": 1.0}
+    assert desk.call("POST", at, {**body, "as_submitted": True}).json()["highlights"] == []
+    other = desk.call("POST", "/dimension-sets/podcast/try", {**body, "as_submitted": True})
+    assert (other.status_code, other.json()["code"]) == (409, "conflict")
 
 
 def _rows(world: World) -> dict[str, int]:

@@ -236,9 +236,12 @@ class DimensionSets:
         """Delete a set; streams keep what they know of it."""
         self._calls.do("DELETE", at("dimension-sets", set_id))
 
-    def try_on(self, set_id: str, stream_id: str) -> Trial:
-        """What a set would find in a stream, without analysing it again; nothing is stored."""
-        body = given(stream_id=stream_id)
+    def try_on(self, set_id: str, stream_id: str, *, as_submitted: bool = False) -> Trial:
+        """What a set would find in a stream, without analysing it again; nothing is stored.
+
+        By the latest set and types; `as_submitted`: by what the stream remembers of its own set, again.
+        """
+        body = given(stream_id=stream_id, as_submitted=as_submitted)
         return self._calls.one(Trial, "POST", at("dimension-sets", set_id, "try"), body)
 
 
@@ -278,10 +281,10 @@ class HighlightTypes:
         priority: int | None = None,
         description: str | None = None,
     ) -> HighlightType:
-        """Change when a highlight is of a type; what is not given stays."""
+        """Make the next version of a type; what is not given stays, and streams keep the one they have."""
         body = given(when=when, match=match, priority=priority, description=description)
         return self._calls.one(HighlightType, "PATCH", at("highlight-types", type_id), body)
 
     def delete(self, type_id: str) -> None:
-        """Delete a type; highlights that are of it stay so."""
+        """Delete a type; highlights that are of it stay so, and streams keep what they know of it."""
         self._calls.do("DELETE", at("highlight-types", type_id))

@@ -357,6 +357,7 @@ class HighlightType:
 
     id: str
     name: str
+    version: int | None
     standard: bool
     when: dict[str, float]
     match: str

@@ -43,6 +43,18 @@ class Waiting:
 
 
 @dataclass(frozen=True)
+class JudgingType:
+    """A type of the organization's own, as a stream remembers it."""
+
+    id: str
+    name: str
+    version: int
+    when: dict[str, float]
+    match: str
+    priority: int
+
+
+@dataclass(frozen=True)
 class Stream:
     """A stream, as it was when it was asked for."""
 
@@ -59,6 +71,11 @@ class Stream:
     batch_id: str | None = None
     title: str | None = None
     upload_id: str | None = None
+    dimension_set_id: str | None = None
+    """None: a preset, which `processing_options` names."""
+    dimension_set_version: int | None = None
+    highlight_types: list[JudgingType] | None = None
+    """The organization's that it is judged by, as they were when it was submitted; None: those of today."""
     cancelling: bool = False
     waiting: Waiting | None = None
     media: dict[str, Any] = field(default_factory=dict[str, Any])

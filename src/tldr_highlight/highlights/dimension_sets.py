@@ -2,15 +2,15 @@
 
 A set is never changed: a change makes its next version, and streams remember the version they are judged by.
 Presets are sets whose id is their name, which nobody changes. The organization's own types join every set
-that it uses, presets included.
+that it uses, presets included; they are changed in place, so streams keep a copy of those they are judged by.
 """
 
 from __future__ import annotations
 
 import json
-from collections.abc import Container, Mapping, Sequence
+from collections.abc import Container, Sequence
 from dataclasses import asdict, dataclass
-from typing import Any
+from typing import Any, TypeAlias
 
 from sqlalchemy import Select, func, select
 from sqlalchemy.orm import Session
@@ -42,27 +42,8 @@ MOST = 100
 """Sets, and types, of an organization: each type is looked at for each highlight."""
 
 
-def dimension_set_for(
-    session: Session, organization_id: str, options: Mapping[str, Any], version: int | None = None
-) -> tuple[DimensionSet, str | None, int | None]:
-    """What a stream is judged by: the set with the organization's types, its id and its version.
-
-    Args:
-        session: Any.
-        organization_id: Whose sets there are.
-        options: A stream's; `dimension_set` is a preset's name or a set's id, the usual preset if missing.
-        version: The version that the stream remembers, which may be of a set that was deleted since; None:
-            the latest.
-
-    Returns:
-        For a preset, id and version are None: the options name it.
-
-    Raises:
-        NotFoundError: the organization has no such set.
-    """
-    found = judging(session, organization_id, options.get("dimension_set") or USUAL, version)
-    row = found.row
-    return found.dimension_set, row and row.set_id, row and row.version
+TypeCopy: TypeAlias = dict[str, Any]
+"""A type of the organization as streams remember it: `id`, `name`, `version` and `rule`."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -71,6 +52,7 @@ class Judging:
 
     dimension_set: DimensionSet  # with the organization's types
     row: DimensionSetVersion | None  # none: a preset
+    types: list[TypeCopy]  # those of the organization that are in it
 
     @property
     def own(self) -> dict[str, dict[str, Any]]:
@@ -78,17 +60,40 @@ class Judging:
         return self.row.document["types"] if self.row else {}
 
 
-def judging(session: Session, organization_id: str, set_id: str, version: int | None = None) -> Judging:
+def judging(
+    session: Session,
+    organization_id: str,
+    set_id: str,
+    version: int | None = None,
+    types: Sequence[TypeCopy] | None = None,
+) -> Judging:
     """A set of the organization, or a preset by its name, as it judges.
+
+    Args:
+        session: Any.
+        organization_id: Whose sets there are.
+        set_id: Of one of them, or a preset's name.
+        version: One that is remembered, which may be of a set that was deleted since; None: the latest.
+        types: The organization's, as they are remembered; None: as they are.
 
     Raises:
         NotFoundError: there is none.
     """
-    types = types_of(session, organization_id)
+    if types is None:
+        types = types_of(session, organization_id)
     if set_id in PRESETS:
-        return Judging(with_types(PRESETS[set_id], types), None)
-    row = _version(session, organization_id, set_id, version)
-    return Judging(with_types(read_set(row.document), types), row)
+        return _judging(set_id, types)
+    return _judging(_version(session, organization_id, set_id, version), types)
+
+
+def _judging(which: DimensionSetVersion | str, types: Sequence[TypeCopy]) -> Judging:
+    """A version of a set, or a preset by its name, with those of these types that join it."""
+    row = None if isinstance(which, str) else which
+    alone = PRESETS[which] if isinstance(which, str) else read_set(which.document)
+    rules = [read_rule(each["name"], each["rule"]) for each in types]
+    whole = with_types(alone, rules)
+    joined = [each for each, rule in zip(types, rules, strict=True) if rule in whole.types]
+    return Judging(whole, row, joined)
 
 
 def _version(
@@ -131,8 +136,7 @@ def list_sets(act: Act, page: PageQuery) -> tuple[list[Judging], str | None]:
     rows, cursor = (), names[-1] if names else None
     if rest is not None:
         rows, cursor = paginate(act.session, _latest(act.organization_id), DimensionSetVersion.set_id, rest)
-    presets = [Judging(with_types(PRESETS[name], types), None) for name in names]
-    return [*presets, *(Judging(with_types(read_set(row.document), types), row) for row in rows)], cursor
+    return [_judging(each, types) for each in (*names, *rows)], cursor
 
 
 def create_set(act: Act, wanted: DimensionSetWrite) -> DimensionSetVersion:
@@ -215,10 +219,10 @@ def _document(wanted: dict[str, Any]) -> dict[str, Any]:
 # --- types ---------------------------------------------------------------------------------------------
 
 
-def types_of(session: Session, organization_id: str) -> list[TypeRule]:
+def types_of(session: Session, organization_id: str) -> list[TypeCopy]:
     """The organization's own types, by name."""
     rows = session.scalars(HighlightType.of(organization_id).order_by(HighlightType.name))
-    return [read_rule(row.name, row.rule) for row in rows]
+    return [{"id": row.id, "name": row.name, "version": row.version, "rule": row.rule} for row in rows]
 
 
 def rule_document(rule: TypeRule) -> dict[str, Any]:
@@ -262,7 +266,9 @@ def create_type(act: Act, wanted: TypeCreate) -> HighlightType:
 
 
 def change_type(act: Act, type_id: str, wanted: TypePatch) -> HighlightType:
-    """Change a type's rule or description; highlights that have it keep it.
+    """Make the next version of a type: highlights that have it keep it, and streams the version they have.
+
+    What changes nothing makes none.
 
     Raises:
         DimensionSetError: the rule could not be used any more; says which field and why.
@@ -275,13 +281,13 @@ def change_type(act: Act, type_id: str, wanted: TypePatch) -> HighlightType:
     rule = rule_document(read_rule(row.name, {**row.rule, **changes}))
     if (_as_written(rule), description) == (_as_written(row.rule), row.description):
         return row
-    row.rule, row.description = rule, description
-    audit.record(act, "highlight_type.changed", row.id, name=row.name)
+    row.rule, row.description, row.version = rule, description, row.version + 1
+    audit.record(act, "highlight_type.changed", row.id, name=row.name, version=row.version)
     return row
 
 
 def delete_type(act: Act, type_id: str) -> None:
-    """Delete a type; highlights that have it keep it.
+    """Delete a type; highlights that have it keep it, and streams that are judged by it are so to their end.
 
     Raises:
         ConflictError: it is one of ours.

@@ -83,6 +83,7 @@ class HighlightType(OrgOwned, Base):
     __table_args__ = (UniqueConstraint("organization_id", "name"),)
 
     id: Mapped[str] = mapped_column(primary_key=True, default=lambda: new_id("typ"))
+    version: Mapped[int] = mapped_column(default=1)  # rises with each change; streams keep a copy of theirs
     name: Mapped[str] = mapped_column(String(64))
     rule: Mapped[dict[str, Any]] = mapped_column(OrderedJson)
     description: Mapped[str | None] = mapped_column(String(500))

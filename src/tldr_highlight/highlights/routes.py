@@ -225,25 +225,36 @@ def get_highlight_type(call: Call, type_id: TypeId) -> TypeOut:
 
 @types.patch("/{type_id}", scope=Scope.HIGHLIGHTS_WRITE, errors=[DimensionSetError, ConflictError])
 def change_highlight_type(call: Call, type_id: TypeId, body: TypePatch) -> TypeOut:
-    """Change when a highlight is of a type. Those that are of it stay so."""
+    """Change when a highlight is of a type. Those that are of it stay so.
+
+    That makes its next version: streams are judged by the one they were submitted with.
+    """
     return _type(dimension_sets.change_type(call, type_id, body))
 
 
 @types.delete("/{type_id}", scope=Scope.HIGHLIGHTS_WRITE, status=204, errors=[ConflictError])
 def delete_highlight_type(call: Call, type_id: TypeId) -> None:
-    """Delete a highlight type. Highlights that are of it stay so."""
+    """Delete a highlight type. Highlights that are of it stay so; streams keep what they know of it."""
     dimension_sets.delete_type(call, type_id)
 
 
 def _type(row: HighlightType) -> TypeOut:
-    about = {"id": row.id, "name": row.name, "description": row.description, "created_at": row.created_at}
-    return TypeOut(**about, **row.rule, standard=False)
+    return TypeOut(
+        id=row.id,
+        name=row.name,
+        version=row.version,
+        standard=False,
+        description=row.description,
+        created_at=row.created_at,
+        **row.rule,
+    )
 
 
 _STANDARD = {
     rule.type: TypeOut(
         id=rule.type,
         name=rule.type,
+        version=None,
         standard=True,
         when=dict(rule.when),
         match=rule.match,

@@ -316,6 +316,7 @@ class TypeOut(Schema):
 
     id: str = Field(description="One of ours has its name.", examples=["typ_01kb8mz3s5e6v7w8x9y0a1b2c3"])
     name: str = Field(examples=["goal"])
+    version: int | None = Field(description="Rises with each change; null: one of ours.", examples=[1])
     standard: bool = Field(description="It is one of ours: nobody changes it.", examples=[False])
     when: dict[str, float] = Field(examples=[RULE["when"]])
     match: str = Field(examples=["all"])

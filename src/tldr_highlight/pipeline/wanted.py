@@ -10,11 +10,10 @@ from sqlalchemy.orm import Session
 
 from tldr_highlight.analysis.dimensions import DimensionSet
 from tldr_highlight.analysis.moments import MomentOptions
-from tldr_highlight.highlights.dimension_sets import dimension_set_for
 from tldr_highlight.media.types import CutOptions, Watermark
 from tldr_highlight.pipeline.measure import SEGMENT_SECONDS
 from tldr_highlight.streams.models import Stream
-from tldr_highlight.streams.options import moment_options
+from tldr_highlight.streams.options import judged_by, moment_options
 
 
 @dataclass(frozen=True, slots=True)
@@ -28,17 +27,14 @@ class Wanted:
 
     @classmethod
     def of(cls, session: Session, stream: Stream) -> Self:
-        """What `stream` was submitted with; a dimension set in the version of that day.
+        """What `stream` was submitted with; its dimension set and types as they were that day.
 
         Raises:
             NotFoundError: its dimension set is gone.
         """
         options = stream.options
-        judged_by, _, _ = dimension_set_for(
-            session, stream.organization_id, options, stream.dimension_set_version
-        )
         return cls(
-            judged_by,
+            judged_by(session, stream).dimension_set,
             moment_options(options),
             _cutting(options),
             options.get("segment_seconds", SEGMENT_SECONDS),

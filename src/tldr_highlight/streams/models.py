@@ -9,7 +9,7 @@ from typing import Any
 from sqlalchemy import BigInteger, ForeignKey, Index, LargeBinary, String, UniqueConstraint
 from sqlalchemy.orm import Mapped, mapped_column
 
-from tldr_highlight.core.db import Base, Json, OrgOwned, new_id, now
+from tldr_highlight.core.db import Base, Json, OrderedJson, OrgOwned, new_id, now
 
 
 class StreamState(StrEnum):
@@ -52,6 +52,8 @@ class Stream(OrgOwned, Base):
     options: Mapped[dict[str, Any]]  # as asked, with the defaults of that day
     dimension_set_id: Mapped[str | None]  # none: a preset, which `options` names
     dimension_set_version: Mapped[int | None]
+    # the organization's types in the set, as they were then (`dimension_sets.TypeCopy`); none: as they are
+    highlight_types: Mapped[list[Any] | None] = mapped_column(OrderedJson)
     state: Mapped[str] = mapped_column(default="pending")
     admitted: Mapped[bool] = mapped_column(default=False)
     media: Mapped[dict[str, Any]] = mapped_column(default=dict)  # what it turned out to be

@@ -8,7 +8,14 @@ from __future__ import annotations
 
 from tldr_highlight.core.work import NEVER, Work
 from tldr_highlight.streams.models import ONGOING, Stream, StreamState
-from tldr_highlight.streams.schemas import ErrorOut, JobOut, ProgressOut, StreamOut, WaitingOut
+from tldr_highlight.streams.schemas import (
+    ErrorOut,
+    JobOut,
+    JudgingTypeOut,
+    ProgressOut,
+    StreamOut,
+    WaitingOut,
+)
 
 MOST_WHILE_GOING = 99.9
 """Percent of what has not ended: clips are still to be cut when all is analysed."""
@@ -64,6 +71,7 @@ def shown(stream: Stream, work: Work | None, concurrent_streams: int) -> StreamO
         processing_options=stream.options,
         dimension_set_id=stream.dimension_set_id,
         dimension_set_version=stream.dimension_set_version,
+        highlight_types=_types(stream),
         state=StreamState(stream.state),
         cancelling=work is not None and work.state == "running" and work.cancel_asked,
         waiting=waiting_of(stream, work, concurrent_streams),
@@ -78,6 +86,15 @@ def shown(stream: Stream, work: Work | None, concurrent_streams: int) -> StreamO
         started_at=stream.started_at,
         ended_at=stream.ended_at,
     )
+
+
+def _types(stream: Stream) -> list[JudgingTypeOut] | None:
+    if stream.highlight_types is None:
+        return None
+    return [
+        JudgingTypeOut(id=each["id"], name=each["name"], version=each["version"], **each["rule"])
+        for each in stream.highlight_types
+    ]
 
 
 def job_shown(work: Work) -> JobOut:

@@ -18,7 +18,7 @@ from sqlalchemy import ColumnElement, Select, func, or_
 
 from tldr_highlight.analysis.base import STEP, Analysis, Curve, Moment, clock
 from tldr_highlight.analysis.local import KNOWN, analyse
-from tldr_highlight.analysis.moments import MomentOptions, choose
+from tldr_highlight.analysis.moments import choose
 from tldr_highlight.analysis.rolling import mean
 from tldr_highlight.analysis.scoring import known_share
 from tldr_highlight.core.db import new_id
@@ -34,8 +34,8 @@ from tldr_highlight.highlights.service import LINK, give_back
 from tldr_highlight.runtime import Act, Runtime
 from tldr_highlight.streams import curves
 from tldr_highlight.streams.models import Stream
-from tldr_highlight.streams.options import moment_options
-from tldr_highlight.streams.results_schemas import ClipCreate, ReelCreate
+from tldr_highlight.streams.options import judged_by, moment_options, set_of
+from tldr_highlight.streams.results_schemas import ClipCreate, ReelCreate, TryCreate
 from tldr_highlight.streams.schemas import ProcessingOptions
 from tldr_highlight.tenancy import audit
 from tldr_highlight.tenancy.models import Organization
@@ -73,12 +73,13 @@ def timeline(act: Act, stream_id: str, *, smoothing: float | None, points: int) 
     Raises:
         ConflictError: nothing is analysed yet.
     """
-    stream, analysis = _analysis(act, stream_id)
+    stream = get_stream(act, stream_id)
+    analysis = _analysis(act, stream)
     asked_for = stream.options.get("smoothing_seconds", ProcessingOptions().smoothing_seconds)
     seconds: float = asked_for if smoothing is None else smoothing
     odds = 0.5 * (1.0 + np.tanh(0.5 * analysis.worth))  # the logistic function, without overflow
     size = math.ceil(len(odds) / points)
-    judged = judging(act.session, stream.organization_id, *_set_of(stream)).dimension_set
+    judged = judged_by(act.session, stream).dimension_set
     asked = stream.options.get("threshold")
     return Timeline(
         start=analysis.first * STEP,
@@ -96,17 +97,11 @@ def _shrunk(curve: Curve, smoothing: float, size: int) -> Curve:
     return np.fmax.reduce(padded, axis=1)
 
 
-def _analysis(act: Act, stream_id: str) -> tuple[Stream, Analysis]:
-    stream = get_stream(act, stream_id)
+def _analysis(act: Act, stream: Stream) -> Analysis:
     measured = curves.load(act.session, act.organization_id, stream.id)
     if measured is None:
         raise ConflictError("nothing of this stream is analysed yet", retry_after=5)
-    return stream, analyse(measured)
-
-
-def _set_of(stream: Stream) -> tuple[str, int | None]:
-    """Name or id, and version, of what it is judged by."""
-    return stream.options.get("dimension_set") or "general", stream.dimension_set_version
+    return analyse(measured)
 
 
 @dataclass(frozen=True, slots=True)
@@ -119,16 +114,24 @@ class Trial:
     known_share: float  # of the set's weight, 0..1, that the analyzer can judge
 
 
-def try_set(act: Act, set_id: str, stream_id: str) -> Trial:
+def try_set(act: Act, set_id: str, wanted: TryCreate) -> Trial:
     """Judge a stream's stored curves by a set, without analysing again; nothing is stored.
+
+    Set and types are the latest, and the set's threshold counts; or all is as the stream was submitted.
 
     Raises:
         NotFoundError: there is no such set or stream.
-        ConflictError: nothing is analysed yet.
+        ConflictError: nothing is analysed yet, or it was submitted with another set.
     """
-    found = judging(act.session, act.organization_id, set_id)
-    stream, analysis = _analysis(act, stream_id)
-    options: MomentOptions = moment_options({**stream.options, "threshold": None})  # the set's own counts
+    stream = get_stream(act, wanted.stream_id)
+    if not wanted.as_submitted:
+        found = judging(act.session, act.organization_id, set_id)
+        options = moment_options({**stream.options, "threshold": None})
+    elif set_id == set_of(stream):
+        found, options = judged_by(act.session, stream), moment_options(stream.options)
+    else:
+        raise ConflictError(f"the stream was submitted with {set_of(stream)}, not with this set")
+    analysis = _analysis(act, stream)
     end = (analysis.first + len(analysis.worth)) * STEP
     moments = choose(analysis, found.dimension_set, stream.duration or end, options)
     return Trial(found, moments, end, known_share(KNOWN, found.dimension_set))

@@ -103,7 +103,7 @@ def export_highlights(
 )
 def try_dimension_set(call: Call, set_id: SetId, body: TryCreate) -> TrialOut:
     """Try a dimension set on a stream. Its stored curves are judged anew; nothing is stored or changed."""
-    trial = results.try_set(call, set_id, body.stream_id)
+    trial = results.try_set(call, set_id, body)
     row = trial.judging.row
     return TrialOut(
         set_id=row.set_id if row else set_id,

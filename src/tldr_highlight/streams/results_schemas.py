@@ -56,6 +56,11 @@ class TryCreate(Schema):
     """On which stream to try a dimension set."""
 
     stream_id: Id
+    as_submitted: bool = Field(
+        default=False,
+        description="By the version, types and threshold that the stream remembers; the set has to be its "
+        "own. Else by the latest ones, and the set's threshold.",
+    )
 
 
 class MomentOut(Schema):

@@ -8,7 +8,7 @@ from typing import Annotated, Any, Literal, Self
 from pydantic import AwareDatetime, ConfigDict, Field, StringConstraints, model_validator
 
 from tldr_highlight.core.shapes import Id, PageQuery, Schema
-from tldr_highlight.highlights.schemas import SetId, Title
+from tldr_highlight.highlights.schemas import RuleOut, SetId, Title
 from tldr_highlight.media.types import Corner, Quality
 from tldr_highlight.streams.models import StreamState
 from tldr_highlight.streams.sources import Source
@@ -224,6 +224,14 @@ class WaitingOut(Schema):
     next_at: datetime | None = Field(description="When it goes on; null: once there is room.")
 
 
+class JudgingTypeOut(RuleOut):
+    """A type of the organization's own, as a stream remembers it."""
+
+    id: str = Field(examples=["typ_01kb8mz3s5e6v7w8x9y0a1b2c3"])
+    name: str = Field(examples=["goal"])
+    version: int = Field(examples=[1])
+
+
 class StreamOut(Schema):
     """A stream: a source, and how far it is."""
 
@@ -246,6 +254,10 @@ class StreamOut(Schema):
     )
     dimension_set_id: str | None = Field(description="null: a preset.", examples=[None])
     dimension_set_version: int | None = Field(examples=[None])
+    highlight_types: list[JudgingTypeOut] | None = Field(
+        description="The organization's types that it is judged by, as they were when it was submitted; "
+        "null: it is from before they were remembered, and is judged by those of today."
+    )
     state: StreamState
     cancelling: bool = Field(description="It is to be cancelled, and about to be.", examples=[False])
     waiting: WaitingOut | None = Field(description="null: it does not wait.")

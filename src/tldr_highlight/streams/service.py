@@ -29,7 +29,7 @@ from tldr_highlight.errors import (
     QuotaError,
     UsageError,
 )
-from tldr_highlight.highlights.dimension_sets import dimension_set_for
+from tldr_highlight.highlights.dimension_sets import judging
 from tldr_highlight.runtime import Act, Runtime
 from tldr_highlight.streams.models import ONGOING, Batch, Stream, StreamState, Upload
 from tldr_highlight.streams.schemas import (
@@ -97,8 +97,10 @@ def add(act: Act, wanted: SourceIn, options: ProcessingOptions, *, batch_id: str
         protocol=source.protocol,
         options=options.model_dump(mode="json"),
     )
-    judged_by = dimension_set_for(act.session, organization.id, stream.options)
-    _, stream.dimension_set_id, stream.dimension_set_version = judged_by
+    judged_by = judging(act.session, organization.id, options.dimension_set)
+    if judged_by.row is not None:
+        stream.dimension_set_id, stream.dimension_set_version = judged_by.row.set_id, judged_by.row.version
+    stream.highlight_types = judged_by.types
     work = enqueue(
         act.session,
         KIND,

@@ -143,6 +143,7 @@ def upgrade() -> None:
     op.create_table(
         "highlight_types",
         sa.Column("id", sa.String(), nullable=False),
+        sa.Column("version", sa.Integer(), nullable=False),
         sa.Column("name", sa.String(length=64), nullable=False),
         sa.Column("rule", sa.JSON(none_as_null=True), nullable=False),
         sa.Column("description", sa.String(length=500), nullable=True),
@@ -262,6 +263,7 @@ def upgrade() -> None:
         sa.Column("options", Json, nullable=False),
         sa.Column("dimension_set_id", sa.String(), nullable=True),
         sa.Column("dimension_set_version", sa.Integer(), nullable=True),
+        sa.Column("highlight_types", sa.JSON(none_as_null=True), nullable=True),
         sa.Column("state", sa.String(), nullable=False),
         sa.Column("admitted", sa.Boolean(), nullable=False),
         sa.Column("media", Json, nullable=False),
