@@ -1,14 +1,19 @@
 """How fast and how robust work is done by `serve`'s own workers.
 
-    python -m benchmarks.work                        # SQLite in a temporary folder
-    python -m benchmarks.work postgresql://…         # an empty database
+python -m benchmarks.work                        # SQLite in a temporary folder; 8 minutes
+python -m benchmarks.work postgresql://…         # an empty database
+python -m benchmarks.work --only beside          # one of its parts; this one takes 6 minutes
 
-Prints jobs per second, the wait from handing in to running, the pause after kill -9, the cost of idling, and
-how much others are slowed down by jobs that kill, hang or bloat their process.
+throughput  jobs per second
+latency     the wait from handing in to running
+idling      what doing nothing costs
+resuming    the pause after kill -9
+beside      the speed of eight jobs beside one that kills, hangs or bloats its process, and alone  >= 90 %
 """
 
 from __future__ import annotations
 
+import argparse
 import os
 import random
 import signal
@@ -37,6 +42,9 @@ from tldr_highlight.worker.embedded import EmbeddedWorker
 KILLS = 10
 SLICES = 500
 """Units of 20 ms in a job whose speed is measured."""
+
+PATIENCE = 600.0
+"""Seconds; what takes longer will never happen."""
 
 
 def say(job: Job[Runtime], *words: object) -> None:
@@ -97,9 +105,11 @@ def add(runtime: Runtime, kind: str, count: int = 1, **payload: Any) -> list[str
         return [enqueue(session, kind, payload=payload).id for _ in range(count)]
 
 
-def until(condition: Callable[[], Any]) -> Any:
+def until(condition: Callable[[], Any], every: float = 0.005) -> Any:
+    end = time.monotonic() + PATIENCE
     while not (found := condition()):
-        time.sleep(0.005)
+        assert time.monotonic() < end, "it takes too long"
+        time.sleep(every)
     return found
 
 
@@ -110,7 +120,7 @@ def wait(runtime: Runtime, ids: list[str]) -> None:
         with runtime.db.read() as session:
             return session.scalar(over) == len(ids)
 
-    until(all_over)
+    until(all_over, 0.05)  # more often, and it is felt by those who work
 
 
 def lines(file: Path) -> list[list[float]]:
@@ -118,7 +128,7 @@ def lines(file: Path) -> list[list[float]]:
     return [[float(word) for word in line.split()] for line in said]
 
 
-def throughput(runtime: Runtime) -> None:
+def throughput(runtime: Runtime, folder: Path) -> None:
     for threads in (1, 4, 16):
         ids = add(runtime, "nothing", 800)
         runs = Counter[bool]()
@@ -176,7 +186,7 @@ def resuming(runtime: Runtime, folder: Path) -> None:
     print(f"kill -9 to next result: median {median:.2f} s, most {pauses[-1]:.2f} s; {repeated} results twice")
 
 
-def idling(runtime: Runtime, seconds: float = 30) -> None:
+def idling(runtime: Runtime, folder: Path, seconds: float = 30) -> None:
     with workers(runtime) as worker:
         wait(runtime, add(runtime, "nothing"))
         time.sleep(3)
@@ -190,7 +200,7 @@ def idling(runtime: Runtime, seconds: float = 30) -> None:
 
 
 def speed(runtime: Runtime, folder: Path, *poisons: str) -> float:
-    """Seconds that eight jobs take, two at a time, while these are about."""
+    """Seconds that eight jobs take, two at a time, while these are about, which end as poison."""
     name = "-".join(poisons) or "nothing"
     with workers(runtime):
         wait(runtime, add(runtime, "nothing"))
@@ -203,29 +213,38 @@ def speed(runtime: Runtime, folder: Path, *poisons: str) -> float:
         wait(runtime, guilty)
         with runtime.db.read() as session:
             codes = Counter(session.scalars(select(Work.error_code).where(Work.id.in_(guilty))))
-    print(f"eight jobs of {SLICES} slices beside {name}: {took:.1f} s {dict(codes) or ''}")
+    assert codes == Counter({"poison": len(guilty)} if guilty else ()), codes
+    print(f"eight jobs of {SLICES} slices beside {name}: {took:.1f} s", flush=True)
     return took
 
 
+def beside(runtime: Runtime, folder: Path) -> None:
+    alone = speed(runtime, folder)
+    for poison in ("kill", "hang", "bloat"):
+        print(f"  {alone / speed(runtime, folder, poison):.0%} of their speed", flush=True)
+
+
+PARTS = {part.__name__: part for part in (throughput, latency, idling, resuming, beside)}
+
+
 def main() -> None:
+    parser = argparse.ArgumentParser(prog="python -m benchmarks.work", description=__doc__)
+    parser.add_argument("url", nargs="?", help="of an empty PostgreSQL database")
+    parser.add_argument("--only", choices=PARTS, action="append", help="parts of it")
+    asked = parser.parse_args()
     os.environ["PYTHONPATH"] = os.pathsep.join(sys.path)
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
-        url = SecretStr(sys.argv[1]) if len(sys.argv) > 1 else None
+        url = SecretStr(asked.url) if asked.url else None
         settings = Settings(data_dir=folder / "data", database_url=url, worker_memory_mb=400)
         settings.data_dir.mkdir()
         set_up_logs(level=60)
         tables(database_url(settings))
         load = os.getloadavg()[0]
-        print(f"{'PostgreSQL' if url else 'SQLite'}, {os.cpu_count()} cores, load {load:.1f}")
+        print(f"{'PostgreSQL' if url else 'SQLite'}, {os.cpu_count()} cores, load {load:.1f}", flush=True)
         with opened(settings, chores()) as runtime:
-            throughput(runtime)
-            latency(runtime, folder)
-            idling(runtime)
-            resuming(runtime, folder)
-            alone = speed(runtime, folder)
-            for poison in ("kill", "hang", "bloat"):
-                print(f"  {alone / speed(runtime, folder, poison):.0%} of their speed")
+            for part in asked.only or PARTS:
+                PARTS[part](runtime, folder)
 
 
 if __name__ == "__main__":
