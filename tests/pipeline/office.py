@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import logging
 import multiprocessing
-from collections.abc import Iterator, Sequence
+import time
+from collections import Counter
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -27,6 +29,16 @@ from tldr_highlight.webhooks.models import Event
 from tldr_highlight.worker.kinds import product_kinds
 
 ORGANIZATION = "org_1"
+
+TOLD = {"stream_id", "highlight_id"}
+"""What events of one stream say that those of another do not."""
+
+EVERY_POINT = [
+    f"{point}{when}"
+    for point in run.POINTS
+    for when in (("",) if point in {"clip-cut", "clip-put"} else ("-uncommitted", ""))
+]
+"""At which a worker can be told to die."""
 
 
 @dataclass
@@ -112,6 +124,38 @@ class Office:
         with self.runtime.db.read() as session:
             return {row.key: row.amount for row in session.scalars(UsageRecord.of(ORGANIZATION))}
 
+    def seen(self, id: str) -> dict[str, Any]:
+        """All that a customer can see of a stream, without ids and times."""
+        stream, highlights, events = self.stream(id), self.highlights(id), self.events(id)
+        store = self.runtime.storage
+        return {
+            "state": stream.state,
+            "totals": (stream.duration, stream.analysed_seconds, stream.highlight_count, stream.warnings),
+            "highlights": [
+                (h.ordinal, h.state, h.start, h.end, h.peak, h.score, h.types, h.title, h.evidence)
+                for h in highlights
+            ],
+            "clips": [store.stat(h.clip_key or "").sha256 for h in highlights],
+            "recorded": [h.clip["sha256"] for h in highlights],
+            "pictures": [store.stat(h.thumbnail_key or "").sha256 for h in highlights],
+            "files": sum(1 for _ in store.list(f"{ORGANIZATION}/{id}")),
+            "events": [
+                (e.type, {k: v for k, v in e.data.items() if k not in TOLD})
+                for e in events
+                if e.type != "stream.progress"  # told at the end of a piece, which may be another one
+            ],
+            "gaps": [n for n, e in enumerate(events, 1) if e.sequence != n],
+        }
+
+    def charged(self, id: str) -> Counter[str]:
+        """What a stream is charged for in all: a piece that begins anew ends elsewhere."""
+        own = id.removeprefix("str_")
+        sums = Counter[str]()
+        for key, amount in self.usage().items():
+            if own in key:
+                sums[key.split("/")[1]] += amount
+        return sums
+
 
 # --- workers that die ----------------------------------------------------------------------------------
 
@@ -125,7 +169,11 @@ def work_apart(settings: dict[str, Any], jobs: Sequence[str], diaries: Path) -> 
     In a file for each job it writes down what it takes upon itself: a line for each piece that it measures,
     and for each clip that it cuts.
     """
-    process = FORKS.Process(target=_work_apart, args=(settings, jobs, diaries))
+    return _apart(_work_apart, settings, jobs, diaries)
+
+
+def _apart(target: Callable[..., None], *arguments: Any) -> int:
+    process = FORKS.Process(target=target, args=arguments)
     process.start()
     process.join()
     assert process.exitcode is not None
@@ -155,3 +203,23 @@ def _work_apart(settings: dict[str, Any], jobs: Sequence[str], diaries: Path) ->
     with opened(Settings(**settings), product_kinds()) as runtime:
         for job in jobs:
             run_one(runtime, owner=f"dying/{job}", id=job, suspects=None)
+
+
+def swell_apart(settings: dict[str, Any], job: str) -> int:
+    """The same, but what reads the source takes more and more memory in the worker's own process."""
+    return _apart(_swell_apart, settings, job)
+
+
+def _swell_apart(settings: dict[str, Any], job: str) -> None:
+    def measured(visit: Any, **how: Any) -> Iterator[Any]:
+        heap: list[bytes] = []
+        while len(heap) < 40:  # 2 GB: whoever has come so far is held by no limit
+            heap.append(b"x" * 50_000_000)
+            time.sleep(0.1)
+        yield from ()
+
+    set_up_logs(level=logging.CRITICAL)
+    run.measure = measured
+    with opened(Settings(**settings), product_kinds()) as runtime:
+        runtime.leases.memory = runtime.settings.worker_memory_mb * 1_000_000
+        run_one(runtime, owner=f"dying/{job}", id=job, suspects=None)

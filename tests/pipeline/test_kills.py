@@ -11,25 +11,21 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from fractions import Fraction
 from pathlib import Path
-from typing import Any
 
 import pytest
 from sqlalchemy import update
 
-from tests.pipeline.office import FORKS, ORGANIZATION, Office, _work_apart, work_apart
+from tests.pipeline.office import EVERY_POINT, FORKS, Office, _work_apart, swell_apart, work_apart
 from tests.schema import tables
-from tests.services import Backend
+from tests.services import Backend, SQLite
 from tests.walks.films import film
+from tldr_highlight.core.leases import OVERWEIGHT
 from tldr_highlight.core.work import Work, void_leases
-from tldr_highlight.pipeline.run import POINTS
 from tldr_highlight.runtime import opened
 from tldr_highlight.settings import Settings
 from tldr_highlight.worker.kinds import product_kinds
 
 UNTOUCHED = "str_untouched"
-
-TOLD = {"stream_id", "highlight_id"}
-"""What events of one stream say that those of another do not."""
 
 
 @dataclass
@@ -37,39 +33,6 @@ class Aftermath:
     office: Office
     diaries: Path
     killed: dict[str, str]  # stream -> where
-
-    def seen(self, id: str) -> dict[str, Any]:
-        """All that a customer can see of a stream, without ids and times."""
-        office = self.office
-        stream = office.stream(id)
-        store = office.runtime.storage
-        return {
-            "state": stream.state,
-            "totals": (stream.duration, stream.analysed_seconds, stream.highlight_count, stream.warnings),
-            "highlights": [
-                (h.ordinal, h.state, h.start, h.end, h.peak, h.score, h.types, h.title, h.evidence)
-                for h in office.highlights(id)
-            ],
-            "clips": [store.stat(h.clip_key or "").sha256 for h in office.highlights(id)],
-            "recorded": [h.clip["sha256"] for h in office.highlights(id)],
-            "pictures": [store.stat(h.thumbnail_key or "").sha256 for h in office.highlights(id)],
-            "files": sum(1 for _ in store.list(f"{ORGANIZATION}/{id}")),
-            "events": [
-                (e.type, {k: v for k, v in e.data.items() if k not in TOLD})
-                for e in office.events(id)
-                if e.type != "stream.progress"  # told at the end of a piece, which may be another one
-            ],
-            "gaps": [n for n, e in enumerate(office.events(id), 1) if e.sequence != n],
-        }
-
-    def usage(self, id: str) -> Counter[str]:
-        """What it is charged for in all: a piece that begins anew ends elsewhere than an undisturbed one."""
-        own = id.removeprefix("str_")
-        sums = Counter[str]()
-        for key, amount in self.office.usage().items():
-            if own in key:
-                sums[key.split("/")[1]] += amount
-        return sums
 
     def effort(self, id: str) -> Counter[str]:
         """How often something was measured or cut, in all its runs."""
@@ -88,9 +51,7 @@ def aftermath(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Aftermath]:
         "allow_local_paths": "/",
     }
     tables(settings["database_url"])
-    points = [f"{point}{when}" for point in POINTS for when in ("-uncommitted", "")]
-    points = [p for p in points if p not in {"clip-cut-uncommitted", "clip-put-uncommitted"}]
-    killed = {f"str_killed{n:02}": point for n, point in enumerate(points)}
+    killed = {f"str_killed{n:02}": point for n, point in enumerate(EVERY_POINT)}
     with opened(Settings(**settings), product_kinds()) as runtime:
         office = Office(runtime)
         office.found()
@@ -111,18 +72,18 @@ def aftermath(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Aftermath]:
 
 
 def test_nothing_visible_is_lost_or_repeated(aftermath: Aftermath) -> None:
-    untouched = aftermath.seen(UNTOUCHED)
+    untouched = aftermath.office.seen(UNTOUCHED)
     assert untouched["state"] == "completed"
     assert len(untouched["highlights"]) == 1
     assert untouched["clips"] == untouched["recorded"]
     for id, point in aftermath.killed.items():
-        assert aftermath.seen(id) == untouched, f"killed at {point}"
+        assert aftermath.office.seen(id) == untouched, f"killed at {point}"
 
 
 def test_nothing_is_charged_twice(aftermath: Aftermath) -> None:
-    untouched = aftermath.usage(UNTOUCHED)
+    untouched = aftermath.office.charged(UNTOUCHED)
     for id, point in aftermath.killed.items():
-        assert aftermath.usage(id) == untouched, f"killed at {point}"
+        assert aftermath.office.charged(id) == untouched, f"killed at {point}"
 
 
 def test_a_kill_costs_one_piece_and_one_clip_at_most(aftermath: Aftermath) -> None:
@@ -137,6 +98,35 @@ def test_nothing_is_left_behind(aftermath: Aftermath) -> None:
     assert list((data / "scratch").iterdir()) == []
     drafts = {path.name for path in data.rglob(".*") if path.is_file()} - {".lock"}
     assert drafts == set()
+
+
+def test_a_stream_that_swells_is_poison_and_others_are_done(sqlite: SQLite, tmp_path: Path) -> None:
+    """R11: the limit on memory ends the process, three times; then the stream has failed, and says so."""
+    source = film(tmp_path / "match.mp4", (8,), seconds=16.0, size=(64, 36), fps=Fraction(5), rate=8000)
+    with sqlite.databases(tmp_path) as new:
+        settings = {
+            "data_dir": str(tmp_path / "data"),
+            "database_url": new(tables),
+            "allow_local_paths": "/",
+            "worker_memory_mb": 500,
+            "worker_lease_seconds": 1.0,  # a tenth of it is how often memory is looked at
+        }
+        with opened(Settings(**settings), product_kinds()) as runtime:
+            office = Office(runtime)
+            office.found()
+            office.submit(source, "str_swells")
+            office.submit(source, "str_other")
+            for crashes in range(1, 4):
+                assert swell_apart(settings, office.job("str_swells").id) == OVERWEIGHT
+                job = office.job("str_swells")
+                assert (job.state, job.crashes, job.attempts) == ("waiting", crashes, 0)
+            office.work()
+            swelled, other = office.stream("str_swells"), office.stream("str_other")
+            assert (swelled.state, swelled.error_code, swelled.admitted) == ("failed", "poison", False)
+            assert [e.type for e in office.events("str_swells")] == ["stream.started", "stream.failed"]
+            assert office.events("str_swells")[-1].data["error_code"] == "poison"
+            assert (other.state, other.highlight_count) == ("completed", 1)
+            assert not [key for key in office.usage() if "swells" in key]
 
 
 # --- the long form -------------------------------------------------------------------------------------
@@ -163,8 +153,7 @@ def test_thirty_kills_at_random_moments(backend: Backend, kills: int, tmp_path: 
             office.submit(source, id)
         jobs = {id: office.stream(id).job_id for id in (UNTOUCHED, *streams)}
         assert work_apart(settings, [jobs[UNTOUCHED]], tmp_path) == 0
-        aftermath = Aftermath(office, tmp_path, {})
-        untouched, charged = aftermath.seen(UNTOUCHED), aftermath.usage(UNTOUCHED)
+        untouched, charged = office.seen(UNTOUCHED), office.charged(UNTOUCHED)
         for _ in range(kills):
             pair = chance.sample(streams, 2)
             two = [FORKS.Process(target=_work_apart, args=(settings, [jobs[id]], tmp_path)) for id in pair]
@@ -179,5 +168,5 @@ def test_thirty_kills_at_random_moments(backend: Backend, kills: int, tmp_path: 
                 session.execute(update(Work).values(crashes=0))  # who is killed by chance is no poison
         assert work_apart(settings, [jobs[id] for id in streams], tmp_path) == 0
         for id in streams:
-            assert aftermath.seen(id) == untouched, f"seed {seed}"
-            assert aftermath.usage(id) == charged, f"seed {seed}"
+            assert office.seen(id) == untouched, f"seed {seed}"
+            assert office.charged(id) == charged, f"seed {seed}"
