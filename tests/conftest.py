@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import gc
 import itertools
+import os
+import sys
 from collections import Counter
 from collections.abc import Callable, Generator, Iterator
 from contextlib import ExitStack
@@ -14,7 +16,8 @@ import pytest
 from argon2 import PasswordHasher
 from hypothesis import settings
 
-from tests.program import Program
+from tests.peers import need
+from tests.program import Process, Program
 from tests.services import Backend, Postgres, Redis, SQLite
 from tldr_highlight.core import db, passwords
 
@@ -123,6 +126,17 @@ def redis() -> Iterator[Redis]:
 def sqlite(tmp_path_factory: pytest.TempPathFactory) -> SQLite:
     """Templates of the run."""
     return SQLite(tmp_path_factory.mktemp("sqlite"))
+
+
+@pytest.fixture(scope="session")
+def s3_server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
+    """Address of the run's S3 server."""
+    need("moto")
+    folder = tmp_path_factory.mktemp("s3")
+    env = {"PATH": os.defpath, "PYTHONPATH": os.pathsep.join(sys.path)}
+    script = Path(__file__).parent / "s3_server.py"
+    with Process([sys.executable, script], cwd=folder, log=folder / "output.txt", env=env) as server:
+        yield server.says(r"^http://\S+", seconds=60)[0]
 
 
 @pytest.fixture

@@ -12,6 +12,7 @@ import base64
 import hashlib
 import hmac
 import io
+import itertools
 import re
 from collections.abc import Callable, Iterable, Mapping
 from datetime import UTC, datetime, timedelta
@@ -102,6 +103,23 @@ def gate(app: Callable[..., Iterable[bytes]]) -> Callable[..., Iterable[bytes]]:
         return app(environ, start)
 
     return checked
+
+
+_buckets = itertools.count()
+
+
+def bucket(address: str) -> dict[str, str]:
+    """Settings of an installation that keeps its files in a new bucket of such a server."""
+    import boto3
+
+    name = f"highlights-{next(_buckets)}"
+    names = {"aws_access_key_id": ACCESS, "aws_secret_access_key": SECRET}
+    boto3.client("s3", endpoint_url=address, region_name="us-east-1", **names).create_bucket(Bucket=name)
+    return {
+        "TLDR_STORAGE_URL": f"s3://{name}/here?endpoint={address}&style=path",
+        **{name.upper(): value for name, value in names.items()},
+        "AWS_EC2_METADATA_DISABLED": "true",
+    }
 
 
 def main() -> None:

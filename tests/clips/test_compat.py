@@ -39,6 +39,7 @@ class Live:
     url: str
     media: str
     client: httpx2.Client
+    files: Path
 
     def post(self, body: Any, **how: Any) -> httpx2.Response:
         text = body if isinstance(body, str) else json.dumps(body)
@@ -84,7 +85,7 @@ def live(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Live]:
         serve = stack.enter_context(Program("serve", "--port", "0", folder=folder / "serve", env=env))
         url = serve.says(ADDRESS.pattern)[1]
         client = stack.enter_context(httpx2.Client())
-        yield Live(url, media.url, client)
+        yield Live(url, media.url, client, folder / "data" / "files")
 
 
 @pytest.fixture(scope="module")
@@ -162,6 +163,18 @@ def test_the_clip_itself(live: Live, job: tuple[dict[str, Any], dict[str, Any]],
     assert (part.status_code, part.content) == (206, whole.content[10:20])
     assert part.headers["content-range"] == f"bytes 10-19/{len(whole.content)}"
     assert live.get(f"/clips/{clip['filename']}", Range="bytes=999999999-").status_code == 416
+
+
+def test_a_damaged_clip_is_a_broken_answer(live: Live, job: tuple[dict[str, Any], dict[str, Any]]) -> None:
+    name = f"/clips/{job[1]['clips'][1]['filename']}"
+    whole = live.get(name).content
+    [blob] = [path for path in live.files.rglob("*@*.mp4") if path.read_bytes() == whole]
+    blob.write_bytes(whole[:1000] + bytes([whole[1000] ^ 1]) + whole[1001:])
+    with pytest.raises(httpx2.RemoteProtocolError):
+        live.get(name)
+    assert live.get(name, Range="bytes=0-9").content == whole[:10], "of a part nobody can tell"
+    blob.write_bytes(whole)
+    assert live.get(name).content == whole
 
 
 @pytest.mark.parametrize(

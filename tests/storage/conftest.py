@@ -2,18 +2,16 @@
 
 from __future__ import annotations
 
+import hashlib
 import itertools
 import os
 import subprocess
-import sys
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-from tests.peers import need
-from tests.program import Process
 from tests.s3_server import ACCESS, SECRET
 from tldr_highlight.core.security import Links, new_key
 from tldr_highlight.storage.base import ObjectStore
@@ -23,17 +21,6 @@ Fresh = Callable[[], ObjectStore]
 """Makes another store over the same files, as another process would have it."""
 
 _buckets = itertools.count()
-
-
-@pytest.fixture(scope="session")
-def s3_server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
-    """Address of the run's S3 server."""
-    need("moto")
-    folder = tmp_path_factory.mktemp("s3")
-    env = {"PATH": os.defpath, "PYTHONPATH": os.pathsep.join(sys.path)}
-    script = Path(__file__).parents[1] / "s3_server.py"
-    with Process([sys.executable, script], cwd=folder, log=folder / "output.txt", env=env) as server:
-        yield server.says(r"^http://\S+", seconds=60)[0]
 
 
 @pytest.fixture
@@ -108,3 +95,25 @@ def fresh(request: pytest.FixtureRequest, tmp_path: Path, links: Links) -> Fresh
 @pytest.fixture
 def store(fresh: Fresh) -> ObjectStore:
     return fresh()
+
+
+def damage(store: ObjectStore, key: str) -> None:
+    """Turn one bit of an object's bytes, as a failing disk does; what is known of it stays."""
+    if isinstance(store, LocalStore):
+        blob = store._blob(store._record(key))
+        blob.write_bytes(_one_off(blob.read_bytes()))
+        return
+    from tldr_highlight.storage.s3 import S3Store, _base64
+
+    assert isinstance(store, S3Store)
+    was = store.call(key, "get_object", Key=store.name(key))
+    data = _one_off(was["Body"].read())
+    store.call(
+        key, "put_object", Key=store.name(key), Body=data, Metadata=was["Metadata"],
+        ChecksumSHA256=_base64(hashlib.sha256(data).digest()), ContentType=was["ContentType"],
+    )  # fmt: skip
+
+
+def _one_off(data: bytes) -> bytes:
+    middle = len(data) // 2
+    return data[:middle] + bytes([data[middle] ^ 1]) + data[middle + 1 :]

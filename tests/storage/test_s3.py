@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import base64
 import contextlib
+import hashlib
 import http.client
 import io
 from collections.abc import Callable, Iterator
@@ -243,6 +245,22 @@ def test_a_process_that_died_before_copying(bucket: Bucket) -> None:
     with store.open(KEY) as body:
         assert len(body.read()) == 9 * MIB
     assert store.sweep(timedelta(seconds=-5)).things == 0
+
+
+def test_the_rest_of_an_upload_is_what_was_kept(bucket: Bucket) -> None:
+    """Between two processes it is an object of its own, which nobody's hash is known of yet."""
+    store = bucket()
+    writer = store.writer(KEY, content_type="video/mp4")
+    writer.write(b"some bytes")
+    writer.suspend()
+    [tail] = store.call(KEY, "list_objects_v2", Prefix=store.name(""))["Contents"]
+    was = store.call(KEY, "get_object", Key=tail["Key"])
+    store.call(
+        KEY, "put_object", Key=tail["Key"], Body=b"same bytes", Metadata=was["Metadata"],
+        ChecksumSHA256=base64.b64encode(hashlib.sha256(b"same bytes").digest()).decode(),
+    )  # fmt: skip
+    with pytest.raises(ObjectDamagedError, match="not what was kept"):
+        bucket().resume(writer.token)
 
 
 def test_objects_of_others(bucket: Bucket) -> None:

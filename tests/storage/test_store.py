@@ -17,7 +17,7 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from tests.storage.conftest import Fresh, set_credentials
+from tests.storage.conftest import Fresh, damage, set_credentials
 from tldr_highlight.errors import (
     Fate,
     ObjectDamagedError,
@@ -191,31 +191,23 @@ def test_a_hash_that_fits(size: int, store: ObjectStore) -> None:
     assert content(store) == data
 
 
-def damage(store: ObjectStore, data: bytes) -> None:
-    """Other bytes in the place of the object's."""
-    if isinstance(store, LocalStore):
-        blob = next(p for p in Path(store._hot).rglob("clip@*"))
-        blob.write_bytes(data)
-        return
-    from tldr_highlight.storage.s3 import S3Store, _base64
-
-    assert isinstance(store, S3Store)
-    was = store.call(KEY, "head_object", Key=store.name(KEY))
-    checksum = _base64(hashlib.sha256(data).digest())
-    store.call(
-        KEY, "put_object", Key=store.name(KEY), Body=data, ChecksumSHA256=checksum,
-        Metadata=was["Metadata"], ContentType="video/mp4",
-    )  # fmt: skip
-
-
 def test_damaged_bytes_are_an_error(store: ObjectStore, tmp_path: Path) -> None:
     put(store, b"some bytes")
-    damage(store, b"same bytes")
+    damage(store, KEY)
     with pytest.raises(ObjectDamagedError):
         content(store)
     with pytest.raises(ObjectDamagedError):
         store.get(KEY, tmp_path / "file")
+    with pytest.raises(ObjectDamagedError):
+        store.file(KEY, tmp_path / "file")
     assert not (tmp_path / "file").exists()
+
+
+def test_a_file_on_this_machine(store: ObjectStore, tmp_path: Path) -> None:
+    put(store, data := some(3 * CHUNK + 5))
+    path = store.file(KEY, tmp_path / "file")
+    assert path.read_bytes() == data
+    assert (path == tmp_path / "file") is not isinstance(store, LocalStore), "a copy that nobody needs"
 
 
 def test_a_copy_in_a_file(store: ObjectStore, tmp_path: Path) -> None:

@@ -5,9 +5,7 @@ Embedded, and on PostgreSQL, Redis, two workers and a bucket.
 
 from __future__ import annotations
 
-import os
 import re
-import sys
 from collections.abc import Callable, Iterator
 from contextlib import closing
 from dataclasses import dataclass, field
@@ -21,10 +19,9 @@ from PIL import Image
 from sqlalchemy import select
 from sqlalchemy.orm import InstrumentedAttribute
 
-from tests import s3_server
 from tests.core.servers import AUTHORITY, Server, parts
-from tests.peers import need
-from tests.program import Process, Program
+from tests.program import Program
+from tests.s3_server import bucket
 from tests.services import Backend
 from tests.walks.command import until
 from tests.walks.films import ROAR
@@ -39,29 +36,6 @@ from tldr_highlight.usage.models import UsageRecord
 from tldr_highlight.webhooks.models import Webhook
 
 ADDRESS = re.compile(r"^  address   (http://\S+)$", re.MULTILINE)
-
-
-@pytest.fixture(scope="module")
-def s3(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
-    """Address of an S3 server."""
-    need("moto")
-    folder = tmp_path_factory.mktemp("s3")
-    env = {"PATH": os.defpath, "PYTHONPATH": os.pathsep.join(sys.path)}
-    with Process([sys.executable, s3_server.__file__], cwd=folder, log=folder / "log.txt", env=env) as server:
-        yield server.says(r"^http://\S+", seconds=60)[0]
-
-
-def bucket(s3: str) -> dict[str, str]:
-    """Settings of an installation that keeps its files in a new bucket."""
-    import boto3
-
-    names = {"aws_access_key_id": s3_server.ACCESS, "aws_secret_access_key": s3_server.SECRET}
-    boto3.client("s3", endpoint_url=s3, region_name="us-east-1", **names).create_bucket(Bucket="highlights")
-    return {
-        "TLDR_STORAGE_URL": f"s3://highlights/here?endpoint={s3}&style=path",
-        **{name.upper(): value for name, value in names.items()},
-        "AWS_EC2_METADATA_DISABLED": "true",
-    }
 
 
 @dataclass
@@ -144,7 +118,7 @@ def service(
     env |= {"TLDR_WEBHOOK_TIMEOUT_SECONDS": "2"}  # what a killed process was sending is sent again by then
     if deployment.redis_url:
         env |= {"TLDR_DATABASE_URL": deployment.database_url, "TLDR_BROKER_URL": deployment.redis_url}
-        env |= {**bucket(request.getfixturevalue("s3")), "TLDR_WORKER_THREADS": "1"}
+        env |= {**bucket(request.getfixturevalue("s3_server")), "TLDR_WORKER_THREADS": "1"}
     db = Database(env["TLDR_DATABASE_URL"])
     service = Service(program, env, db, workers=2 if deployment.redis_url else 0)
     with closing(db), service.http:

@@ -303,17 +303,6 @@ class ObjectStore(Protocol):
         """Let go of connections."""
         ...
 
-    def local(self, key: str) -> Path | None:
-        """Where an object is a file on this machine, for those who want to open it without a copy.
-
-        It may be deleted or replaced at any time; nobody may write to it. None: it is elsewhere.
-
-        Raises:
-            ObjectNotFoundError: there is no such object.
-            ObjectDamagedError: its bytes are gone, or are not as many as were stored.
-        """
-        return None
-
     def free(self) -> int | None:
         """Bytes for which there is room; None: as many as anybody pays for."""
         return None
@@ -338,6 +327,18 @@ class ObjectStore(Protocol):
             for data in body:
                 file.write(data)
         return body.stored
+
+    def file(self, key: str, elsewhere: Path) -> Path:
+        """A file on this machine with an object's bytes, all held against its hash.
+
+        Its own, which nobody may write to, and which may be deleted or replaced at any time; or a copy called
+        `elsewhere`, where the object is on another machine.
+
+        Raises:
+            ObjectNotFoundError, ObjectDamagedError, OutputError: as `get` does.
+        """
+        self.get(key, elsewhere)
+        return elsewhere
 
 
 def same_hash(about: About, got: str, wanted: str | None) -> str:

@@ -540,6 +540,8 @@ class _S3Writer(Writer):
             answer = self._call("get_object", _tail(self._parts.name))
             if answer["Metadata"].get("offset") == str(self._parts.size):  # else it is in a part by now
                 self._rest += b"".join(Stream(answer["Body"], self._about.key))
+                if hashlib.sha256(self._rest).hexdigest() != answer["Metadata"].get("sha256"):
+                    raise ObjectDamagedError(f"{self._about.key}: what came of it is not what was kept")
         if not self._parts.size:
             self._hash = hashlib.sha256(self._rest)
 
@@ -557,10 +559,11 @@ class _S3Writer(Writer):
     def suspend(self) -> None:
         """See `Writer`."""
         if self._rest:
+            digest = hashlib.sha256(self._rest)
             self._call(
                 "put_object", _tail(self._parts.name), Body=bytes(self._rest),
-                Metadata={"offset": str(self._parts.size)},
-                ChecksumSHA256=_base64(hashlib.sha256(self._rest).digest()),
+                Metadata={"offset": str(self._parts.size), "sha256": digest.hexdigest()},
+                ChecksumSHA256=_base64(digest.digest()),
             )  # fmt: skip
         self._over = True
 
