@@ -23,6 +23,7 @@ from tldr_highlight.core.mails import PasswordChanged
 from tldr_highlight.core.work import Work
 from tldr_highlight.runtime import opened
 from tldr_highlight.settings import Settings
+from tldr_highlight.usage.models import UsageTotal
 from tldr_highlight.worker.kinds import product_kinds
 
 SECONDS = 60.0 if os.environ.get("TLDR_LONG_TESTS") == "1" else 4.0
@@ -56,10 +57,14 @@ def test_clients_and_worker_share_one_database(program: Callable[..., Program], 
                 return (session.scalar(ended) or 0) >= posted
 
         server.until(done, "sent the mails")
+        use(netloc, callers[0], time.monotonic() + 0.1, counts)  # is not written down when it is to stop
+        assert server.terminate() == 0
+        with runtime.db.read() as session:
+            used = session.scalar(select(func.sum(UsageTotal.amount)).where(UsageTotal.metric == "api_calls"))
+        assert used == sum(counts.values()), "calls are missing in the ledger, or are there twice"
     assert not [status for status in counts if status >= 500], counts
     assert sum(counts.values()) > 10 * CLIENTS, counts
     assert "locked" not in server.output
-    assert server.terminate() == 0
 
 
 def use(netloc: str, caller: dict[str, str], until: float, counts: Counter[int]) -> None:
