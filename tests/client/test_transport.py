@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import random
 import socket
 import subprocess
@@ -537,6 +538,26 @@ def test_a_file_that_does_not_come_leaves_nothing(tmp_path: Path) -> None:
             pytest.raises(ClientError),
         ):
             client.reels.save("reel_1", tmp_path / "reel.mp4")
+        assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.parametrize("header", ["ETag", "x-amz-meta-sha256"])
+def test_a_file_that_is_not_what_was_stored_leaves_nothing(header: str, tmp_path: Path) -> None:
+    said = hashlib.sha256(b"pictures").hexdigest()
+    headers = {"ETag": '"of the bucket"', header: f'"{said}"' if header == "ETag" else said}
+    for data in (b"pictures", b"pictured"):
+        with (
+            Scripted(Answer(200, data, headers)) as files,
+            Scripted(Answer(307, b"", {"Location": files.url})) as api,
+            Client(api.url, retries=0) as client,
+        ):
+            if data == b"pictures":
+                client.reels.save("reel_1", tmp_path / "reel.mp4")
+                (tmp_path / "reel.mp4").unlink()
+            else:
+                with pytest.raises(Problem, match="not what was stored") as caught:
+                    client.reels.save("reel_1", tmp_path / "reel.mp4")
+                assert caught.value.code == "object_damaged"
         assert list(tmp_path.iterdir()) == []
 
 

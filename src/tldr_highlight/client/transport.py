@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import contextlib
 import copy
+import hashlib
 import random
+import re
 import time
 import uuid
 from collections.abc import Generator, Iterator, Mapping
@@ -16,7 +18,7 @@ from urllib.parse import urlsplit
 
 import httpx2
 
-from tldr_highlight.client.problems import ConnectionProblem, Unreadable, problem_of, retry_after
+from tldr_highlight.client.problems import ConnectionProblem, Problem, Unreadable, problem_of, retry_after
 
 FIRST_WAIT, LONGEST_WAIT = 0.25, 8.0
 """Seconds before the first retry, doubled for each one after; a random half to all of it is waited, so that
@@ -182,7 +184,7 @@ class Transport:
         """Copy what an address opens into a file, which is there whole or not at all. Without credentials.
 
         Raises:
-            Problem: the answer is an error.
+            Problem: the answer is an error, or another file than was stored (`object_damaged`).
             ConnectionProblem: none, or not all of it.
         """
         draft = file.with_name(f".{file.name}.part")
@@ -191,9 +193,14 @@ class Transport:
                 if not response.is_success:
                     response.read()
                     raise problem_of(response)
+                got = hashlib.sha256()
                 with draft.open("wb") as out:
                     for data in response.iter_bytes():
                         out.write(data)
+                        got.update(data)
+            if got.hexdigest() != (_hash_of(response) or got.hexdigest()):
+                text = "the file is not what was stored: its hash does not fit"
+                raise Problem(response.status_code, "object_damaged", text)
             draft.replace(file)
         except httpx2.TransportError as error:
             raise ConnectionProblem(f"the file did not come whole ({type(error).__name__})") from error
@@ -272,6 +279,12 @@ def _parsed(response: httpx2.Response) -> Any:
 
 def _stripped(query: Mapping[str, Any] | None) -> dict[str, Any]:
     return {name: value for name, value in (query or {}).items() if value is not None}
+
+
+def _hash_of(response: httpx2.Response) -> str | None:
+    """SHA-256 of a stored file, if its server says so: ours as ETag, buckets in what we keep beside it."""
+    said = response.headers.get("x-amz-meta-sha256") or response.headers.get("etag", "").strip('"')
+    return said if re.fullmatch(r"[0-9a-f]{64}", said) else None
 
 
 def _words(request: _Request, error: httpx2.TransportError) -> str:
