@@ -11,6 +11,7 @@ from sqlalchemy import select, update
 
 from tests.accounts.office import PASSWORD, Office, token_in
 from tldr_highlight.core.db import now
+from tldr_highlight.tenancy import callers
 from tldr_highlight.tenancy.models import AuditRecord, Invitation, LoginSession, Member, Organization, User
 
 ROLES = ["owner", "admin", "member", "viewer"]
@@ -316,6 +317,41 @@ def test_of_owners_who_go_at_once_one_stays(home: Office, way: str) -> None:
     answers = home.at_once([lambda i=i: go(i) for i in range(4)])
     assert owners(home) == 1
     assert Counter(a.status_code // 100 for a in answers) == {2: 3, 4: 1}
+
+
+@pytest.mark.parametrize("how", ["removed", "demoted"])
+def test_who_is_still_remembered_does_nothing_lasting(
+    home: Office, how: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Another server took their place, and this one has not looked again yet."""
+    monkeypatch.setattr(callers, "REMEMBERED_SECONDS", 3600.0)
+    owner = home.confirmed()
+    roomy(home)
+    bea = home.joined(owner, "bea@example.org", "admin")
+    home.joined(owner, "cid@example.org")
+    cid = members(home, owner)["cid@example.org"]["id"]
+    key = home.call("POST", "/keys", {"name": "Good"}, who=owner).json()["id"]
+    assert home.call("GET", "/organization", who=bea).status_code == 200
+    before = home.rows(select(AuditRecord.id))
+    with home.runtime.db.begin() as session:
+        place = session.scalars(select(Member).where(Member.role == "admin")).one()
+        if how == "removed":
+            session.delete(place)
+        else:
+            place.role = "viewer"
+    for method, path, body in (
+        ("POST", "/keys", {"name": "Bad", "scopes": ["keys:write"]}),
+        ("PATCH", f"/keys/{key}", {"name": "Worse"}),
+        ("POST", f"/keys/{key}/rotate", {}),
+        ("PATCH", f"/organization/members/{cid}", {"role": "admin"}),
+        ("DELETE", f"/organization/members/{cid}", None),
+        ("POST", "/organization/invitations", {"email": "sock@example.org", "role": "admin"}),
+        ("POST", "/organization/plan", {"plan": "ENTERPRISE"}),
+        ("POST", "/webhooks", {"url": "https://example.org/hook", "events": ["*"]}),
+    ):
+        answer = home.call(method, path, body, who=bea)
+        assert (answer.status_code, answer.json()["code"]) == (403, "role_missing"), (path, answer.text)
+    assert home.rows(select(AuditRecord.id)) == before
 
 
 def test_another_role_holds_at_once(quick: Office) -> None:

@@ -19,6 +19,7 @@ from tldr_highlight.core.sweep import Rule
 from tldr_highlight.errors import ConflictError, LimitError, SuspendedError, WrongPasswordError
 from tldr_highlight.runtime import Act
 from tldr_highlight.tenancy import audit
+from tldr_highlight.tenancy.logins import require_lasting
 from tldr_highlight.tenancy.models import Invitation, Member, Organization, User
 from tldr_highlight.tenancy.roles import Role
 from tldr_highlight.usage import quotas
@@ -47,6 +48,7 @@ def invite(act: Act, email: str, role: Role) -> Invitation:
     people.require_verified(act)
     members.require_rank(act, role)
     organization = Organization.locked(act.session, act.organization_id)
+    require_lasting(act)
     _refuse_members(act, email)
     _replace_older(act, email)
     taken = quotas.usage_of(act.session, organization.id)["members"]
@@ -140,8 +142,8 @@ def _by_token(act: Act, token: str) -> Invitation:
 
 
 def _stands(act: Act, invitation: Invitation) -> bool:
-    """Whether who offered the place could still do so: a call that was on its way when they lost their own
-    place wrote its invitation after theirs were taken back."""
+    """Whether who offered the place could still do so. Who loses their own place has theirs taken back; who is
+    disabled has not."""
     if not invitation.invited_by.startswith("usr_"):  # the shell
         return True
     inviter = (User.id == invitation.invited_by, User.disabled_at.is_(None))

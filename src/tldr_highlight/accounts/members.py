@@ -11,6 +11,7 @@ from tldr_highlight.core.shapes import PageQuery, paginate
 from tldr_highlight.errors import ConflictError, LastOwnerError, NotFoundError, PlanLimitError, RoleError
 from tldr_highlight.runtime import Act
 from tldr_highlight.tenancy import audit
+from tldr_highlight.tenancy.logins import require_lasting
 from tldr_highlight.tenancy.models import Invitation, LoginSession, Member, Organization, User
 from tldr_highlight.tenancy.roles import Role
 
@@ -29,6 +30,7 @@ def change_role(act: Act, member_id: str, role: Role) -> tuple[Member, User]:
         LastOwnerError: they are the only owner.
     """
     Organization.locked(act.session, act.organization_id)
+    require_lasting(act)
     member = Member.get_for(act.session, act.organization_id, member_id)
     require_rank(act, max(role, member.rank))
     if role < Role.OWNER:
@@ -52,6 +54,7 @@ def remove(act: Act, member_id: str) -> None:
         LastOwnerError: they are the only owner.
     """
     Organization.locked(act.session, act.organization_id)
+    require_lasting(act)
     member = Member.get_for(act.session, act.organization_id, member_id)
     require_rank(act, member.rank)
     _take_out(act, member, "member.removed")

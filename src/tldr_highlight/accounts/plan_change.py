@@ -14,6 +14,7 @@ from tldr_highlight.errors import ConflictError, PlanFitError
 from tldr_highlight.runtime import Act
 from tldr_highlight.streams.service import admit
 from tldr_highlight.tenancy import audit
+from tldr_highlight.tenancy.logins import require_lasting
 from tldr_highlight.tenancy.models import Member, Organization, User
 from tldr_highlight.tenancy.plans import PLANS, Limits, PlanName, limits_of
 from tldr_highlight.tenancy.roles import Role
@@ -56,6 +57,7 @@ def change(act: Act, plan: PlanName) -> tuple[Organization, str | None]:
     """
     people.require_verified(act)
     organization = Organization.locked(act.session, act.organization_id)
+    require_lasting(act)
     if organization.plan == plan:
         raise ConflictError(f"the organization is on {plan} already")
     _require_fit(_preview(act, organization, plan, organization.overrides))

@@ -19,11 +19,19 @@ from tldr_highlight.core.mailboxes import address_key
 from tldr_highlight.core.security import hash_token, new_token
 from tldr_highlight.core.shapes import PageQuery, paginate
 from tldr_highlight.core.sweep import Rule
-from tldr_highlight.errors import AuthError, LoginError, NotFoundError, SuspendedError, TokenError
+from tldr_highlight.errors import (
+    AuthError,
+    LoginError,
+    NotFoundError,
+    RoleError,
+    SuspendedError,
+    TokenError,
+)
 from tldr_highlight.runtime import Act, Caller
 from tldr_highlight.tenancy import audit
 from tldr_highlight.tenancy.callers import COOKIE_PREFIX
 from tldr_highlight.tenancy.models import ApiKey, LoginSession, Member, Organization, SpentToken, User
+from tldr_highlight.tenancy.roles import Role
 from tldr_highlight.tenancy.throttle import Throttle
 
 ACCESS = timedelta(minutes=30)
@@ -319,17 +327,23 @@ def calling_key(act: Act) -> ApiKey | None:
 
 
 def require_lasting(act: Act) -> None:
-    """Refuse a key or login that has ended since it was let in; for what outlives the caller.
+    """Refuse who has lost since they were let in what let them in; for what outlives the caller.
 
-    Callers are remembered for a second, and calls take a while.
+    Callers are remembered for a second, and calls take a while. Whoever takes something away holds the row
+    that the caller has locked before asking here, or finds what was made.
 
     Raises:
-        AuthError: it has.
+        AuthError: the key or login has ended. RoleError: the person may do less by now.
     """
     login = act.caller.session_id and act.session.get(LoginSession, act.caller.session_id)
     key = calling_key(act)
     if (login and login.ended_at is not None) or (key and key.status != "active"):
         raise AuthError("this key or login has just ended")
+    if act.caller.user_id is not None and act.caller.rank:
+        place = Member.of(act.organization_id).where(Member.user_id == act.caller.user_id)
+        member = act.session.scalar(place.execution_options(populate_existing=True))
+        if member is None or member.rank < act.caller.rank:
+            raise RoleError("your role here has just changed", required_role=Role(act.caller.rank).word)
 
 
 def _chosen(found: list[Place], organization_id: str | None) -> Place | None:

@@ -74,7 +74,7 @@ def change_key(act: Act, key_id: str, wanted: KeyPatch) -> ApiKey:
         ForbiddenError: it would be stronger than the key that changes it.
         InvalidError: more requests per minute than the plan has.
     """
-    organization = act.session.get_one(Organization, act.organization_id)
+    organization = _locked_organization(act)
     key = ApiKey.get_for(act.session, organization.id, key_id, lock=True)
     bounds = _bounds(act)
     changes = wanted.model_dump(exclude_unset=True)
@@ -152,9 +152,10 @@ def _is_active(key: type[ApiKey]) -> tuple[ColumnElement[bool], ColumnElement[bo
 
 
 def _locked_organization(act: Act) -> Organization:
-    """Whoever makes keys waits here for each other: else two would both be the last that is allowed.
+    """Whoever makes or changes keys waits here for each other: else two would both be the last that is allowed.
 
-    Whoever ends all keys and logins waits, or is waited for, too: none is made by one that has ended.
+    Whoever ends all keys and logins, or changes roles, waits, or is waited for, too: none is made by one that
+    has ended, or with more than its maker has still.
     """
     organization = act.session.get_one(Organization, act.organization_id, with_for_update=True)
     require_lasting(act)
