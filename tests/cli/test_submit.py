@@ -15,7 +15,9 @@ from tests.media.server import Server
 from tests.program import Program
 from tests.walks.command import Run, run
 from tests.walks.films import ROAR, film
+from tldr_highlight.cli.remote import connected
 from tldr_highlight.client import Client
+from tldr_highlight.errors import UsageError
 
 
 def test_a_film_is_submitted_and_its_highlights_are_told(
@@ -133,3 +135,12 @@ MISTAKES = [
 def test_mistakes_are_explained(words: tuple[str, ...], error: str, code: int, tmp_path: Path) -> None:
     done = run("submit", *words, "--json", cwd=tmp_path)
     assert (done.code, done.error) == (code, error)
+
+
+@pytest.mark.parametrize(
+    ("server", "key", "said"),
+    [("nowhere", "tldr_live_x", "--server is"), ("http://127.0.0.1:9", "schlüssel", "the key holds")],
+)
+def test_what_cannot_be_called_is_named(server: str, key: str, said: str) -> None:
+    with pytest.raises(UsageError, match=f"^{said}"), connected(server, key):
+        pass

@@ -117,6 +117,28 @@ def test_what_was_turned_away_is_repeated_whatever_it_is(failure: Answer) -> Non
         assert len(server.asked) == 2
 
 
+def test_a_key_comes_without_the_line_it_stood_on() -> None:
+    with Scripted(LISTED) as server, Client(server.url, f" {SECRET}\r\n") as client:
+        keys(client)
+        assert server.asked[0].headers["x-api-key"] == SECRET
+
+
+@pytest.mark.parametrize("rest", ["\r", "\n", "\0", "\x7f", "ü", "\u200b"])
+@pytest.mark.parametrize("way", ["api_key", "token"])
+def test_what_no_key_can_hold_is_refused_and_not_repeated(way: str, rest: str) -> None:
+    with pytest.raises(ValueError, match="characters that no key has") as caught:
+        Client("http://127.0.0.1:9", **{way: f"{SECRET}{rest}{SECRET}"})
+    assert SECRET not in "".join(traceback.format_exception(caught.value))
+
+
+def test_headers_that_cannot_be_sent_are_not_shown() -> None:
+    with Client("http://127.0.0.1:9", SECRET) as client:
+        client._transport.credentials = transport.Header("X-API-Key", f"{SECRET}\r")
+        with pytest.raises(ConnectionProblem) as caught:
+            create(client)
+    assert SECRET not in str(caught.value)
+
+
 def test_nobody_there_is_asked_again_whatever_the_call(slept: Slept) -> None:
     with socket.create_server(("127.0.0.1", 0)) as taken:
         port = taken.getsockname()[1]

@@ -142,8 +142,8 @@ def _by_token(act: Act, token: str) -> Invitation:
 
 
 def _stands(act: Act, invitation: Invitation) -> bool:
-    """Whether who offered the place could still do so. Who loses their own place has theirs taken back; who is
-    disabled has not."""
+    """Whether who offered the place could still do so. Who loses their own place has theirs taken back; who
+    is disabled has not."""
     if not invitation.invited_by.startswith("usr_"):  # the shell
         return True
     inviter = (User.id == invitation.invited_by, User.disabled_at.is_(None))

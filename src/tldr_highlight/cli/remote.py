@@ -31,7 +31,7 @@ def connected(server: str, key: str | None) -> Generator[Client]:
     """A client of that server, whose problems are raised as our own errors, exit codes included.
 
     Raises:
-        UsageError: the address is none. AuthError: there is no key.
+        UsageError: the address is none, or the key. AuthError: there is no key.
         TldrError: the server's answer, under the same code. UnavailableError: there is none.
     """
     from tldr_highlight.client import Client, ConnectionProblem, Problem  # noqa: PLC0415 - loads httpx2
@@ -41,7 +41,7 @@ def connected(server: str, key: str | None) -> Generator[Client]:
     try:
         client = Client(server, key)
     except ValueError as error:
-        raise UsageError(f"--server: {error}") from error
+        raise UsageError(str(error).replace("base_url", "--server")) from error
     with client:
         try:
             yield client

@@ -51,13 +51,13 @@ class Client:
                 pauses; never where that could do something twice.
 
         Raises:
-            ValueError: `base_url` is no address.
+            ValueError: `base_url` is no address, or the key cannot be one.
         """
         if api_key is not None and token is not None:
             raise ValueError("a key or a token, not both")
-        credentials = Header("X-API-Key", api_key) if api_key else Header()
+        credentials = Header("X-API-Key", _sendable(api_key)) if api_key else Header()
         if token is not None:
-            credentials = Header("Authorization", f"Bearer {token}")
+            credentials = Header("Authorization", f"Bearer {_sendable(token)}")
         self._open(Transport(base_url, credentials, timeout=timeout, retries=retries))
 
     @classmethod
@@ -124,3 +124,12 @@ class Client:
         self.reels = Reels(calls)
         self.dimension_sets = DimensionSets(calls)
         self.highlight_types = HighlightTypes(calls)
+
+
+def _sendable(secret: str) -> str:
+    """A key without what came with it out of a file. What no header can have is refused here, where nobody
+    repeats it."""
+    secret = secret.strip()
+    if not (secret.isascii() and secret.isprintable()):
+        raise ValueError("the key holds characters that no key has")
+    return secret

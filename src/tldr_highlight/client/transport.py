@@ -290,7 +290,8 @@ def _hash_of(response: httpx2.Response) -> str | None:
 def _words(request: _Request, error: httpx2.TransportError) -> str:
     # the path alone: queries may hold tokens
     kind = "took too long" if isinstance(error, httpx2.TimeoutException) else "could not be reached"
-    return f"{request.method} {request.path}: the server {kind} ({str(error) or type(error).__name__})"
+    told = "" if isinstance(error, httpx2.LocalProtocolError) else str(error)  # that repeats headers
+    return f"{request.method} {request.path}: the server {kind} ({told or type(error).__name__})"
 
 
 def _checked(base_url: str) -> str:

@@ -152,7 +152,7 @@ def _is_active(key: type[ApiKey]) -> tuple[ColumnElement[bool], ColumnElement[bo
 
 
 def _locked_organization(act: Act) -> Organization:
-    """Whoever makes or changes keys waits here for each other: else two would both be the last that is allowed.
+    """Whoever makes keys waits here for each other: else two would both be the last that is allowed.
 
     Whoever ends all keys and logins, or changes roles, waits, or is waited for, too: none is made by one that
     has ended, or with more than its maker has still.
