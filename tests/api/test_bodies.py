@@ -72,6 +72,35 @@ def test_mistakes_are_told_in_sentences(light_world: World, name: str) -> None:
     assert "secretx" not in answer.text.lower()
 
 
+@pytest.mark.parametrize(
+    ("time", "words"),
+    [
+        ("9999-12-31T23:59:59-00:01", "is before the year 1 or after 9999 in UTC"),
+        ("0001-01-01T00:00:00+00:01", "is before the year 1 or after 9999 in UTC"),
+        ("1900000000", "is no time: write 2026-11-25T10:00:00Z"),
+        (1_900_000_000, "is no time: write 2026-11-25T10:00:00Z"),
+    ],
+)
+def test_times_that_are_none(light_world: World, time: Any, words: str) -> None:
+    who = light_world.caller()
+    hook = "/webhooks/whk_0"
+    for method, path, field in (
+        ("POST", "/keys", "expires_at"),
+        ("POST", f"{hook}/enable", "resend_since"),
+        ("POST", f"{hook}/redeliver", "since"),
+        *(
+            ("GET", f"/{of}", f"created_{when}")
+            for of in ("streams", "highlights")
+            for when in ("after", "before")
+        ),
+    ):
+        values = {field: time, **({"name": "x"} if path == "/keys" else {})}
+        sent: Any = {"params": values} if method == "GET" else {"json": values}
+        answer = light_world.client.request(method, f"/api/v1{path}", headers=who, **sent)
+        assert answer.status_code == 422, (path, answer.text)
+        assert answer.json()["detail"].endswith(f"{field}: {words}")
+
+
 def test_a_cursor_that_is_none(light_world: World) -> None:
     answer = light_world.client.get("/api/v1/keys?cursor=%20", headers=light_world.caller())
     assert answer.json()["detail"].startswith("query.cursor: is no cursor")

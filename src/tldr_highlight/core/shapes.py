@@ -7,9 +7,18 @@ from __future__ import annotations
 
 import unicodedata
 from collections.abc import Sequence
+from datetime import UTC, datetime
 from typing import Annotated, Generic, TypeVar
 
-from pydantic import AfterValidator, BaseModel, ConfigDict, Field, StringConstraints
+from pydantic import (
+    AfterValidator,
+    AwareDatetime,
+    BaseModel,
+    BeforeValidator,
+    ConfigDict,
+    Field,
+    StringConstraints,
+)
 from pydantic_core import PydanticCustomError
 from sqlalchemy import Select
 from sqlalchemy.orm import InstrumentedAttribute, Session
@@ -55,6 +64,24 @@ Name = Annotated[
     AfterValidator(_legible),
 ]
 """What people call a thing; one line that can be seen as it is."""
+
+
+def _written(moment: object) -> object:
+    """Pydantic takes seconds since 1970, too."""
+    if isinstance(moment, datetime) or (isinstance(moment, str) and moment[4:5] == "-"):
+        return moment
+    raise PydanticCustomError("datetime_form", "is no time: write 2026-11-25T10:00:00Z")
+
+
+def _in_utc(moment: datetime) -> datetime:
+    try:
+        return moment.astimezone(UTC)
+    except OverflowError:
+        raise ValueError("is before the year 1 or after 9999 in UTC") from None
+
+
+Moment = Annotated[AwareDatetime, BeforeValidator(_written), AfterValidator(_in_utc)]
+"""RFC 3339 with a zone, of any; in UTC from here on."""
 
 Cursor = Annotated[str, StringConstraints(max_length=200, pattern=CURSOR_PATTERN)]
 

@@ -5,9 +5,9 @@ from __future__ import annotations
 from datetime import datetime
 from typing import Annotated, Any, Literal
 
-from pydantic import AfterValidator, AwareDatetime, Field, StringConstraints
+from pydantic import AfterValidator, Field, StringConstraints
 
-from tldr_highlight.core.shapes import NAME_PATTERN, Id, PageQuery, Schema
+from tldr_highlight.core.shapes import NAME_PATTERN, Id, Moment, PageQuery, Schema
 
 # --- highlights ----------------------------------------------------------------------------------------
 
@@ -45,8 +45,8 @@ class HighlightsFilter(PageQuery):
     origin: Annotated[
         Literal["analysis", "request"] | None, Field(description="Who wanted them: we, or somebody.")
     ] = None
-    created_after: Annotated[AwareDatetime | None, Field(description="From this moment on.")] = None
-    created_before: Annotated[AwareDatetime | None, Field(description="Before this moment.")] = None
+    created_after: Annotated[Moment | None, Field(description="From this moment on.")] = None
+    created_before: Annotated[Moment | None, Field(description="Before this moment.")] = None
 
 
 class HighlightsQuery(HighlightsFilter):

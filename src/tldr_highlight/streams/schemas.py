@@ -5,9 +5,9 @@ from __future__ import annotations
 from datetime import datetime
 from typing import Annotated, Any, Literal, Self
 
-from pydantic import AwareDatetime, ConfigDict, Field, StringConstraints, model_validator
+from pydantic import ConfigDict, Field, StringConstraints, model_validator
 
-from tldr_highlight.core.shapes import Id, PageQuery, Schema
+from tldr_highlight.core.shapes import Id, Moment, PageQuery, Schema
 from tldr_highlight.highlights.schemas import RuleOut, SetId, Title
 from tldr_highlight.media.types import Corner, Quality
 from tldr_highlight.streams.models import StreamState
@@ -188,8 +188,8 @@ class StreamsQuery(PageQuery):
     batch_id: Annotated[
         Id | None, Field(description="Those of one batch.", examples=["bat_01kb8mz3s5e6v7w8x9y0a1b2c3"])
     ] = None
-    created_after: Annotated[AwareDatetime | None, Field(description="Those submitted then or later.")] = None
-    created_before: Annotated[AwareDatetime | None, Field(description="Those submitted before that.")] = None
+    created_after: Annotated[Moment | None, Field(description="Those submitted then or later.")] = None
+    created_before: Annotated[Moment | None, Field(description="Those submitted before that.")] = None
 
 
 # --- what is told --------------------------------------------------------------------------------------

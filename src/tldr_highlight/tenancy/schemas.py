@@ -6,16 +6,16 @@ from datetime import UTC, datetime
 from ipaddress import ip_network
 from typing import Annotated
 
-from pydantic import AfterValidator, AwareDatetime, Field, StringConstraints
+from pydantic import AfterValidator, Field, StringConstraints
 
-from tldr_highlight.core.shapes import Id, Name, Schema
+from tldr_highlight.core.shapes import Id, Moment, Name, Schema
 from tldr_highlight.tenancy.roles import Scope
 
 
 def _future(moment: datetime) -> datetime:
     if moment <= datetime.now(UTC):
         raise ValueError("is in the past")
-    return moment.astimezone(UTC)
+    return moment
 
 
 def _network(text: str) -> str:
@@ -25,7 +25,7 @@ def _network(text: str) -> str:
         raise ValueError("is no network: write 192.0.2.0/24, 2001:db8::/32, or one address") from None
 
 
-Future = Annotated[AwareDatetime, AfterValidator(_future)]
+Future = Annotated[Moment, AfterValidator(_future)]
 
 NetworkText = Annotated[
     str,

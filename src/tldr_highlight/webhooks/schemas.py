@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from datetime import UTC, datetime
+from datetime import datetime
 from enum import StrEnum
 from typing import Annotated
 
-from pydantic import AfterValidator, AwareDatetime, Field, StringConstraints
+from pydantic import AfterValidator, Field, StringConstraints
 
-from tldr_highlight.core.shapes import NAME_PATTERN, Id, PageQuery, Schema
+from tldr_highlight.core.shapes import NAME_PATTERN, Id, Moment, PageQuery, Schema
 from tldr_highlight.errors import InvalidError
 from tldr_highlight.webhooks.catalogue import EventType
 from tldr_highlight.webhooks.events import PATTERN, wanted
@@ -55,8 +55,6 @@ Schedule = Annotated[
     ),
 ]
 
-Past = Annotated[AwareDatetime, AfterValidator(lambda moment: moment.astimezone(UTC))]
-
 
 class WebhookStatus(StrEnum):
     """Whether an endpoint gets events."""
@@ -99,13 +97,13 @@ class WebhookPatch(Schema):
 class MissedSince(Schema):
     """From when on to send what an endpoint has not got."""
 
-    since: Past = Field(description="Events are kept for 30 days, unless the operator says otherwise.")
+    since: Moment = Field(description="Events are kept for 30 days, unless the operator says otherwise.")
 
 
 class WebhookEnable(Schema):
     """How to begin again."""
 
-    resend_since: Past | None = Field(
+    resend_since: Moment | None = Field(
         default=None, description="Also send what it has missed since then: each event once."
     )
 
