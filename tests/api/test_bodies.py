@@ -8,10 +8,12 @@ from collections.abc import Iterator
 from typing import Any
 
 import pytest
+from pydantic import ValidationError
 
 from tests.api.world import World
 from tests.core.test_strict_json import HOSTILE
 from tldr_highlight.api.problems import FORMS
+from tldr_highlight.core.shapes import Schema
 from tldr_highlight.web import BODY_BYTES
 
 JSON = {"Content-Type": "application/json"}
@@ -252,3 +254,38 @@ def test_unknown_fields_are_refused_everywhere(light_world: World) -> None:
         else:
             left.extend(schema.get("anyOf", []))
             left.extend([schema["items"]] if "items" in schema else [])
+
+
+def test_numbers_are_numbers_everywhere(light_world: World) -> None:
+    """No body's number is taken from a text or from true, and no truth from 1."""
+    schemas = light_world.document["components"]["schemas"]
+    bodies = [
+        operation.get("requestBody")
+        for path, item in light_world.document["paths"].items()
+        if path.startswith("/api/v1/")
+        for operation in item.values()
+    ]
+    found: set[str] = set()
+    left = [bodies]
+    while left:
+        names = set(re.findall(r'"#/components/schemas/(\w+)"', json.dumps(left.pop()))) - found
+        found |= names
+        left.extend(schemas[name] for name in names)
+    numbers = 0
+    for shape in (kind for kind in shapes_of(Schema) if kind.__name__ in found):
+        for name, described in shape.model_json_schema()["properties"].items():
+            kinds = {each.get("type") for each in described.get("anyOf", [described])}
+            wrong = ["1"] if kinds & {"integer", "number", "boolean"} else []
+            wrong += [1] if "boolean" in kinds else [True] if wrong else []
+            for value in wrong:
+                with pytest.raises(ValidationError) as caught:
+                    shape.model_validate({name: value})
+                assert (name,) in [error["loc"] for error in caught.value.errors()], (shape, name, value)
+            numbers += bool(wrong)
+    assert numbers > 30
+
+
+def shapes_of(base: type[Schema]) -> Iterator[type[Schema]]:
+    for kind in base.__subclasses__():
+        yield kind
+        yield from shapes_of(kind)

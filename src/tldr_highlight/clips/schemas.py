@@ -13,7 +13,7 @@ from tldr_highlight.errors import UsageError
 from tldr_highlight.media.types import CutMode, CutOptions, Quality, Watermark
 from tldr_highlight.streams.schemas import ErrorOut, SourceIn, WatermarkIn
 
-Seconds = Annotated[float, Field(ge=-1e6, le=1e6)]
+Seconds = Annotated[float, Field(strict=True, ge=-1e6, le=1e6)]
 """Times that are none fail their clip; what is beyond these is a mistake that is told at once."""
 
 MOST_CLIPS = 200
@@ -54,13 +54,13 @@ class ClipOptions(Schema):
     )
     quality: Quality = Field(default="high", description="`source` copies whatever is in the source.")
     watermark: WatermarkIn | None = None
-    loudness: Annotated[float, Field(ge=-40.0, le=-5.0)] | None = Field(
+    loudness: Annotated[float, Field(strict=True, ge=-40.0, le=-5.0)] | None = Field(
         default=None, description="LUFS that the sound is brought to; null: as it is.", examples=[-14.0]
     )
     clamp: bool = Field(
-        default=True, description="Ranges that reach behind the end: cut there, or refuse them."
+        default=True, strict=True, description="Ranges that reach behind the end: cut there, or refuse them."
     )
-    posters: bool = Field(default=False, description="A picture of each clip, too.")
+    posters: bool = Field(default=False, strict=True, description="A picture of each clip, too.")
 
     def for_cutting(self) -> CutOptions:
         """What the cutter takes."""

@@ -151,7 +151,7 @@ class HighlightOut(Schema):
 class ShareCreate(Schema):
     """How to share."""
 
-    expires_in: Annotated[int, Field(ge=60, le=2_592_000)] = Field(
+    expires_in: Annotated[int, Field(strict=True, ge=60, le=2_592_000)] = Field(
         default=604_800, description="Seconds that the link works; a week if not said.", examples=[604_800]
     )
 
@@ -179,7 +179,7 @@ TypeId = SetId
 """A type's id, or the name of one of ours."""
 
 Word = Annotated[str, Field(max_length=200)]
-Minimum = Annotated[float, Field(ge=0.01, le=1)]
+Minimum = Annotated[float, Field(strict=True, ge=0.01, le=1)]
 
 RULE = {"when": {"crowd_reaction": 0.6, "action_intensity": 0.4}, "match": "all", "priority": 10}
 
@@ -189,6 +189,7 @@ class DimensionIn(Schema):
 
     weight: float = Field(
         default=1.0,
+        strict=True,
         ge=0,
         le=100,
         description="Relative to the others; 0: shown, never scored.",
@@ -208,7 +209,7 @@ class RuleIn(Schema):
         description="Dimension → minimum.", examples=[RULE["when"]], max_length=64
     )
     match: Literal["all", "any"] = "all"
-    priority: int = Field(default=0, ge=0, le=1000, description="The higher one wins a tie.")
+    priority: int = Field(default=0, strict=True, ge=0, le=1000, description="The higher one wins a tie.")
 
 
 class DimensionSetWrite(Schema):
@@ -222,6 +223,7 @@ class DimensionSetWrite(Schema):
     )
     threshold: float | None = Field(
         default=None,
+        strict=True,
         ge=0,
         le=1,
         description="Score from which on a moment is kept; 0.5 if not said.",
@@ -305,7 +307,7 @@ class TypePatch(Schema):
         examples=[RULE["when"]],
     )
     match: Literal["all", "any"] = "all"
-    priority: int = Field(default=0, ge=0, le=1000, description="The higher one wins a tie.")
+    priority: int = Field(default=0, strict=True, ge=0, le=1000, description="The higher one wins a tie.")
     description: Annotated[str, Field(max_length=500)] | None = Field(
         default=None, examples=["the ball is in and the stands know it"]
     )

@@ -11,7 +11,7 @@ from tldr_highlight.core.shapes import Id, Schema
 from tldr_highlight.highlights.schemas import EvidenceOut, Tags, Title
 from tldr_highlight.media.types import Quality
 
-Position = Annotated[float, Field(ge=0, le=360_000)]
+Position = Annotated[float, Field(strict=True, ge=0, le=360_000)]
 """Media seconds; a hundred hours is more than any stream has."""
 
 LONGEST_CLIP = 600.0
@@ -118,8 +118,8 @@ class ClipCreate(Schema):
 class ReelCreate(Schema):
     """How long a reel is to be."""
 
-    target_seconds: Annotated[float, Field(ge=1, le=7200)] = Field(examples=[60.0])
-    tolerance: Annotated[float, Field(ge=0.5, le=600)] = Field(
+    target_seconds: Annotated[float, Field(strict=True, ge=1, le=7200)] = Field(examples=[60.0])
+    tolerance: Annotated[float, Field(strict=True, ge=0.5, le=600)] = Field(
         default=1.0, description="Seconds that it may be longer or shorter.", examples=[1.0]
     )
 

@@ -21,7 +21,7 @@ Url = Annotated[str, StringConstraints(min_length=1, max_length=8192)]
 HeaderName = Annotated[str, StringConstraints(min_length=1, max_length=100)]
 HeaderValue = Annotated[str, StringConstraints(max_length=8192)]
 
-Seconds = Annotated[float, Field(ge=0.0, le=60.0)]
+Seconds = Annotated[float, Field(strict=True, ge=0.0, le=60.0)]
 
 # --- what is asked for ---------------------------------------------------------------------------------
 
@@ -33,9 +33,11 @@ class WatermarkIn(Schema):
         examples=["Nordlicht Sports"]
     )
     corner: Corner = "bottom-right"
-    margin: Annotated[float, Field(ge=0.0, le=0.2, description="Of the clip's height, to the edges.")] = 0.03
-    height: Annotated[float, Field(ge=0.02, le=0.3, description="Of the clip's height.")] = 0.08
-    opacity: Annotated[float, Field(ge=0.05, le=1.0)] = 0.8
+    margin: Annotated[
+        float, Field(strict=True, ge=0.0, le=0.2, description="Of the clip's height, to the edges.")
+    ] = 0.03
+    height: Annotated[float, Field(strict=True, ge=0.02, le=0.3, description="Of the clip's height.")] = 0.08
+    opacity: Annotated[float, Field(strict=True, ge=0.05, le=1.0)] = 0.8
 
 
 class ProcessingOptions(Schema):
@@ -47,28 +49,28 @@ class ProcessingOptions(Schema):
     analyzer: Literal["auto", "signals"] = Field(
         default="auto", description="Who judges: `auto` takes the best there is."
     )
-    threshold: Annotated[float, Field(ge=0.0, le=1.0)] | None = Field(
+    threshold: Annotated[float, Field(strict=True, ge=0.0, le=1.0)] | None = Field(
         default=None, description="Keep what scores this or more; null: as the dimension set says."
     )
-    segment_seconds: Annotated[float, Field(ge=10.0, le=30.0)] = Field(
+    segment_seconds: Annotated[float, Field(strict=True, ge=10.0, le=30.0)] = Field(
         default=20.0, description="Length of the pieces that are analysed and stored one by one."
     )
     smoothing_seconds: Seconds = Field(default=5.0, description="Of curves that are shown and compared.")
-    context_before_seconds: Annotated[float, Field(ge=0.0, le=30.0)] = Field(
+    context_before_seconds: Annotated[float, Field(strict=True, ge=0.0, le=30.0)] = Field(
         default=5.0, description="What a clip has before the moment."
     )
-    context_after_seconds: Annotated[float, Field(ge=0.0, le=30.0)] = Field(
+    context_after_seconds: Annotated[float, Field(strict=True, ge=0.0, le=30.0)] = Field(
         default=5.0, description="What a clip has after the moment."
     )
     merge_gap_seconds: Seconds = Field(default=3.0, description="Moments that are closer become one.")
-    min_clip_seconds: Annotated[float, Field(ge=5.0, le=120.0)] = 5.0
-    max_clip_seconds: Annotated[float, Field(ge=5.0, le=120.0)] = 120.0
-    max_highlights: Annotated[int, Field(ge=1, le=1000)] | None = Field(
+    min_clip_seconds: Annotated[float, Field(strict=True, ge=5.0, le=120.0)] = 5.0
+    max_clip_seconds: Annotated[float, Field(strict=True, ge=5.0, le=120.0)] = 120.0
+    max_highlights: Annotated[int, Field(strict=True, ge=1, le=1000)] | None = Field(
         default=None, description="Keep the best so many, which are known, and published, only at the end."
     )
     quality: Quality = Field(default="high", description="Of clips; `source` copies what can be copied.")
     watermark: WatermarkIn | None = None
-    reel_seconds: Annotated[float, Field(ge=1.0, le=7200.0)] | None = Field(
+    reel_seconds: Annotated[float, Field(strict=True, ge=1.0, le=7200.0)] | None = Field(
         default=None, description="Join the best into one file of this length, too."
     )
 

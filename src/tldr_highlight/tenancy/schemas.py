@@ -35,7 +35,7 @@ NetworkText = Annotated[
 """`192.0.2.0/24`, `2001:db8::/32`, or one address."""
 
 Networks = Annotated[list[NetworkText], Field(max_length=50)]
-RequestsPerMinute = Annotated[int, Field(ge=1, le=1_000_000)]
+RequestsPerMinute = Annotated[int, Field(strict=True, ge=1, le=1_000_000)]
 
 # --- keys ----------------------------------------------------------------------------------------------
 
@@ -66,7 +66,7 @@ class KeyPatch(Schema):
 class KeyRotate(Schema):
     """How to replace a key."""
 
-    overlap_seconds: Annotated[int, Field(ge=0, le=604_800)] = Field(
+    overlap_seconds: Annotated[int, Field(strict=True, ge=0, le=604_800)] = Field(
         86_400, description="How long the old key is good still."
     )
 
