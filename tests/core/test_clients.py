@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from tldr_highlight.core.clients import Clients, neighbourhood
+from tldr_highlight.core.clients import Clients, neighbourhood, network
 from tldr_highlight.errors import UsageError
 
 PROXIES = "10.0.0.0/8, 2001:db8:1::/48,127.0.0.1"
@@ -45,6 +45,15 @@ def test_nobody_is_believed_unless_told() -> None:
 def test_a_setting_that_is_no_network_is_refused() -> None:
     with pytest.raises(UsageError, match=r"TLDR_TRUSTED_PROXIES.*10\.0\.0\.0/33"):
         Clients("127.0.0.1, 10.0.0.0/33")
+
+
+@pytest.mark.parametrize(
+    ("text", "meant"),
+    [("::ffff:10.1.2.3", "10.1.2.3/32"), ("::ffff:10.0.0.0/104", "10.0.0.0/8"), ("::ffff:0:0/96", "0.0.0.0/0"),
+     ("::/0", "::/0"), ("2001:db8::1/32", "2001:db8::/32")],
+)  # fmt: skip
+def test_a_network_of_ipv4_is_one_in_whatever_clothes(text: str, meant: str) -> None:
+    assert str(network(text)) == meant
 
 
 def test_one_customer_has_many_addresses_of_ipv6() -> None:

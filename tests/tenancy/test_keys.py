@@ -40,14 +40,14 @@ def test_a_key_is_shown_once(api: House) -> None:
     headers = bearer(api.log_in()["access_token"])
     soon = (now() + timedelta(days=1)).isoformat()
     made = create(
-        api, headers, scopes=["usage:read"], expires_at=soon, networks=["198.51.100.9/24", "::1"],
+        api, headers, scopes=["usage:read"], expires_at=soon, networks=["198.51.100.9/24", "::1", "::ffff:192.0.2.9/120"],
         requests_per_minute=7,
     )  # fmt: skip
     assert made.status_code == 201, made.text
     key = made.json()
     secret = key.pop("key")
     assert uses(api, secret) == 200
-    assert key["networks"] == ["198.51.100.0/24", "::1/128"]
+    assert key["networks"] == ["198.51.100.0/24", "::1/128", "192.0.2.0/24"]
     assert key["created_by"] == user.id
     assert key["status"] == "active"
     assert key["last4"] == secret[-4:]

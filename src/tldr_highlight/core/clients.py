@@ -66,7 +66,18 @@ def networks(texts: list[str]) -> tuple[Network, ...]:
     Raises:
         ValueError: says which is no network.
     """
-    return tuple(ip_network(text.strip(), strict=False) for text in texts if text.strip())
+    return tuple(network(text.strip()) for text in texts if text.strip())
+
+
+def network(text: str) -> Network:
+    """The network that `text` is, of IPv4 where it is one in IPv6's clothes, as addresses are (`parsed`).
+
+    Raises:
+        ValueError: it is none.
+    """
+    found = ip_network(text, strict=False)
+    inner = found.network_address.ipv4_mapped if isinstance(found, IPv6Network) else None
+    return found if inner is None else IPv4Network((inner, found.prefixlen - 96))
 
 
 def within(address: Address, nets: tuple[Network, ...]) -> bool:

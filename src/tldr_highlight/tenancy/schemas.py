@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 from datetime import UTC, datetime
-from ipaddress import ip_network
 from typing import Annotated
 
 from pydantic import AfterValidator, Field, StringConstraints
 
+from tldr_highlight.core.clients import network
 from tldr_highlight.core.shapes import Id, Moment, Name, Schema
 from tldr_highlight.tenancy.roles import Scope
 
@@ -20,7 +20,7 @@ def _future(moment: datetime) -> datetime:
 
 def _network(text: str) -> str:
     try:
-        return str(ip_network(text, strict=False))
+        return str(network(text))
     except ValueError:  # its words repeat what was sent
         raise ValueError("is no network: write 192.0.2.0/24, 2001:db8::/32, or one address") from None
 
