@@ -49,9 +49,14 @@ def test_a_setting_that_is_no_network_is_refused() -> None:
 
 @pytest.mark.parametrize(
     ("text", "meant"),
-    [("::ffff:10.1.2.3", "10.1.2.3/32"), ("::ffff:10.0.0.0/104", "10.0.0.0/8"), ("::ffff:0:0/96", "0.0.0.0/0"),
-     ("::/0", "::/0"), ("2001:db8::1/32", "2001:db8::/32")],
-)  # fmt: skip
+    [
+        ("::ffff:10.1.2.3", "10.1.2.3/32"),
+        ("::ffff:10.0.0.0/104", "10.0.0.0/8"),
+        ("::ffff:0:0/96", "0.0.0.0/0"),
+        ("::/0", "::/0"),
+        ("2001:db8::1/32", "2001:db8::/32"),
+    ],
+)
 def test_a_network_of_ipv4_is_one_in_whatever_clothes(text: str, meant: str) -> None:
     assert str(network(text)) == meant
 

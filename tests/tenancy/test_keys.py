@@ -40,8 +40,8 @@ def test_a_key_is_shown_once(api: House) -> None:
     headers = bearer(api.log_in()["access_token"])
     soon = (now() + timedelta(days=1)).isoformat()
     made = create(
-        api, headers, scopes=["usage:read"], expires_at=soon, networks=["198.51.100.9/24", "::1", "::ffff:192.0.2.9/120"],
-        requests_per_minute=7,
+        api, headers, scopes=["usage:read"], expires_at=soon, requests_per_minute=7,
+        networks=["198.51.100.9/24", "::1", "::ffff:192.0.2.9/120"],
     )  # fmt: skip
     assert made.status_code == 201, made.text
     key = made.json()
@@ -91,6 +91,14 @@ def test_without_scopes_it_gets_the_plans(api: House) -> None:
     assert set(create(api, headers).json()["scopes"]) == set(ALL)
     _, headers = api.key(api.organization(), scopes=["keys:write", "usage:read"])
     assert set(create(api, headers).json()["scopes"]) == {"keys:write", "usage:read"}
+
+
+def test_a_key_can_do_something_and_no_thing_twice(api: House) -> None:
+    _, headers = api.key(api.organization("STARTER"), scopes=["keys:write"])
+    answer = create(api, headers)
+    assert (answer.status_code, answer.json()["code"]) == (403, "scope_missing")
+    answer = create(api, headers, scopes=["keys:write", "keys:write"])
+    assert answer.json()["scopes"] == ["keys:write"]
 
 
 def test_a_key_makes_nothing_stronger_than_itself(api: House) -> None:

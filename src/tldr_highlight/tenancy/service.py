@@ -41,7 +41,7 @@ def create_key(act: Act, wanted: KeyCreate) -> tuple[ApiKey, str]:
 
     Raises:
         PlanLimitError: the plan allows no more keys.
-        ScopeError, ForbiddenError: it would be stronger than who makes it.
+        ScopeError, ForbiddenError: it would be stronger than who makes it, or could do nothing.
         InvalidError: more requests per minute than the plan has.
     """
     organization = _locked_organization(act)
@@ -54,7 +54,7 @@ def create_key(act: Act, wanted: KeyCreate) -> tuple[ApiKey, str]:
     key, secret = _new_key(
         organization,
         name=wanted.name,
-        scopes=wanted.scopes or PLANS[PlanName(organization.plan)].key_scopes & bounds.scopes,
+        scopes=wanted.scopes or _default_scopes(organization, bounds),
         networks=wanted.networks or bounds.networks,
         requests_per_minute=wanted.requests_per_minute or bounds.requests_per_minute,
         expires_at=wanted.expires_at or bounds.expires_at,
@@ -168,7 +168,7 @@ def _new_key(organization: Organization, *, scopes: Iterable[str], **about: obje
         organization_id=organization.id,
         hash=hash_token(secret),
         last4=last4(secret),
-        scopes=sorted(scopes),
+        scopes=sorted(set(scopes)),
         **about,
     )
     return key, secret
@@ -195,6 +195,15 @@ def _bounds(act: Act) -> Bounds:
     if maker is None:
         return Bounds(act.caller.scopes)
     return Bounds(act.caller.scopes, maker.networks, maker.requests_per_minute, maker.expires_at)
+
+
+def _default_scopes(organization: Organization, bounds: Bounds) -> frozenset[str]:
+    """What a key gets that names no scopes: the plan's, of which its maker has some at least."""
+    plans = PLANS[PlanName(organization.plan)].key_scopes
+    if plans.isdisjoint(bounds.scopes):
+        words = "you have none of the scopes that keys get here: name those that it is to have"
+        raise ScopeError(words, required_scope=min(plans))
+    return plans & bounds.scopes
 
 
 def _check_bounds(bounds: Bounds, key: ApiKey) -> None:
