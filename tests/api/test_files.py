@@ -82,6 +82,7 @@ def test_a_link_opens_the_file_whole_and_in_ranges(shop: Shop) -> None:
     assert whole.headers["etag"] == f'"{hashlib.sha256(BYTES).hexdigest()}"'
     assert whole.headers["content-type"] == "video/mp4"
     assert whole.headers["x-content-type-options"] == "nosniff"
+    assert whole.headers["cross-origin-resource-policy"] == "cross-origin"  # a page of any site may show it
     part = shop.get(shop.link(), range="bytes=1000-299999")
     assert (part.status_code, part.content) == (206, BYTES[1000:300_000])
     assert part.headers["content-range"] == "bytes 1000-299999/700000"
@@ -90,6 +91,7 @@ def test_a_link_opens_the_file_whole_and_in_ranges(shop: Shop) -> None:
     assert shop.get(shop.link(), range="bytes=700000-").status_code == 416
     same = shop.get(shop.link(), **{"if-none-match": whole.headers["etag"]})
     assert (same.status_code, same.content) == (304, b"")
+    assert same.headers["cross-origin-resource-policy"] == "cross-origin"
     saved = shop.get(shop.link(download_name="Größe.mp4"))
     assert saved.headers["content-disposition"].startswith("attachment")
 

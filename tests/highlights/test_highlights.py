@@ -128,6 +128,7 @@ def test_the_longest_tags_fit_into_the_indexes(world: World, tmp_path: Path) -> 
 def test_its_files_are_where_a_signed_link_leads(shelf: Shelf, path: str, end: str) -> None:
     answer = shelf.call("GET", path)
     assert answer.status_code == 307
+    assert answer.headers["cross-origin-resource-policy"] == "cross-origin"  # any page may show it
     link = urlsplit(answer.headers["location"])
     key = link.path.removeprefix("/files/")
     assert key == f"{shelf.organization}/{shelf.stream}/{shelf.id}.{end}"
@@ -166,6 +167,8 @@ def test_whoever_has_a_link_may_watch_until_it_is_taken_back(world: World, tmp_p
     assert answer.status_code == 201
     first = follow(world, answer.json()["url"])
     assert first.status_code == 307
+    assert first.headers["cross-origin-resource-policy"] == "cross-origin"
+    assert first.headers["x-robots-tag"] == "noindex"
     assert f"{shelf.id}.mp4" in first.headers["location"]
     second = shelf.call("POST", "/share", {}).json()["url"]
     assert follow(world, second).status_code == 307

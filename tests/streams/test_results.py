@@ -304,6 +304,7 @@ def test_a_reel_can_be_had_and_deleted(light: World, tmp_path: Path) -> None:
     with light.runtime.db.begin() as session:
         reel = add_reel(session, desk.organization, desk.id, state="ready", key=key, stored_bytes=7)
     link = light.client.get(f"/api/v1/reels/{reel.id}/video", headers=desk.headers, follow_redirects=False)
+    assert link.headers["cross-origin-resource-policy"] == "cross-origin"
     assert link.status_code == 307
     assert key in link.headers["location"]
     assert desk.call("DELETE", f"/reels/{reel.id}").status_code == 204

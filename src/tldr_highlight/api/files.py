@@ -22,7 +22,7 @@ from tldr_highlight.storage.local import LocalStore
 from tldr_highlight.storage.serving import Answer, answer_of
 from tldr_highlight.usage.meter import Meter
 from tldr_highlight.usage.quotas import Metric
-from tldr_highlight.web.sending import LAST, Recipient, begun
+from tldr_highlight.web.sending import FOR_ANY_PAGE, LAST, Recipient, begun
 
 THREADS = 8
 """That read files: apart from those of calls. A piece is read in 0.1 ms, so that slow callers hold none."""
@@ -78,7 +78,7 @@ class StoredFile(Response):
         self._body = body
         self.status_code = answer.status
         self.background = None
-        self.init_headers(answer.headers)
+        self.init_headers(answer.headers | FOR_ANY_PAGE)
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Send it."""

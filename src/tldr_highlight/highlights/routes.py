@@ -5,7 +5,6 @@ from __future__ import annotations
 from typing import Annotated, Literal
 
 from fastapi import APIRouter, Query, Request, Response
-from fastapi.responses import RedirectResponse
 
 from tldr_highlight.analysis.dimensions import GENERIC, STANDARD_TYPES
 from tldr_highlight.core.shapes import Id, Page, PageQuery
@@ -32,6 +31,7 @@ from tldr_highlight.highlights.schemas import (
 from tldr_highlight.runtime import Runtime
 from tldr_highlight.tenancy.roles import Scope
 from tldr_highlight.web import Call, Routes
+from tldr_highlight.web.sending import leading_to
 
 highlights = Routes("/api/v1/highlights", tag="highlights")
 sets = Routes("/api/v1/dimension-sets", tag="dimension sets")
@@ -73,7 +73,7 @@ def get_highlight_clip(
 ) -> Response:
     """Get a highlight's clip. Leads to an address that opens the file, whole or in ranges, for an hour."""
     highlight = service.get_highlight(call, highlight_id)
-    return RedirectResponse(service.clip_url(call.runtime, highlight, download=download))
+    return leading_to(service.clip_url(call.runtime, highlight, download=download))
 
 
 @highlights.get("/{highlight_id}/thumbnail", scope=Scope.HIGHLIGHTS_READ, status=307, errors=[ConflictError])
@@ -84,7 +84,7 @@ def get_highlight_thumbnail(
 ) -> Response:
     """Get the picture of a highlight's peak. Leads to an address that opens the file for an hour."""
     highlight = service.get_highlight(call, highlight_id)
-    return RedirectResponse(service.thumbnail_url(call.runtime, highlight, small=size == "small"))
+    return leading_to(service.thumbnail_url(call.runtime, highlight, small=size == "small"))
 
 
 @highlights.post(
@@ -110,7 +110,9 @@ def shared_router() -> APIRouter:
     def open_shared(request: Request, highlight_id: str) -> Response:  # pyright: ignore[reportUnusedFunction]
         runtime: Runtime = request.app.state.runtime
         url = sharing.shared_url(runtime, highlight_id, request.query_params)
-        return RedirectResponse(url, headers={"X-Robots-Tag": "noindex"})
+        answer = leading_to(url)
+        answer.headers["X-Robots-Tag"] = "noindex"
+        return answer
 
     return router
 

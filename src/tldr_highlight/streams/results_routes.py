@@ -8,7 +8,6 @@ from typing import Annotated, Literal
 
 import numpy as np
 from fastapi import Query, Response
-from fastapi.responses import RedirectResponse
 
 from tldr_highlight.analysis.base import Curve
 from tldr_highlight.core.shapes import Id, Page, PageQuery
@@ -32,6 +31,7 @@ from tldr_highlight.streams.results_schemas import (
 )
 from tldr_highlight.tenancy.roles import Scope
 from tldr_highlight.web import Call, Routes
+from tldr_highlight.web.sending import leading_to
 
 found = Routes("/api/v1/streams", tag="highlights")
 reels = Routes("/api/v1/reels", tag="highlights")
@@ -164,7 +164,7 @@ def get_reel_video(
     download: Annotated[bool, Query(description="Have browsers save it.")] = False,
 ) -> Response:
     """Get a reel's file. Leads to an address that opens it, whole or in ranges, for an hour."""
-    return RedirectResponse(results.reel_url(call, reel_id, download=download))
+    return leading_to(results.reel_url(call, reel_id, download=download))
 
 
 @reels.delete("/{reel_id}", scope=Scope.CLIPS_WRITE, status=204)

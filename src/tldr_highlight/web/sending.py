@@ -7,7 +7,16 @@ from collections.abc import Callable
 from types import TracebackType
 from typing import Any, Self
 
+from starlette.responses import RedirectResponse
 from starlette.types import Receive, Scope, Send
+
+FOR_ANY_PAGE = {"Cross-Origin-Resource-Policy": "cross-origin"}
+"""Of files, and of what leads to them: whoever has a signed link may show what it opens in a page of their own."""
+
+
+def leading_to(url: str) -> RedirectResponse:
+    """An answer that leads to a stored file."""
+    return RedirectResponse(url, headers=FOR_ANY_PAGE)
 
 
 def begun(status: int, headers: list[tuple[bytes, bytes]]) -> dict[str, Any]:
