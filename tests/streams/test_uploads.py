@@ -176,13 +176,22 @@ def test_a_worker_on_this_machine_opens_it_without_a_copy(either: Depot, tmp_pat
     assert bool(list(tmp_path.iterdir())) == isinstance(either.store, S3Store)
 
 
+PIECED = {"Content_Type": PIECE["Content-Type"]}
 WRONG = {
     "another hash": ({"X_Content_SHA256": "0" * 64}, 422, "object_mismatch"),
     "another digest": ({"Content_Digest": "sha-256=:" + "A" * 43 + "=:"}, 422, "object_mismatch"),
     "no hash": ({"X_Content_SHA256": "zz"}, 400, "request_invalid"),
     "a digest of another kind": ({"Content_Digest": "md5=:abc=:"}, 400, "request_invalid"),
     "another version of tus": ({"Tus_Resumable": "0.2.2"}, 412, "tus_version"),
-}
+    "a length that is told later": ({"Upload_Defer_Length": "1"}, 400, "request_invalid"),
+    "a first piece of another type": (
+        {"Upload_Length": "3000000", "Content_Type": "video/mp4"}, 415, "body_type_unsupported",
+    ),
+    "a first piece that is too long": ({"Upload_Length": "1000", **PIECED}, 413, "body_too_large"),
+    "a first piece with another hash": (
+        {"Upload_Length": "3000000", "X_Content_SHA256": "0" * 64, **PIECED}, 422, "object_mismatch",
+    ),
+}  # fmt: skip
 
 
 @pytest.mark.parametrize(("headers", "status", "code"), WRONG.values(), ids=WRONG)
@@ -190,6 +199,24 @@ def test_what_is_wrong_leaves_nothing(depot: Depot, headers: Any, status: int, c
     answer = depot.send(**headers)
     assert (answer.status_code, answer.json()["code"]) == (status, code)
     depot.nothing_left()
+
+
+def test_a_first_piece_that_turns_out_too_long_leaves_nothing(depot: Depot) -> None:
+    answer = depot.send(iter([BYTES[:700], BYTES[700:1400]]), Upload_Length="1000", **PIECED)
+    assert (answer.status_code, answer.json()["code"]) == (413, "body_too_large")
+    depot.nothing_left()
+
+
+def test_a_first_piece_that_breaks_off_is_gone_on_with(depot: Depot) -> None:
+    with contextlib.closing(socket.create_connection(depot.served.address)) as connection:
+        head = f"POST {UPLOADS} HTTP/1.1\r\nhost: x\r\nx-api-key: {depot.key['X-API-Key']}\r\n"
+        head += f"content-type: {PIECE['Content-Type']}\r\nupload-length: {len(BYTES)}\r\n"
+        connection.sendall(f"{head}content-length: {len(BYTES)}\r\n\r\n".encode() + BYTES[:1_000_000])
+    until(lambda: any(row.offset for row in depot.rows()), 10)
+    [upload] = depot.http.get(UPLOADS).json()["data"]
+    path = f"{UPLOADS}/{upload['id']}"
+    assert depot.patch(path, upload["offset"], BYTES[upload["offset"] :]).status_code == 204
+    assert depot.http.get(path).json()["sha256"] == SHA256
 
 
 def test_a_sender_who_leaves_leaves_nothing(depot: Depot) -> None:

@@ -17,6 +17,7 @@ from tldr_highlight.errors import (
     NotFoundError,
     ObjectMismatchError,
     QuotaError,
+    RequestError,
     StorageError,
     StorageFullError,
     TusVersionError,
@@ -76,6 +77,8 @@ Digest = Annotated[
 ]  # fmt: skip
 Version = Annotated[str | None, Header(max_length=16, description="tus: `1.0.0`.", examples=[TUS])]
 Kind = Annotated[str | None, Header(alias="Content-Type", include_in_schema=False)]
+Deferred = Annotated[str | None, Header(include_in_schema=False)]
+"""What tus has for files of unknown length, and this server has not."""
 
 
 @uploads.post(
@@ -86,6 +89,7 @@ def create_upload(
     body: Incoming,
     filename: Name = None,
     upload_length: Length = None,
+    upload_defer_length: Deferred = None,
     upload_metadata: Metadata = None,
     x_content_sha256: Hash = None,
     content_digest: Digest = None,
@@ -98,6 +102,8 @@ def create_upload(
     one is given, is checked before the upload is ready; a file with another one leaves nothing.
     """
     _speak(body, tus_resumable)
+    if upload_defer_length is not None:
+        raise RequestError("Upload-Length must say how many bytes will come: it cannot be told later")
     if upload_length is None:
         about = announced(
             body.length, filename=filename, content_type=content_type, sha256=x_content_sha256,
@@ -112,12 +118,12 @@ def create_upload(
         sha256=said.get("sha256") or x_content_sha256,
         content_digest=content_digest,
     )
-    upload = service.begin(look, about)
-    if content_type == PIECE or upload_length == 0:
-        upload = service.send_on(look, upload.id, 0, body)
-    elif body.read():
+    with_piece = _is_piece(content_type)
+    if not with_piece and body.read():
         raise BodyTypeError(f"the first piece of a tus upload comes as {PIECE}")
-    return _told(upload, body)
+    if with_piece or upload_length == 0:
+        return _told(service.begin_with(look, about, body), body)
+    return _told(service.begin(look, about), body)
 
 
 @uploads.operation(
@@ -149,7 +155,7 @@ def continue_upload(
     """Send the next bytes of an upload. As tus does: what came stays if the connection breaks, and `HEAD`
     says from where to go on. With the last byte it is ready."""
     _speak(body, tus_resumable)
-    if (content_type or "").partition(";")[0].strip().lower() != PIECE:
+    if not _is_piece(content_type):
         raise BodyTypeError(f"send pieces as {PIECE}")
     upload = service.send_on(look, upload_id, upload_offset, body)
     body.headers["Upload-Offset"] = str(upload.offset)
@@ -196,6 +202,10 @@ def _speak(body: Incoming, version: str | None) -> None:
     if version is not None and version != TUS:
         body.headers["Tus-Version"] = TUS
         raise TusVersionError(f"this server speaks tus {TUS}")
+
+
+def _is_piece(content_type: str | None) -> bool:
+    return (content_type or "").partition(";")[0].strip().lower() == PIECE
 
 
 def _told(upload: Upload, body: Incoming) -> UploadOut:

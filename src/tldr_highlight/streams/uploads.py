@@ -33,6 +33,7 @@ from tldr_highlight.errors import (
     StorageError,
     StorageFullError,
     StorageRefusedError,
+    TldrError,
     UnavailableError,
     UploadBusyError,
     UploadOffsetError,
@@ -141,6 +142,26 @@ def begin(look: Look, announced: Announced) -> Upload:
             audit.record(act, "upload.begun", id, filename=upload.filename, bytes=upload.bytes)
         stack.pop_all()
     return upload
+
+
+def begin_with(look: Look, announced: Announced, body: Incoming) -> Upload:
+    """Make room for a file and take its first bytes. Where those are refused nothing stays: nobody was told
+    its id. Where the connection broke they do: whoever asks for the list goes on.
+
+    Raises:
+        QuotaError, StorageFullError, BodyLimitError, LimitError: see `receive`.
+        ObjectMismatchError, StorageError: see `send_on`.
+    """
+    if announced.bytes is not None and body.length is not None and body.length > announced.bytes:
+        raise BodyLimitError(f"{announced.bytes} bytes may come, not {body.length}")
+    upload = begin(look, announced)
+    try:
+        return send_on(look, upload.id, 0, body)
+    except (BodyGoneError, BodySlowError):
+        raise
+    except TldrError:
+        _forget(look, upload.id, None)
+        raise
 
 
 def send_on(look: Look, upload_id: str, offset: int, body: Incoming) -> Upload:
