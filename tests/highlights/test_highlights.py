@@ -14,7 +14,7 @@ from tests.api.world import World
 from tests.highlights.made import add_highlight, add_stream
 from tldr_highlight.core.work import run_one
 from tldr_highlight.highlights.models import Highlight
-from tldr_highlight.tenancy.models import AuditRecord
+from tldr_highlight.tenancy.models import AuditRecord, Organization
 from tldr_highlight.usage.models import UsageRecord, UsageTotal
 
 
@@ -178,6 +178,27 @@ def test_whoever_has_a_link_may_watch_until_it_is_taken_back(world: World, tmp_p
     assert [follow(world, url).status_code for url in (second, third)] == [404, 307]
     shelf.call("DELETE")
     assert follow(world, third).status_code == 404
+
+
+def test_what_a_link_leads_to_opens_no_longer_than_the_link(shelf: Shelf) -> None:
+    world = shelf.world
+    short, long = (shelf.call("POST", "/share", {"expires_in": s}).json() for s in (60, 604_800))
+    until = {one["url"]: expiry(follow(world, one["url"]).headers["location"]) for one in (short, long)}
+    end = datetime.fromisoformat(short["expires_at"]).timestamp()
+    assert abs(until[short["url"]] - end) < 30
+    assert abs(until[long["url"]] - time.time() - 3600) < 30
+
+
+def expiry(url: str) -> int:
+    return int(parse_qs(urlsplit(url).query)["expires"][0])
+
+
+def test_a_link_leads_nowhere_while_its_organization_is_suspended(shelf: Shelf) -> None:
+    url = shelf.call("POST", "/share", {}).json()["url"]
+    for status, answer in (("suspended", 404), ("deleting", 404), ("active", 307)):
+        with shelf.world.runtime.db.begin() as session:
+            session.get_one(Organization, shelf.organization).status = status
+        assert follow(shelf.world, url).status_code == answer
 
 
 def follow(world: World, url: str) -> Any:
