@@ -58,7 +58,7 @@ def shelf(world: World) -> Shelf:
 FIVE: list[dict[str, Any]] = [
     {"score": 0.9, "types": ["score", "reaction"], "tags": ["derby"], "verdict": "keep"},
     {"score": 0.3, "types": ["reaction"], "tags": ['a "b" c', "x"], "verdict": "drop"},
-    {"score": 0.6, "types": ["funny"], "tags": [], "state": "failed"},
+    {"score": 0.6, "types": ["funny"], "tags": ['say "derby', "\\\\"], "state": "failed"},
     {"score": 0.6, "types": ["generic"], "tags": ["derby 2"], "start": 3.0},
     {"score": None, "types": [], "origin": "request", "state": "detected"},
 ]
@@ -71,6 +71,8 @@ FILTERED: dict[str, tuple[dict[str, Any], set[int]]] = {
     "no such type": ({"type": "react"}, set()),
     "tag": ({"tag": "derby"}, {0}),
     "tag with quotes": ({"tag": 'a "b" c'}, {1}),
+    "tag with a quote": ({"tag": 'say "derby'}, {2}),
+    "tag of strokes": ({"tag": "\\\\"}, {2}),
     "what is between two tags": ({"tag": '", "'}, set()),
     "kept": ({"verdict": "keep"}, {0}),
     "failed": ({"state": "failed"}, {2}),

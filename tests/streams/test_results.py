@@ -233,13 +233,14 @@ def test_a_format_that_nobody_knows_is_refused(exporting: Desk) -> None:
 def test_a_clip_that_is_asked_for_is_handed_in_once(light: World) -> None:
     desk = Desk(light)
     headers = desk.headers | {"Idempotency-Key": "once"}
-    path, body = f"/api/v1/streams/{desk.id}/clips", {"start": 10, "end": 20.5, "quality": "small"}
+    path = f"/api/v1/streams/{desk.id}/clips"
+    body = {"start": 10, "end": 20.5, "quality": "small", "tags": ["derby", " derby", "cup"]}
     first, second = (light.client.post(path, headers=headers, json=body) for _ in range(2))
     assert (first.status_code, second.status_code) == (202, 202)
     assert first.json() == second.json()
     found = first.json()
     assert (found["origin"], found["state"], found["score"]) == ("request", "detected", None)
-    assert found["title"] == "Clip at 0:10"
+    assert (found["title"], found["tags"]) == ("Clip at 0:10", ["derby", "cup"])
     assert first.headers["location"] == f"/api/v1/highlights/{found['id']}"
     with light.runtime.db.read() as session:
         [work] = [w for w in session.query(Work) if w.object_id == found["id"]]

@@ -17,8 +17,14 @@ Title = Annotated[
 Tag = Annotated[
     str, StringConstraints(strip_whitespace=True, min_length=1, max_length=40, pattern=NAME_PATTERN)
 ]
-Tags = Annotated[list[Tag], Field(max_length=10)]
-"""1600 bytes at most: PostgreSQL's indexes take 2700."""
+
+
+def _distinct(tags: list[str]) -> list[str]:
+    return list(dict.fromkeys(tags))
+
+
+Tags = Annotated[list[Tag], Field(max_length=10), AfterValidator(_distinct)]
+"""Each once. 1600 bytes at most: PostgreSQL's indexes take 2700."""
 
 Verdict = Literal["keep", "drop"]
 TypeName = Annotated[str, StringConstraints(min_length=1, max_length=64, pattern=NAME_PATTERN)]
@@ -74,18 +80,12 @@ class StreamHighlightsQuery(HighlightsFilter):
     ] = "time"
 
 
-def _distinct(tags: list[str]) -> list[str]:
-    return list(dict.fromkeys(tags))
-
-
 class HighlightPatch(Schema):
     """What changes of a highlight; what is left out stays."""
 
     # these defaults are never looked at
     title: Title = Field(default_factory=str, examples=["The equaliser"])
-    tags: Annotated[Tags, AfterValidator(_distinct)] = Field(
-        default_factory=list, examples=[["derby", "for the weekly"]]
-    )
+    tags: Tags = Field(default_factory=list, examples=[["derby", "for the weekly"]])
     verdict: Verdict | None = Field(
         default=None, description="Whether it is worth keeping; null: not said.", examples=["keep"]
     )
