@@ -5,6 +5,7 @@ from __future__ import annotations
 import fcntl
 import io
 import json
+import os
 import re
 import subprocess
 import sys
@@ -184,10 +185,22 @@ def test_an_upload_survives_a_full_disk(tiny_disk: Path, links: Links) -> None:
 # --- what is in the folder -----------------------------------------------------------------------------
 
 
-def test_only_its_owner_may_look(store: LocalStore, root: Path) -> None:
-    put(store)
-    assert {p.stat().st_mode & 0o777 for p in files(root)} == {0o600}
-    assert {p.stat().st_mode & 0o777 for p in root.rglob("*") if p.is_dir()} == {0o700}
+@pytest.fixture
+def lax() -> Iterator[None]:
+    """A process whose files others may read, unless it says otherwise."""
+    before = os.umask(0o022)
+    yield
+    os.umask(before)
+
+
+@pytest.mark.usefixtures("lax")
+def test_only_its_owner_may_look(links: Links, tmp_path: Path) -> None:
+    root = tmp_path / "made" / "files"
+    put(LocalStore(root, links), key="org_1/upl_2/file")
+    made = [root.parent, *root.parent.rglob("*")]
+    assert {p.stat().st_mode & 0o777 for p in made if p.is_file()} == {0o600}
+    assert {p.stat().st_mode & 0o777 for p in made if p.is_dir()} == {0o700}
+    assert {root / ".lock", root / "org_1"} <= set(made)
 
 
 def test_other_peoples_files_stay(store: LocalStore, root: Path) -> None:

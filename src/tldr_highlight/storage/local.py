@@ -21,6 +21,7 @@ import shutil
 from collections.abc import Generator, Iterator, Mapping
 from dataclasses import asdict, dataclass, replace
 from datetime import UTC, datetime, timedelta
+from itertools import takewhile
 from pathlib import Path
 from typing import Annotated, Any
 from urllib.parse import quote, urlencode
@@ -291,8 +292,9 @@ class LocalStore(ObjectStore):
         """Be the only one, of all processes, who changes names. Takes microseconds."""
         import fcntl  # noqa: PLC0415 - not on Windows, where nobody serves
 
-        self._hot.mkdir(mode=0o700, parents=True, exist_ok=True)
-        with (self._hot / ".lock").open("ab") as lock:
+        _make(self._hot)
+        handle = os.open(self._hot / ".lock", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+        with os.fdopen(handle, "rb") as lock:
             fcntl.flock(lock, fcntl.LOCK_EX)
             yield
 
@@ -493,10 +495,10 @@ def _unless_gone(error: OSError) -> None:
 
 
 def _make(folder: Path) -> None:
-    """Make a folder so that a power cut does not lose it."""
-    missing = [each for each in (folder, *folder.parents) if not each.exists()]
-    folder.mkdir(mode=0o700, parents=True, exist_ok=True)
-    for each in missing:
+    """Make a folder, with those it is in, that its owner alone may enter, so that a power cut loses none."""
+    missing = takewhile(lambda each: not each.exists(), (folder, *folder.parents))
+    for each in reversed(list(missing)):
+        each.mkdir(mode=0o700, exist_ok=True)  # with `parents` those would have the mode that others have
         _sync(each.parent)
 
 
