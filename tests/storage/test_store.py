@@ -208,6 +208,10 @@ def test_a_file_on_this_machine(store: ObjectStore, tmp_path: Path) -> None:
     path = store.file(KEY, tmp_path / "file")
     assert path.read_bytes() == data
     assert (path == tmp_path / "file") is not isinstance(store, LocalStore), "a copy that nobody needs"
+    assert store.file(KEY, tmp_path / "again").read_bytes() == data
+    damage(store, KEY)
+    with pytest.raises(ObjectDamagedError):
+        store.file(KEY, tmp_path / "more")
 
 
 def test_a_copy_in_a_file(store: ObjectStore, tmp_path: Path) -> None:

@@ -11,7 +11,7 @@ from starlette.responses import RedirectResponse
 from starlette.types import Receive, Scope, Send
 
 FOR_ANY_PAGE = {"Cross-Origin-Resource-Policy": "cross-origin"}
-"""Of files, and of what leads to them: whoever has a signed link may show what it opens in a page of their own."""
+"""Of files, and of what leads to them: whoever has a signed link may show what it opens in their own page."""
 
 
 def leading_to(url: str) -> RedirectResponse:
