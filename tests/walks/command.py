@@ -1,9 +1,12 @@
-"""The real command, run as a person runs it: a process of its own."""
+"""The real command, run as a person runs it: a process of its own, or the same code in ours."""
 
 from __future__ import annotations
 
+import contextlib
+import io
 import json
 import os
+import signal
 import subprocess
 import sys
 import time
@@ -13,8 +16,14 @@ from pathlib import Path
 from typing import Any
 
 import av
+import pytest
+
+from tldr_highlight.cli import main
 
 COMMAND = (sys.executable, "-m", "tldr_highlight")
+
+PATIENCE = 120.0
+"""Seconds until a test gives up; not what anything should take."""
 
 
 @dataclass(frozen=True)
@@ -24,7 +33,6 @@ class Run:
     code: int
     out: str
     err: str
-    seconds: float
 
     @property
     def document(self) -> Any:
@@ -55,30 +63,67 @@ def start(*arguments: object, cwd: Path, **how: Any) -> subprocess.Popen[str]:
     )  # fmt: skip
 
 
-def ended(process: subprocess.Popen[str], seconds: float = 60) -> Run:
-    """Wait for the end of a run, which nobody should have to wait for long."""
-    began = time.monotonic()
+def ended(process: subprocess.Popen[str], seconds: float = PATIENCE) -> Run:
+    """Wait for the end of a run."""
     try:
         out, err = process.communicate(timeout=seconds)
     except subprocess.TimeoutExpired:
         process.kill()
         raise
+    return _told(process.returncode, out, err)
+
+
+def _told(code: int, out: str, err: str) -> Run:
     assert "Traceback" not in err, err
     assert "Warning" not in err, err
-    return Run(process.returncode, out, err, time.monotonic() - began)
+    return Run(code, out, err)
 
 
-def run(*arguments: object, cwd: Path, seconds: float = 60, **how: Any) -> Run:
+def run(*arguments: object, cwd: Path, seconds: float = PATIENCE, **how: Any) -> Run:
     """Run the command to its end."""
     return ended(start(*arguments, cwd=cwd, **how), seconds)
 
 
-def find(*arguments: object, cwd: Path, seconds: float = 60, **how: Any) -> Run:
-    """Run `find`."""
-    return run("find", *arguments, cwd=cwd, seconds=seconds, **how)
+def here(*arguments: object, cwd: Path) -> Run:
+    """Run the command in this process, where one of its own is not what is tested.
+
+    Its start, and that of what keeps its own processes, takes more than most of these runs: 1.5 s.
+    """
+    terminated = signal.getsignal(signal.SIGTERM)
+    out, err = (io.TextIOWrapper(io.BytesIO(), "utf-8", errors) for errors in ("strict", "backslashreplace"))
+    code: object = 0
+    with (
+        pytest.MonkeyPatch.context() as patch,
+        contextlib.redirect_stdout(out),
+        contextlib.redirect_stderr(err),
+    ):
+        patch.chdir(cwd)
+        patch.setattr(sys, "argv", ["tldr-highlight", *map(str, arguments)])
+        for name in os.environ.keys() - environment().keys():
+            patch.delenv(name)
+        patch.setenv("COLUMNS", environment()["COLUMNS"])
+        try:
+            main.run()
+        except SystemExit as end:
+            code = end.code or 0
+        finally:
+            signal.signal(signal.SIGTERM, terminated)
+    assert isinstance(code, int)
+    return _told(code, _written(out), _written(err))
 
 
-def until(happened: Callable[[], object], seconds: float = 40) -> None:
+def _written(stream: io.TextIOWrapper) -> str:
+    stream.flush()
+    assert isinstance(stream.buffer, io.BytesIO)
+    return stream.buffer.getvalue().decode()
+
+
+def find(*arguments: object, cwd: Path) -> Run:
+    """Run `find` in this process."""
+    return here("find", *arguments, cwd=cwd)
+
+
+def until(happened: Callable[[], object], seconds: float = PATIENCE) -> None:
     """Wait for something to happen; TimeoutError if it does not."""
     deadline = time.monotonic() + seconds
     while not happened():

@@ -17,12 +17,14 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import psutil
 import pytest
 from PIL import Image
 
 from tests.media_maker import join_bytes
 from tests.walks import films
 from tests.walks.command import (
+    PATIENCE,
     Clip,
     Run,
     ended,
@@ -30,6 +32,7 @@ from tests.walks.command import (
     find,
     left_over,
     look,
+    run,
     start,
     stored,
     tree,
@@ -79,20 +82,20 @@ def test_what_cannot_be_used_is_refused(tmp_path: Path, name: str) -> None:
     if maker:
         maker(tmp_path / name)
     before = tree(tmp_path)
-    run = find(name, "--json", cwd=tmp_path)
-    assert run.code == code, run
-    assert run.error == error or not error
-    assert run.document["source"] == name
-    assert f"'{name}'" in run.err
-    assert words in run.err
+    done = find(name, "--json", cwd=tmp_path)
+    assert done.code == code, done
+    assert done.error == error or not error
+    assert done.document["source"] == name
+    assert f"'{name}'" in done.err
+    assert words in done.err
     assert tree(tmp_path) == before
 
 
 def test_a_refusal_for_people_is_the_same_on_stderr_alone(tmp_path: Path) -> None:
     (tmp_path / "empty.mp4").touch()
-    run = find("empty.mp4", cwd=tmp_path)
-    assert (run.code, run.out) == (4, "")
-    assert run.err == "tldr-highlight: 'empty.mp4' is empty: download or record it again\n"
+    done = run("find", "empty.mp4", cwd=tmp_path)
+    assert (done.code, done.out) == (4, "")
+    assert done.err == "tldr-highlight: 'empty.mp4' is empty: download or record it again\n"
 
 
 USAGE: dict[str, tuple[list[str], int, str]] = {
@@ -120,9 +123,9 @@ def test_a_wrong_request(tmp_path: Path, film: Path, case: str) -> None:
         'name = "mine"\nthreshold = 0.5\n\n[dimensions.roar]\nweight = "heavy"\n'
     )
     before = tree(tmp_path)
-    run = find(*arguments, cwd=tmp_path)
-    assert (run.code, run.out) == (code, ""), run
-    assert words in run.err
+    done = find(*arguments, cwd=tmp_path)
+    assert (done.code, done.out) == (code, ""), done
+    assert words in done.err
     assert tree(tmp_path) == before
 
 
@@ -134,9 +137,9 @@ def test_a_wrong_request_in_json(tmp_path: Path, film: Path, case: str) -> None:
     (tmp_path / "mine.toml").write_text(
         'name = "mine"\nthreshold = 0.5\n\n[dimensions.roar]\nweight = "heavy"\n'
     )
-    run = find(*arguments, "--json", cwd=tmp_path)
-    assert run.code == code
-    assert run.error in {"usage", "dimension_set_invalid", "not_found"}
+    done = find(*arguments, "--json", cwd=tmp_path)
+    assert done.code == code
+    assert done.error in {"usage", "dimension_set_invalid", "not_found"}
 
 
 DAMAGED = 300 if os.environ.get("TLDR_LONG_TESTS") == "1" else 100
@@ -242,13 +245,13 @@ def strange(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Run, dict[s
             continue
         make(folder / name)
         copied = folder / name if name in NAMES.values() else None
-    run = find(".", "--threshold", "0.3", "--json", "--out", "results", cwd=folder, seconds=90)
-    return folder, run, {Path(r["source"]).name: r for r in run.document["results"]}
+    done = run("find", ".", "--threshold", "0.3", "--json", "--out", "results", cwd=folder)
+    return folder, done, {Path(r["source"]).name: r for r in done.document["results"]}
 
 
 def test_all_of_them_are_used(strange: tuple[Path, Run, dict[str, Any]]) -> None:
-    folder, run, results = strange
-    assert (run.code, run.err) == (0, "")
+    folder, done, results = strange
+    assert (done.code, done.err) == (0, "")
     assert set(results) == {text(name) for name in STRANGE}
     assert all("error" not in r for r in results.values())
     assert left_over(folder / "results") == []
@@ -324,9 +327,9 @@ def test_what_leaps_is_one_film(strange: tuple[Path, Run, dict[str, Any]], name:
 
 def test_a_name_that_starts_with_a_dash(tmp_path: Path, tiny: Path) -> None:
     shutil.copy(tiny, tmp_path / "-film.mp4")
-    run = find("--json", "--", "-film.mp4", cwd=tmp_path)
-    assert (run.code, run.err) == (0, "")
-    assert look(tmp_path / run.document["highlights"][0]["clip"]).seconds > 5
+    done = find("--json", "--", "-film.mp4", cwd=tmp_path)
+    assert (done.code, done.err) == (0, "")
+    assert look(tmp_path / done.document["highlights"][0]["clip"]).seconds > 5
     assert tree(tmp_path) >= {"highlights/-film/report.html"}
 
 
@@ -344,7 +347,7 @@ def test_twelve_hours(folder: Path, tmp_path: Path) -> None:
     long = films.hours(folder / "long.mkv", 72, heard=60)
     done = subprocess.run(
         [sys.executable, "-c", MEASURED, "find", long, "--json", "--out", "out"],
-        cwd=tmp_path, env=environment(), capture_output=True, text=True, timeout=60, check=False,
+        cwd=tmp_path, env=environment(), capture_output=True, text=True, timeout=PATIENCE, check=False,
     )  # fmt: skip
     assert done.returncode == 0, done.stderr
     document = json.loads(done.stdout)
@@ -366,9 +369,9 @@ def test_a_folder_that_is_missing_is_made(tmp_path: Path, tiny: Path) -> None:
 def test_a_file_in_the_way(tmp_path: Path, tiny: Path) -> None:
     (tmp_path / "file").write_text("mine")
     for out in ("file", "file/sub"):
-        run = find(tiny, "--out", out, "--json", cwd=tmp_path)
-        assert (run.code, run.error) == (1, "output_unwritable")
-        assert f"cannot write {out}" in run.err
+        done = find(tiny, "--out", out, "--json", cwd=tmp_path)
+        assert (done.code, done.error) == (1, "output_unwritable")
+        assert f"cannot write {out}" in done.err
     assert tree(tmp_path) == {"file"}
 
 
@@ -377,9 +380,9 @@ def test_a_read_only_folder(tmp_path: Path, tiny: Path) -> None:
     out = tmp_path / "out"
     out.mkdir()
     with mounted(out, "-o", "ro") if os.geteuid() == 0 else _locked(out):
-        run = find(tiny, "--out", "out", "--json", cwd=tmp_path)
-        assert (run.code, run.error) == (1, "output_unwritable")
-        assert "cannot write out" in run.err
+        done = find(tiny, "--out", "out", "--json", cwd=tmp_path)
+        assert (done.code, done.error) == (1, "output_unwritable")
+        assert "cannot write out" in done.err
     assert tree(out) == set()
 
 
@@ -411,9 +414,9 @@ def test_no_room_for_a_file(tmp_path: Path, tiny: Path, most: int) -> None:
     def limit() -> None:
         resource.setrlimit(resource.RLIMIT_FSIZE, (most, most))
 
-    run = find(tiny, "--out", "out", "--json", cwd=tmp_path, preexec_fn=limit)
-    assert (run.code, run.error) == (1, "disk_full"), run
-    assert "no space left to write out" in run.err
+    done = run("find", tiny, "--out", "out", "--json", cwd=tmp_path, preexec_fn=limit)
+    assert (done.code, done.error) == (1, "disk_full"), done
+    assert "no space left to write out" in done.err
     assert [p for p in left_over(tmp_path) if not p.startswith(f"out/{WORK}")] == []
     assert not (tmp_path / "out" / "highlights.json").exists()
     again = find(tiny, "--out", "out", "--json", cwd=tmp_path)
@@ -425,27 +428,41 @@ def test_a_full_disk(tmp_path: Path, tiny: Path) -> None:
     out = tmp_path / "out"
     out.mkdir()
     with mounted(out, "-o", "size=64k"):
-        run = find(tiny, "--out", "out", "--json", cwd=tmp_path)
-        assert (run.code, run.error) == (1, "disk_full"), run
+        done = find(tiny, "--out", "out", "--json", cwd=tmp_path)
+        assert (done.code, done.error) == (1, "disk_full"), done
         assert [p for p in left_over(out) if not p.startswith(WORK)] == []
 
 
 # --- interrupted ---------------------------------------------------------------------------------------
 
 
+def _computed(process: subprocess.Popen[str]) -> float:
+    """Seconds that a run and its own processes have computed so far."""
+    own, total = psutil.Process(process.pid), 0.0
+    for each in (own, *own.children(recursive=True)):
+        with contextlib.suppress(psutil.NoSuchProcess):
+            total += sum(each.cpu_times()[:4])
+    return total
+
+
+def _computed_by_ended() -> float:
+    return sum(resource.getrusage(resource.RUSAGE_CHILDREN)[:2])
+
+
 def _interrupt(process: subprocess.Popen[str], number: signal.Signals) -> Run:
+    before = _computed(process) + _computed_by_ended()
     process.send_signal(number)
-    run = ended(process)
-    assert (run.code, run.out) == (130, ""), run
-    assert "interrupted; what is done is kept: run the same command again" in run.err
-    assert run.seconds < 2
-    return run
+    done = ended(process)
+    assert (done.code, done.out) == (130, ""), done
+    assert "interrupted; what is done is kept: run the same command again" in done.err
+    assert _computed_by_ended() - before < 2
+    return done
 
 
 @pytest.fixture(scope="module")
 def undisturbed(hour: Path, match: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("undisturbed")
-    assert find(hour, match, "--out", "out", cwd=folder, seconds=90).code == 0
+    assert find(hour, match, "--out", "out", cwd=folder).code == 0
     return folder / "out"
 
 

@@ -77,7 +77,7 @@ def ended(url: str, *job_ids: str) -> list[dict[str, Any]]:
         answers = [check(url, id) for id in job_ids]
         return answers if all(a["status"] in {"finished", "failed"} for a in answers) else None
 
-    until(told, 60)
+    until(told)
     return [check(url, id) for id in job_ids]
 
 
@@ -126,13 +126,13 @@ def test_clip_jobs(service: Installation, tmp_path: Path) -> None:
             process.start()
         service.lives += 1
         url = service._address()
-        until(lambda: all(httpx2.get(f"{url}/api/check-job/{id}").status_code == 404 for id in jobs), 30)
+        until(lambda: all(httpx2.get(f"{url}/api/check-job/{id}").status_code == 404 for id in jobs))
 
         def gone() -> bool:
             with db.read() as session:
                 return session.scalar(select(ClipFile)) is None
 
-        until(gone, 30)
+        until(gone)
         left = [path.name for path in (service.data / "files").rglob("*") if path.is_file()]
         assert left == [".lock"]
     finally:

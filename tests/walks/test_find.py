@@ -8,15 +8,14 @@ import shutil
 from pathlib import Path
 
 from tests.walks import films
-from tests.walks.command import find, left_over, look, stored, tree
+from tests.walks.command import find, left_over, look, run, stored, tree
 
 
 def test_a_film_becomes_a_folder_of_highlights(tmp_path: Path, match: Path) -> None:
-    run = find(
-        match, "--out", "out", "--reel", "20", "--export", "csv,edl,chapters,vtt", "--json", cwd=tmp_path
-    )
-    assert (run.code, run.err) == (0, "")
-    document = run.document
+    arguments = ("--out", "out", "--reel", "20", "--export", "csv,edl,chapters,vtt", "--json")
+    done = run("find", match, *arguments, cwd=tmp_path)
+    assert (done.code, done.err) == (0, "")
+    document = done.document
     assert list(document) == [
         "source", "duration", "analyzer", "elapsed", "highlights", "degraded", "warnings",
     ]  # fmt: skip
@@ -73,9 +72,9 @@ def test_several_sources_of_which_some_fail(tmp_path: Path, tiny: Path) -> None:
     (tmp_path / "season" / "day2.mp4").write_text("not yet")
     (tmp_path / "season" / "notes.txt").write_text("not media")
     sources = ["season", "cup/*.mp4", "cup/day1.mp4", "gone.mp4"]
-    run = find(*sources, "--out", "out", "--json", cwd=tmp_path)
-    assert run.code == 1
-    results = run.document["results"]
+    done = find(*sources, "--out", "out", "--json", cwd=tmp_path)
+    assert done.code == 1
+    results = done.document["results"]
     ends = {r["source"]: r["error"]["code"] if "error" in r else len(r["highlights"]) for r in results}
     assert ends == {
         "season/day1.mp4": 1,
@@ -83,9 +82,9 @@ def test_several_sources_of_which_some_fail(tmp_path: Path, tiny: Path) -> None:
         "cup/day1.mp4": 1,
         "gone.mp4": "not_found",
     }
-    assert run.err.count("tldr-highlight: ") == 2
-    assert "'day2.mp4' is text" in run.err
-    assert "'gone.mp4' does not exist" in run.err
+    assert done.err.count("tldr-highlight: ") == 2
+    assert "'day2.mp4' is text" in done.err
+    assert "'gone.mp4' does not exist" in done.err
     assert {p.name for p in (tmp_path / "out").iterdir()} == {"day1", "day1-2"}
     assert left_over(tmp_path) == []
     plain = find(*sources, "--out", "out", "--no-clips", cwd=tmp_path)
@@ -95,9 +94,9 @@ def test_several_sources_of_which_some_fail(tmp_path: Path, tiny: Path) -> None:
 
 def test_nothing_found_is_an_honest_empty_result(tmp_path: Path) -> None:
     films.film(tmp_path / "calm.mp4", ())
-    run = find("calm.mp4", "--reel", "10", cwd=tmp_path)
-    assert run.code == 0
-    assert "0 highlights in 0:24 of calm.mp4" in run.out
+    done = find("calm.mp4", "--reel", "10", cwd=tmp_path)
+    assert done.code == 0
+    assert "0 highlights in 0:24 of calm.mp4" in done.out
     out = tmp_path / "highlights" / "calm"
     assert tree(out) == {"highlights.json", "report.html"}
     assert json.loads((out / "highlights.json").read_text("utf-8"))["highlights"] == []

@@ -86,7 +86,7 @@ class Service:
     def ends(self, id: str, column: InstrumentedAttribute[Any] = Stream.ended_at, last: Any = None) -> None:
         """Wait until a stream has ended, or a column of something says `last`, or anything."""
         query = select(column).where(column.class_.id == id)
-        until(lambda: self.rows(query)[0] is not None if last is None else self.rows(query)[0] == last, 60)
+        until(lambda: self.rows(query)[0] is not None if last is None else self.rows(query)[0] == last)
 
     def get(self, path: str) -> Any:
         answer = self.http.get(f"{self.url}/api/v1{path}")
@@ -169,16 +169,16 @@ def test_a_receiver_hears_of_everything_once_whoever_is_killed(service: Service,
     with Server(parts(three.read_bytes(), 'ETag: "1"')) as source, receiver() as there:
         there.secret = service.hears(there.url, "stream.*", "highlight.*")
         id = service.post("/streams", {"source_url": f"{source.url}three.mp4"})["id"]
-        until(lambda: "highlight.ready" in heard(there), 60)
+        until(lambda: "highlight.ready" in heard(there))
         killed = [process.pid for process in service.working() if process.kill() is None]
         service.ends(id)
-        until(lambda: "stream.completed" in heard(there), 60)
+        until(lambda: "stream.completed" in heard(there))
         events = [
             event
             for event in service.get("/events?limit=100")["data"]
             if event["data"].get("stream_id") == id
         ]
-        until(lambda: len(first(there)) >= len(events), 60)
+        until(lambda: len(first(there)) >= len(events))
     assert killed
     assert service.get(f"/streams/{id}")["state"] == "completed"
     highlights = [h["id"] for h in service.get(f"/streams/{id}/highlights?limit=100")["data"]]
@@ -197,7 +197,7 @@ def test_told_to_stop_in_the_middle_it_goes_on_from_there(service: Service, hour
     with Server(parts(hour.read_bytes(), 'ETag: "1"')) as source:
         id = service.post("/streams", {"source_url": f"{source.url}hour.mkv"})["id"]
         segments = select(Segment.ordinal).where(Segment.stream_id == id)
-        until(lambda: service.rows(segments), 60)
+        until(lambda: service.rows(segments))
         assert service.stop() == [0] * len(service.running)
         kept = service.rows(segments)
         [state] = service.rows(select(Work.state).where(Work.object_id == id))
