@@ -47,10 +47,10 @@ class Pipe:
     def _watch(self) -> None:
         for _ in range(100):
             writer = os.open(self.path, os.O_WRONLY)  # waits for somebody to read
+            self.opened = self.opened or not self._done  # before whoever reads sees the end
             os.close(writer)
             if self._done:
                 return
-            self.opened = True
 
     def close(self) -> bool:
         """Whether it had been opened."""
