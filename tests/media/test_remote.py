@@ -95,6 +95,9 @@ def test_a_pair_is_in_sync(
 
 FASTSTART = (("movflags", "faststart"),)
 
+LARGE = {"seconds": 60.0, "noise": 64.0, "gop": 25}
+"""Some twenty megabytes, most of which a clip has no need of."""
+
 
 @pytest.mark.parametrize(
     ("suffix", "recipe"),
@@ -126,7 +129,7 @@ def test_a_file_on_a_server_is_cut_as_the_file(
 def test_a_file_that_was_probed_elsewhere_is_not_read_at_its_beginning(
     media: Maker, egress: Egress, tmp_path: Path
 ) -> None:
-    made = media("mp4", seconds=60.0, noise=64.0, gop=25)
+    made = media("mp4", **LARGE)
     with Server({"/a": made.path.read_bytes()}) as server:
         with opened(Remote(server.url("/a")), egress, probed=True) as origin:
             info = replace(made.info, origin=origin)
@@ -197,7 +200,7 @@ def test_what_a_clip_needs_of_mp4_is_asked_for_early_and_in_few_requests(
 
 
 def test_a_file_that_changes_while_it_is_read(media: Maker, egress: Egress, tmp_path: Path) -> None:
-    body = media("mp4", seconds=40.0, noise=64.0).path.read_bytes()
+    body = media("mp4", **LARGE).path.read_bytes()
     with Server({"/a": body}) as server, opened(Remote(server.url("/a")), egress) as origin:
         info = probe(origin)
         server.files["/a"] = body + b"more"
@@ -211,7 +214,7 @@ def test_a_file_that_changes_while_it_is_read(media: Maker, egress: Egress, tmp_
 def test_what_goes_wrong_inside_libav_keeps_its_name(
     media: Maker, egress: Egress, tmp_path: Path, capfd: pytest.CaptureFixture[str]
 ) -> None:
-    body = media("mp4", seconds=40.0, noise=64.0).path.read_bytes()
+    body = media("mp4", **LARGE).path.read_bytes()
     with Server({"/a": body}) as server, opened(Remote(server.url("/a")), egress) as origin:
         info = probe(origin)
         server.files["/a"] = 404
@@ -310,7 +313,7 @@ def test_a_recording_is_cut_exactly(name: str, film: Made, egress: Egress, tmp_p
 def test_only_what_is_needed_of_a_recording_is_fetched_and_that_once(
     media: Maker, egress: Egress, tmp_path: Path
 ) -> None:
-    files = recorded(media("mp4", seconds=30.0, noise=64.0).path, tmp_path / "files")
+    files = recorded(media("mp4", **LARGE).path, tmp_path / "files")
     with Server(files) as server, opened(Remote(server.url("/list.m3u8")), egress) as origin:
         info = probe(origin)
         looked_at = len(server.asked)
@@ -393,7 +396,7 @@ def test_recordings_that_cannot_be_used(
 def test_a_segment_that_is_gone(
     answer: int, media: Maker, egress: Egress, tmp_path: Path, capfd: pytest.CaptureFixture[str]
 ) -> None:
-    files = recorded(media("mp4", seconds=30.0, noise=64.0).path, tmp_path / "files")
+    files = recorded(media("mp4", **LARGE).path, tmp_path / "files")
     with Server(files) as server, opened(Remote(server.url("/list.m3u8")), egress) as origin:
         info = probe(origin)
         whole = server.files["/list10.ts"]

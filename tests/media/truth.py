@@ -52,8 +52,10 @@ class Shown:
 
 def psnr(a: Plane, b: Plane) -> float:
     """Peak signal-to-noise ratio of two planes, dB."""
+    if np.array_equal(a, b):
+        return math.inf
     error = float(np.mean((a.astype(np.int16) - b).astype(np.int32) ** 2))
-    return 10 * math.log10(255**2 / error) if error else math.inf
+    return 10 * math.log10(255**2 / error)
 
 
 def pictures(path: Path) -> list[Shown]:
@@ -160,7 +162,7 @@ def on_clock(content: Content, start: float, count: int) -> Samples:
 
 def lag(heard: Samples, wanted: Samples) -> int:
     """Samples by which `heard` is late; `wanted` begins `REACH` before it and ends `REACH` behind it."""
-    size = 1 << (len(heard) + len(wanted)).bit_length()
+    size = 1 << (len(wanted) - 1).bit_length()  # the lags looked at fit in; the others may wrap
     spectrum = np.fft.rfft(heard, size) * np.conj(np.fft.rfft(wanted, size))
     match = np.roll(np.fft.irfft(spectrum, size), 2 * REACH)[: 2 * REACH + 1]
     assert match.max() > 5 * np.std(match), "this is not the source's sound"
