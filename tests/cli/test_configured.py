@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.walks.command import run
+from tests.walks.command import here
 from tldr_highlight.cli.configured import read_settings
 from tldr_highlight.errors import UsageError
 
@@ -60,7 +60,7 @@ def test_settings_that_can_be(monkeypatch: pytest.MonkeyPatch, setting: str, val
 def test_a_server_with_such_a_setting_does_not_start(tmp_path: Path) -> None:
     file = tmp_path / ".env"
     file.write_text("TLDR_DATABASE_URL=bogus://ann:SECRET@host/name\n")
-    done = run("serve", "--port", "0", "--data", tmp_path / "data", cwd=tmp_path)
+    done = here("serve", "--port", "0", "--data", tmp_path / "data", cwd=tmp_path)
     assert done.code == 2
     assert done.err.startswith("tldr-highlight: TLDR_DATABASE_URL: ")
     assert "SECRET" not in done.err

@@ -10,7 +10,7 @@ from standardwebhooks import Webhook
 
 from tests.core.servers import Peer, Request, Server
 from tests.program import Program
-from tests.walks.command import run
+from tests.walks.command import here
 from tldr_highlight.client import Client
 from tldr_highlight.client.webhooks import verify
 
@@ -30,7 +30,7 @@ def test_events_are_shown_and_passed_on(program: Start, tmp_path: Path) -> None:
         for each in (lines, people):
             each.says("Listening to")
 
-        changed = run("org", "plan", "Engines", "PROFESSIONAL", "--data", data, cwd=tmp_path)
+        changed = here("org", "plan", "Engines", "PROFESSIONAL", "--data", data, cwd=tmp_path)
         assert changed.code == 0, changed.err
         people.says(r"\d\d:\d\d:\d\d  plan\.changed .*PROFESSIONAL")
         lines.until(lambda: bool(receiver.requests), "was passed on")
@@ -45,7 +45,7 @@ def test_events_are_shown_and_passed_on(program: Start, tmp_path: Path) -> None:
         assert shown.encode() == passed.body
         for each in (lines, people):
             assert each.terminate() == 0
-    again = run("listen", "--key", "tldr_live_wrong", "--server", address, cwd=tmp_path)
+    again = here("listen", "--key", "tldr_live_wrong", "--server", address, cwd=tmp_path)
     assert again.code == 3
     assert "Traceback" not in again.err
 
@@ -55,11 +55,11 @@ def taken(request: Request, peer: Peer) -> None:
 
 
 def test_what_cannot_be_meant_is_said(tmp_path: Path) -> None:
-    both = run(
+    both = here(
         "listen", "--port", "8787", "--forward-to", "http://127.0.0.1:8787/", "--key", "x", cwd=tmp_path
     )
     assert (both.code, "give one of them" in both.err) == (2, True)
-    other = run("listen", "--forward-to", "ftp://x", "--key", "x", cwd=tmp_path)
+    other = here("listen", "--forward-to", "ftp://x", "--key", "x", cwd=tmp_path)
     assert other.code == 2
-    nobody = run("listen", "--key", "tldr_live_x", "--server", "http://127.0.0.1:9", cwd=tmp_path)
+    nobody = here("listen", "--key", "tldr_live_x", "--server", "http://127.0.0.1:9", cwd=tmp_path)
     assert nobody.code == 8

@@ -1,4 +1,4 @@
-"""`tldr-highlight serve`, `migrate` and `openapi`, as processes of their own."""
+"""`tldr-highlight serve`, `migrate` and `openapi`, mostly as processes of their own."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ import pytest
 
 from tests.program import Program
 from tests.services import Backend
-from tests.walks.command import run
+from tests.walks.command import here, run
 
 START_SECONDS = 3.0
 """From the command to the first answer, on a folder that is there (issue 4)."""
@@ -92,7 +92,7 @@ def test_a_port_that_is_taken_is_named(program: Start, tmp_path: Path) -> None:
 def test_it_answers_soon(program: Start, tmp_path: Path) -> None:
     """Counted in time on the processor, so that it says the same on a busy machine."""
     data = tmp_path / "data"
-    assert run("migrate", "--data", data, cwd=tmp_path).code == 0
+    assert here("migrate", "--data", data, cwd=tmp_path).code == 0
     began = time.monotonic()
     server = program("serve", "--port", "0", "--data", data)
     address = server.says(ADDRESS).group(1)
@@ -116,7 +116,7 @@ def test_scaled_leaves_work_to_workers(deployment: Backend, program: Start, tmp_
 
 def test_migrate_says_what_it_did(tmp_path: Path) -> None:
     first = run("migrate", "--data", tmp_path / "data", cwd=tmp_path)
-    second = run("migrate", "--data", tmp_path / "data", cwd=tmp_path)
+    second = here("migrate", "--data", tmp_path / "data", cwd=tmp_path)
     assert (first.code, second.code) == (0, 0)
     assert first.err.endswith("new\n")
     assert second.err.endswith("already\n")
@@ -124,7 +124,7 @@ def test_migrate_says_what_it_did(tmp_path: Path) -> None:
 
 
 def test_openapi_prints_the_document(tmp_path: Path) -> None:
-    done = run("openapi", cwd=tmp_path)
+    done = here("openapi", cwd=tmp_path)
     assert done.code == 0
     assert json.loads(done.out)["openapi"].startswith("3.1")
     kept = Path(__file__).parents[2] / "docs" / "openapi.json"

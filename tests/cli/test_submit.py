@@ -13,7 +13,7 @@ import pytest
 from tests.client.server import Answer, Scripted, problem
 from tests.media.server import Server
 from tests.program import Program
-from tests.walks.command import Run, run
+from tests.walks.command import Run, here, run
 from tests.walks.films import ROAR, film
 from tldr_highlight.cli.remote import connected
 from tldr_highlight.client import Client
@@ -40,8 +40,8 @@ def test_a_film_is_submitted_and_its_highlights_are_told(
         [highlight] = done.document["highlights"]
         assert highlight["start"] - 1 < ROAR < highlight["end"] + 1
         assert highlight["state"] == "ready"
-        gone = run("submit", media.url("/gone.mp4"), *there, cwd=tmp_path)
-    sent = run("submit", match.name, *there, "--max", "1", cwd=tmp_path)
+        gone = here("submit", media.url("/gone.mp4"), *there, cwd=tmp_path)
+    sent = here("submit", match.name, *there, "--max", "1", cwd=tmp_path)
     assert (sent.code, sent.err) == (0, "")
     assert re.search(rf"^ +0:{highlight['start'] // 1:02.0f} .* hl_", sent.out, re.MULTILINE), sent.out
     assert gone.code == 5
@@ -71,7 +71,7 @@ def scripted() -> Iterator[Callable[..., Scripted]]:
 
 def submit(server: Scripted, *more: str, cwd: Path) -> Run:
     words = ("https://a.example/x", "--server", server.url, "--key", "tldr_live_x", *more)
-    return run("submit", *words, cwd=cwd)
+    return here("submit", *words, cwd=cwd)
 
 
 def test_without_waiting_its_id_is_told(scripted: Callable[..., Scripted], tmp_path: Path) -> None:
@@ -133,7 +133,7 @@ MISTAKES = [
 
 @pytest.mark.parametrize(("words", "error", "code"), MISTAKES, ids=["file", "no key", "address", "nobody"])
 def test_mistakes_are_explained(words: tuple[str, ...], error: str, code: int, tmp_path: Path) -> None:
-    done = run("submit", *words, "--json", cwd=tmp_path)
+    done = here("submit", *words, "--json", cwd=tmp_path)
     assert (done.code, done.error) == (code, error)
 
 

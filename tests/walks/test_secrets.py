@@ -23,6 +23,7 @@ from tests.api.test_scopes import ENDS_LOGINS
 from tests.core.servers import AUTHORITY
 from tests.program import Program
 from tests.smtp import Smtp
+from tests.walks.command import here
 from tests.walks.test_serve import ADDRESS
 
 Start = Callable[..., Program]
@@ -229,8 +230,9 @@ def test_secrets_are_nowhere_to_be_read(program: Start, tmp_path: Path) -> None:
 
 CANARY = "c4n4ry" + secrets.token_hex(6)
 
+NOBODY_THERE = f"postgresql://tldr:{CANARY}@127.0.0.1:1/tldr"
+
 UNUSABLE = {
-    "nobody there": f"postgresql://tldr:{CANARY}@127.0.0.1:1/tldr",
     "no port": f"postgresql://tldr:{CANARY}@127.0.0.1:x/tldr",
     "no address": f"postgresql//tldr:{CANARY}@127.0.0.1/tldr",
     "a slash in it": f"postgresql://tldr:{CANARY}/x@127.0.0.1/tldr",
@@ -238,11 +240,19 @@ UNUSABLE = {
 }
 
 
-@pytest.mark.parametrize("how", UNUSABLE)
-def test_the_databases_password_is_not_told(program: Start, tmp_path: Path, how: str) -> None:
+def test_the_databases_password_is_not_told(program: Start, tmp_path: Path) -> None:
     server = program(
-        "serve", "--port", "0", "--data", tmp_path / "d", env={"TLDR_DATABASE_URL": UNUSABLE[how]}
+        "serve", "--port", "0", "--data", tmp_path / "d", env={"TLDR_DATABASE_URL": NOBODY_THERE}
     )
     assert server.wait() != 0
     assert server.output
     assert CANARY not in server.output
+
+
+@pytest.mark.parametrize("how", UNUSABLE)
+def test_nor_is_that_of_one_that_cannot_be(tmp_path: Path, how: str) -> None:
+    (tmp_path / ".env").write_text(f"TLDR_DATABASE_URL={UNUSABLE[how]}\n")
+    done = here("serve", "--port", "0", "--data", "d", cwd=tmp_path)
+    assert done.code == 2
+    assert done.err
+    assert CANARY not in done.out + done.err
