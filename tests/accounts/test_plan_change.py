@@ -132,3 +132,28 @@ def test_an_organizations_own_numbers_go_before_the_plans(home: Office) -> None:
         plan_change.override(act, {"api_keys": None, "members": None})
     [row] = home.rows(select(Organization))
     assert row.overrides == {}
+
+
+def test_owners_and_admins_set_the_cap_of_overage(home: Office) -> None:
+    who = home.confirmed()
+    assert home.call("GET", "/organization", who=who).json()["overage_cap_percent"] == 200
+    admin = home.joined(who, "bea@example.org", "admin")
+    member = home.joined(who, "cy@example.org", "member")
+    answer = home.call("POST", "/organization/overage-cap", {"percent": 150}, who=admin)
+    assert answer.json()["overage_cap_percent"] == 150
+    assert home.call("POST", "/organization/overage-cap", {"percent": 150}, who=who).status_code == 200
+    assert home.call("POST", "/organization/overage-cap", {"percent": 1000}, who=member).status_code == 403
+    for wrong in (99, 1001, 150.5):
+        assert home.call("POST", "/organization/overage-cap", {"percent": wrong}, who=who).status_code == 422
+    assert home.call("GET", "/organization", who=who).json()["overage_cap_percent"] == 150
+    [record] = home.rows(select(AuditRecord).where(AuditRecord.action == "organization.overage_cap_set"))
+    assert record.details == {"before": 200, "now": 150}
+
+
+def test_a_key_does_not_set_the_cap(quick: Office) -> None:
+    """It would spend money."""
+    who = quick.confirmed()
+    change(quick, who, "PROFESSIONAL")
+    made = quick.call("POST", "/keys", {"name": "all"}, who=who).json()["key"]
+    answer = quick.call("POST", "/organization/overage-cap", {"percent": 300}, who={"X-API-Key": made})
+    assert answer.status_code == 403

@@ -359,6 +359,7 @@ SCENES: dict[str, Callable[[House], Scene]] = {
     "invite": lambda house: Scene(house.user, answered("id"), {"email": "eve@example.com"}, house.owner),
     "revoke_invitation": by_owner(House.invitation, of="invitation_id"),
     "change_plan": by_owner(lambda house: house.id, {"plan": "PROFESSIONAL"}),
+    "set_overage_cap": by_owner(lambda house: house.id, {"percent": 150}),
     "suspend_organization": suspend,
     "activate_organization": lambda house: suspend(house, "suspended"),
     "disable_user": lambda house: disable(house, before=False),

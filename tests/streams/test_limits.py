@@ -130,10 +130,25 @@ USED_UP = [
     ("PROFESSIONAL", Metric.PROCESSING_MS, 20_000 * MINUTE),
     ("ENTERPRISE", Metric.STORED_BYTES, 2_000 * GB),
 ]
+CAPPED = [
+    ("STARTER", Metric.STORED_BYTES, 10 * GB, 300),
+    ("PROFESSIONAL", Metric.PROCESSING_MS, 10_000 * MINUTE, 100),
+    ("PROFESSIONAL", Metric.STORED_BYTES, 150 * GB, 150),
+]
 
 
-@pytest.mark.parametrize(("plan", "metric", "amount"), USED_UP, ids=[f"{p}-{m}" for p, m, _ in USED_UP])
-def test_what_is_used_up_is_refused(light_house: House, plan: str, metric: Metric, amount: int) -> None:
+@pytest.mark.parametrize(
+    ("plan", "metric", "amount", "cap"),
+    [*((*each, None) for each in USED_UP), *CAPPED],
+    ids=[*(f"{p}-{m}" for p, m, _ in USED_UP), *(f"{p}-{m}-{cap}" for p, m, _, cap in CAPPED)],
+)
+def test_what_is_used_up_is_refused(
+    light_house: House, plan: str, metric: Metric, amount: int, cap: int | None
+) -> None:
+    if cap is not None:
+        light_house.key = light_house.world.person(light_house.id, "admin")
+        set_to = light_house.call("POST", "/organization/overage-cap", {"percent": cap})
+        assert set_to.json()["overage_cap_percent"] == cap
     with light_house.world.runtime.db.begin() as session:
         session.get_one(Organization, light_house.id).plan = plan
         ledger.record(session, light_house.id, metric, amount - 1, key="before")

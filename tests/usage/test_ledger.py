@@ -64,6 +64,17 @@ def test_most_and_all_of_an_amount_are_told_once_each(session: Session) -> None:
     ]
 
 
+@pytest.mark.parametrize(("plan", "cap", "blocks"), [("STARTER", 300, True), ("ENTERPRISE", 100, True),
+                                                      ("ENTERPRISE", 101, False)])  # fmt: skip
+def test_a_letter_says_what_happens_at_the_end_of_an_amount(
+    session: Session, plan: str, cap: int, blocks: bool
+) -> None:
+    organization = session.get_one(Organization, "org_1")
+    organization.plan, organization.overage_cap_percent = plan, cap
+    ledger.record(session, "org_1", Metric.PROCESSING_MS, 80_000 * MINUTE, key="most")
+    assert {mail.context["blocks"] for mail in session.scalars(select(Mail))} == {blocks}
+
+
 def test_who_jumps_over_both_borders_is_told_of_the_second(session: Session) -> None:
     ledger.record(session, "org_1", Metric.PROCESSING_MS, 2000 * MINUTE, key="all")
     ledger.record(session, "org_1", Metric.PROCESSING_MS, 1, key="more")

@@ -1,4 +1,4 @@
-"""Plans: what would not fit into another, and the change, which holds at once."""
+"""Plans: what would not fit into another, the change, which holds at once, and the cap of what is billed."""
 
 from __future__ import annotations
 
@@ -87,6 +87,21 @@ def override(act: Act, numbers: Mapping[str, Any]) -> Organization:
     act.session.flush()
     admit(act.session, organization.id)
     after_commit(act.session, act.runtime.forget_callers)
+    return organization
+
+
+def set_cap(act: Act, percent: int) -> Organization:
+    """Set how much of a plan's amounts may be used where more than it is billed; it holds at once.
+
+    Raises:
+        UnverifiedError: the caller's own address is not confirmed.
+    """
+    people.require_verified(act)
+    organization = Organization.locked(act.session, act.organization_id)
+    before = organization.overage_cap_percent
+    if percent != before:
+        audit.record(act, "organization.overage_cap_set", organization.id, before=before, now=percent)
+        organization.overage_cap_percent = percent
     return organization
 
 

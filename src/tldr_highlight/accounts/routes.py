@@ -20,6 +20,7 @@ from tldr_highlight.accounts.schemas import (
     AccountOut,
     AuditOut,
     AuditQuery,
+    CapChange,
     EmailChange,
     EmailIn,
     FitOut,
@@ -205,6 +206,7 @@ def get_organization(look: Look) -> OrganizationOut:
         plan=PlanName(found.plan),
         status=found.status,
         limits=LimitsOut.model_validate(limits_of(found.plan, found.overrides)),
+        overage_cap_percent=found.overage_cap_percent,
         created_at=found.created_at,
     )
 
@@ -286,6 +288,12 @@ def change_plan(call: Call, body: PlanChange) -> PlanChanged:
     """Change the plan. Its limits hold at once; refused while more is used than it allows."""
     changed, payment = plan_change.change(call, body.plan)
     return PlanChanged(organization=OrganizationOut.model_validate(changed), payment=payment)
+
+
+@own.post("/overage-cap", rank=Role.ADMIN, errors=(UnverifiedError,))
+def set_overage_cap(call: Call, body: CapChange) -> OrganizationOut:
+    """Set how much of the plan's amounts may be used. On plans that bill what goes beyond them."""
+    return OrganizationOut.model_validate(plan_change.set_cap(call, body.percent))
 
 
 @own.get("/audit", rank=Role.ADMIN)

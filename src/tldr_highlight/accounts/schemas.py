@@ -8,7 +8,7 @@ from typing import Annotated, Any
 from pydantic import Field, SecretStr, StringConstraints
 
 from tldr_highlight.core.shapes import Name, PageQuery, Schema
-from tldr_highlight.tenancy.plans import PlanName, Priority
+from tldr_highlight.tenancy.plans import HIGHEST_CAP, OVERAGE_CAP, PlanName, Priority
 from tldr_highlight.tenancy.roles import RoleWord
 from tldr_highlight.tenancy.schemas import KeyCreated, UserOut
 from tldr_highlight.webhooks.schemas import Patterns
@@ -82,6 +82,11 @@ class OrganizationOut(Schema):
     plan: PlanName
     status: str
     limits: LimitsOut
+    overage_cap_percent: int = Field(
+        description="Of the plan's amounts: where plans block that bill what goes beyond them. STARTER does "
+        "at 100.",
+        examples=[OVERAGE_CAP],
+    )
     created_at: datetime
 
 
@@ -245,6 +250,14 @@ class PlanChange(Schema):
     """Another plan."""
 
     plan: PlanName
+
+
+class CapChange(Schema):
+    """How much of the plan's amounts may be used."""
+
+    percent: Annotated[int, Field(ge=100, le=HIGHEST_CAP)] = Field(
+        description="100: nothing beyond them, which would be billed.", examples=[150]
+    )
 
 
 class FitOut(Schema):

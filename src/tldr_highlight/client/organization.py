@@ -73,6 +73,10 @@ class OrganizationCalls:
         """
         return self._calls.one(PlanChanged, "POST", "/organization/plan", {"plan": plan})
 
+    def set_overage_cap(self, percent: int) -> Organization:
+        """Set how much of the plan's amounts may be used, where more is billed: 100 to 1000 percent."""
+        return self._calls.one(Organization, "POST", "/organization/overage-cap", {"percent": percent})
+
     # --- what happened ---
 
     def audit(

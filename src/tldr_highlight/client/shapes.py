@@ -138,6 +138,8 @@ class Organization:
     plan: str
     status: str
     limits: Limits
+    overage_cap_percent: int
+    """Of the plan's amounts: where plans block that bill what goes beyond them."""
     created_at: datetime
 
 

@@ -10,7 +10,7 @@ from sqlalchemy import ForeignKey, Index, String, UniqueConstraint, select
 from sqlalchemy.orm import Mapped, Session, mapped_column
 
 from tldr_highlight.core.db import Base, OrgOwned, new_id, now
-from tldr_highlight.tenancy.plans import Limits, PlanName, limits_of
+from tldr_highlight.tenancy.plans import OVERAGE_CAP, PLANS, Limits, PlanName, limits_of
 from tldr_highlight.tenancy.roles import Role
 
 
@@ -39,6 +39,7 @@ class Organization(Base):
     name: Mapped[str] = mapped_column(String(200))
     plan: Mapped[str] = mapped_column(default=PlanName.STARTER.value)
     overrides: Mapped[dict[str, Any]] = mapped_column(default=dict)
+    overage_cap_percent: Mapped[int] = mapped_column(default=OVERAGE_CAP)  # of the plan's amounts; see `cap`
     status: Mapped[str] = mapped_column(default="active")  # active | suspended | deleting
     created_at: Mapped[datetime] = mapped_column(default=now)
 
@@ -55,6 +56,11 @@ class Organization(Base):
     def limits(self) -> Limits:
         """The plan's limits with this organization's own numbers."""
         return limits_of(self.plan, self.overrides)
+
+    @property
+    def cap(self) -> float:
+        """How much of the plan's amounts may be used, in multiples; 1: nothing is billed beyond them."""
+        return 1.0 if PLANS[PlanName(self.plan)].blocks_at_quota else self.overage_cap_percent / 100
 
 
 class Member(OrgOwned, Base):

@@ -90,6 +90,12 @@ PLANS: dict[PlanName, Plan] = {
     )
 }
 
+OVERAGE_CAP = 200
+"""Percent of a plan's amounts that may be used where more than it is billed, unless the organization says."""
+
+HIGHEST_CAP = 1000
+"""Beyond ten times of a plan there are other plans, and limits that operators set."""
+
 OVERRIDABLE = frozenset(field.name for field in fields(Limits))
 """What an operator may set for one organization."""
 

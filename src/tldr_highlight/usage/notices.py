@@ -14,7 +14,6 @@ from tldr_highlight.core.db import now
 from tldr_highlight.core.outbox import post
 from tldr_highlight.runtime import Runtime
 from tldr_highlight.tenancy.models import Member, Organization, User
-from tldr_highlight.tenancy.plans import PLANS, PlanName
 from tldr_highlight.tenancy.roles import Role
 from tldr_highlight.usage.models import UsageTotal
 from tldr_highlight.usage.quotas import LIMIT_OF, Metric
@@ -63,7 +62,7 @@ def _letter(session: Session, organization: Organization, limit: str, used: floa
         used=used,
         allowed=allowed,
         resets_at=None if limit == "storage_gb" else next_month(now()),
-        blocks=PLANS[PlanName(organization.plan)].blocks_at_quota,
+        blocks=organization.cap <= 1,
         link=f"{cast(Runtime, session.info['runtime']).url}/docs",
     )
 

@@ -13,7 +13,7 @@ from sqlalchemy.orm import Session
 from tldr_highlight.core.db import Database, now
 from tldr_highlight.errors import QuotaError
 from tldr_highlight.tenancy.models import Invitation, Member, Organization
-from tldr_highlight.tenancy.plans import PLANS, Limits, PlanName
+from tldr_highlight.tenancy.plans import Limits
 from tldr_highlight.tenancy.service import count_keys
 from tldr_highlight.usage.models import UsageTotal
 from tldr_highlight.webhooks.models import Webhook
@@ -51,12 +51,8 @@ class Fit:
         return self.used <= self.allowed
 
 
-OVERAGE_CAP = 2.0
-"""How much of a plan's amounts those may use whose further use is billed, in multiples of it."""
-
-
 def require(session: Session, organization: Organization, metric: Metric, more: int = 0) -> None:
-    """Refuse what the plan does not have any more: STARTER's amounts are the most, others' are billed beyond.
+    """Refuse what the plan does not have any more: its amounts, or more where that is billed, up to a cap.
 
     Args:
         session: Where it has to be exact, one that holds the metric (`ledger.hold`).
@@ -68,13 +64,13 @@ def require(session: Session, organization: Organization, metric: Metric, more: 
         QuotaError: there is not; `extra` says of what, how much is used and how much is allowed.
     """
     limit, unit = LIMIT_OF[metric]
-    blocks = PLANS[PlanName(organization.plan)].blocks_at_quota
-    allowed = organization.limits.as_dict()[limit] * (1.0 if blocks else OVERAGE_CAP)
+    allowed = organization.limits.as_dict()[limit] * organization.cap
     used = _amounts(session, organization.id)[limit]
     if used >= allowed or used + more / unit > allowed:
+        less = "delete what is not needed" if metric is Metric.STORED_BYTES else "wait for the next month"
         raise QuotaError(
-            f"{used:g} of {allowed:g} {limit.replace('_', ' ')} are used: wait for the next month, or take "
-            "another plan",
+            f"{used:g} of {allowed:g} {limit.replace('_', ' ')} are used: {less}, or change the plan, or its "
+            "overage cap where it has one",
             limit=limit,
             used=used,
             allowed=allowed,

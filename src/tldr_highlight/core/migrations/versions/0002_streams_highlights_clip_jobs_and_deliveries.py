@@ -481,6 +481,11 @@ def upgrade() -> None:
             batch_op.f("uq_events_organization_id_position"), ["organization_id", "position"]
         )
 
+    with op.batch_alter_table("organizations", schema=None) as batch_op:
+        batch_op.add_column(
+            sa.Column("overage_cap_percent", sa.Integer(), server_default="200", nullable=False)
+        )
+
     with op.batch_alter_table("webhooks", schema=None) as batch_op:
         batch_op.add_column(sa.Column("description", sa.String(length=200), nullable=True))
         batch_op.add_column(sa.Column("old_secret", sa.String(), nullable=True))
