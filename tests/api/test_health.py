@@ -75,7 +75,7 @@ def test_requests_are_served_without_redis_and_that_is_told(tmp_path: Path, sqli
         world_on(Backend("sqlite", new), tmp_path, broker_url=server.url) as world,
     ):
         assert world.client.get("/health/ready").json()["checks"]["redis"] == "ok"
-        near = TestClient(world.app, client=("127.0.0.1", 5000))
+        near = nearby(world)
         caller = world.caller()
         before = fallbacks(near)
         getattr(server, how)()
@@ -90,6 +90,11 @@ def test_requests_are_served_without_redis_and_that_is_told(tmp_path: Path, sqli
         assert world.client.get("/health/ready").json()["status"] == "down"
 
 
+def nearby(world: World, address: str = "127.0.0.1") -> TestClient:
+    """A caller from there, who calls us by this machine's address."""
+    return TestClient(world.app, base_url="http://127.0.0.1:8000", client=(address, 5000))
+
+
 def fallbacks(near: TestClient) -> float:
     [line] = [s for s in near.get(METRICS).text.splitlines() if s.startswith("tldr_limiter_fallbacks_total")]
     return float(line.split()[1])
@@ -101,10 +106,15 @@ def test_metrics_are_for_callers_nearby(sqlite: SQLite, tmp_path: Path) -> None:
         world_on(Backend("sqlite", new), tmp_path, metrics_networks="10.1.0.0/16") as world,
     ):
         for address, status in (("127.0.0.1", 200), ("::1", 200), ("10.1.2.3", 200), ("10.2.0.1", 403)):
-            near = TestClient(world.app, client=(address, 5000))
-            assert near.get(METRICS).status_code == status, address
-        near = TestClient(world.app, client=("127.0.0.1", 5000))
-        assert near.get(METRICS, headers={"X-Forwarded-For": "127.0.0.1"}).status_code == 403
+            assert nearby(world, address).get(METRICS).status_code == status, address
+        near = nearby(world)
+        for header in ("X-Forwarded-For", "Forwarded", "X-Real-IP", "Via"):
+            assert near.get(METRICS, headers={header: "127.0.0.1"}).status_code == 403
+        # a proxy here that says nothing of itself: callers use another name than those of this machine
+        assert near.get(METRICS, headers={"Host": "highlights.example.com"}).status_code == 403
+        assert near.get(METRICS, headers={"Host": "localhost:8000"}).status_code == 200
+        named = nearby(world, "10.1.2.3").get(METRICS, headers={"Host": "highlights.example.com"})
+        assert named.status_code == 200
 
 
 def test_metrics_count_requests_and_work(world: World) -> None:
@@ -112,7 +122,7 @@ def test_metrics_count_requests_and_work(world: World) -> None:
     world.client.get("/api/v1/keys")
     with world.runtime.db.begin() as session:
         enqueue(session, "mail", key="1")
-    near = TestClient(world.app, client=("127.0.0.1", 5000))
+    near = nearby(world)
     told = near.get(METRICS).text
     assert 'tldr_requests_total{operation="list_keys",status="200"} 1.0' in told
     assert 'tldr_requests_total{operation="list_keys",status="401"} 1.0' in told

@@ -3,17 +3,20 @@
 from __future__ import annotations
 
 import contextlib
-import ipaddress
 import shutil
 from collections.abc import Callable
 
 from fastapi import APIRouter, Request, Response
 from pydantic import Field
 
+from tldr_highlight.core import clients
+from tldr_highlight.core.clients import Network, parsed, within
 from tldr_highlight.core.migrate import HEAD, revision
 from tldr_highlight.core.shapes import Schema
 from tldr_highlight.errors import DatabaseError, ForbiddenError, UsageError
 from tldr_highlight.runtime import Runtime
+from tldr_highlight.tenancy.cookies import is_this_machine
+from tldr_highlight.tenancy.local import is_forwarded
 from tldr_highlight.web import in_thread
 
 router = APIRouter(tags=["operations"])
@@ -78,24 +81,25 @@ async def metrics(request: Request) -> Response:
 
 
 def _may_measure(request: Request) -> bool:
-    """Whether the caller is near. One that a proxy forwards is not: its own address would look like ours."""
-    if request.client is None or "x-forwarded-for" in request.headers or "forwarded" in request.headers:
+    """Whether the caller is near. One that a proxy forwards is not: its own address would look like ours.
+
+    A proxy on this machine that says nothing of itself calls us by the name that its callers use.
+    """
+    address = parsed(request.client.host if request.client else None)  # None: a Unix socket
+    if address is None or is_forwarded(request):
         return False
-    try:
-        address = ipaddress.ip_address(request.client.host)
-    except ValueError:  # a Unix socket
-        return False
-    return address.is_loopback or any(address in network for network in request.app.state.metrics_networks)
+    named = within(address, request.app.state.metrics_networks)
+    return named or (address.is_loopback and is_this_machine(request.url.hostname))
 
 
-def networks(listed: str) -> list[ipaddress.IPv4Network | ipaddress.IPv6Network]:
+def networks(listed: str) -> tuple[Network, ...]:
     """What `TLDR_METRICS_NETWORKS` says.
 
     Raises:
         UsageError: it cannot be understood.
     """
     try:
-        return [ipaddress.ip_network(each.strip()) for each in listed.split(",") if each.strip()]
+        return clients.networks(listed.split(","))
     except ValueError as error:
         raise UsageError(f"TLDR_METRICS_NETWORKS: {error}; write it as 10.1.0.0/16,192.0.2.7/32") from None
 

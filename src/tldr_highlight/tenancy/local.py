@@ -41,7 +41,7 @@ def is_allowed(runtime: Runtime, request: Request) -> bool:
     """
     required = runtime.settings.compat_requires_key
     if required is None:
-        proxied = runtime.settings.public_url is not None or any(name in request.headers for name in PROXIED)
+        proxied = runtime.settings.public_url is not None or is_forwarded(request)
         required = proxied or not runtime.is_private or not is_this_machine(request.url.hostname)
     if required:
         return False
@@ -50,6 +50,11 @@ def is_allowed(runtime: Runtime, request: Request) -> bool:
     ):  # a browser's; programs say neither
         refuse_cross_site(request, runtime.settings)
     return True
+
+
+def is_forwarded(request: Request) -> bool:
+    """Whether a proxy says that it forwards this request: who opened the connection is not who calls."""
+    return any(name in request.headers for name in PROXIED)
 
 
 def holder(db: Database) -> Known:
