@@ -170,9 +170,8 @@ def database_url(settings: Settings) -> str:
 
 
 def redis_url(settings: Settings) -> str | None:
-    """Where limits are counted, if the broker is a Redis; None: in this process."""
-    url = settings.broker_url.get_secret_value() if settings.broker_url else ""
-    return url if url.startswith(("redis:", "rediss:", "unix:")) else None
+    """Where limits are counted; None: in this process."""
+    return settings.broker_url.get_secret_value() if settings.broker_url else None
 
 
 @contextlib.contextmanager

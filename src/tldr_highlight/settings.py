@@ -16,6 +16,9 @@ from pydantic_settings import BaseSettings, SettingsConfigDict
 DATABASES = ("sqlite", "postgresql", "postgres", "postgresql+psycopg")
 """What the address of a database may begin with."""
 
+BROKERS = ("redis", "rediss")
+"""What the address of a broker may begin with: what both those who count and those who ring can use."""
+
 LONGEST_PAUSE, MOST_PAUSES = 86_400, 20
 """Of a schedule of tries: seconds of each pause, and how many there are."""
 
@@ -134,6 +137,13 @@ class Settings(BaseSettings):
     def _known_database(cls, url: SecretStr | None) -> SecretStr | None:
         if url is not None and _split(url.get_secret_value())[0] not in DATABASES:
             raise ValueError("write postgresql://user:password@host/name, or leave it out for SQLite")
+        return url
+
+    @field_validator("broker_url")
+    @classmethod
+    def _known_broker(cls, url: SecretStr | None) -> SecretStr | None:
+        if url is not None and _split(url.get_secret_value())[0] not in BROKERS:
+            raise ValueError("write redis://:password@host/0 or rediss://…, or leave it out for one server")
         return url
 
     @field_validator("webhook_schedule")

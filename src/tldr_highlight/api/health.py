@@ -147,9 +147,9 @@ def _redis(url: str) -> str:
     import redis  # noqa: PLC0415 - of the extra `scale`
 
     patience = {"socket_timeout": REDIS_SECONDS, "socket_connect_timeout": REDIS_SECONDS}
-    with contextlib.closing(redis.Redis.from_url(url, **patience)) as client:  # pyright: ignore[reportUnknownMemberType]
-        try:
+    try:
+        with contextlib.closing(redis.Redis.from_url(url, **patience)) as client:  # pyright: ignore[reportUnknownMemberType]
             client.ping()  # pyright: ignore[reportUnknownMemberType]
-        except (redis.RedisError, OSError):
-            return f"{DEGRADED}: does not answer; limits are counted in each process, workers are not rung"
+    except (redis.RedisError, OSError, ValueError):
+        return f"{DEGRADED}: does not answer; limits are counted in each process, workers are not rung"
     return "ok"

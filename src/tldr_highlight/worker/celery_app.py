@@ -27,7 +27,7 @@ def celery_app(broker_url: str, *, consumes: bool = False) -> Any:
     """A Celery that knows our queues; it connects when it is first used.
 
     Args:
-        broker_url: `redis://…`; what else Celery takes works, too.
+        broker_url: `redis://…`
         consumes: It waits for messages rather than sends them.
 
     Raises:
@@ -40,15 +40,14 @@ def celery_app(broker_url: str, *, consumes: bool = False) -> Any:
     waits = {"socket_connect_timeout": SILENCE_SECONDS, "socket_keepalive": True}
     rings = {"socket_timeout": SILENCE_SECONDS, "max_retries": 0}
     app = cast(Any, celery).Celery("tldr_highlight", broker=broker_url, set_as_current=consumes)
-    # Not acknowledged at all where that is up to us. An acknowledgement that failed, as Redis died, stayed on
+    # Not acknowledged at all. An acknowledgement that failed, as Redis died, stayed on
     # the list of open ones for ever; with as many as there are processes Celery never asked for a message
     # again (5.7.0: most runs in which Redis died three times).
-    free = broker_url.startswith(("redis", "sentinel"))
     app.conf.update(
         task_queues=[
-            cast(Any, kombu).Queue(name, routing_key=name, no_ack=free) for name in map(queue_of, PRIORITIES)
+            cast(Any, kombu).Queue(name, routing_key=name, no_ack=True) for name in map(queue_of, PRIORITIES)
         ],
-        worker_disable_prefetch=free,  # a bell is for who is free to hear it
+        worker_disable_prefetch=True,  # a bell is for who is free to hear it
         task_create_missing_queues=False,
         task_serializer="json",
         accept_content=["json"],
