@@ -63,25 +63,34 @@ def ask_change(act: Act, email: str, password: str) -> None:
 
     Raises:
         EmailError: no address. `WrongPasswordError`: not the caller's password.
+        LimitError: they asked less than a minute ago. Links to other addresses, which may have been mistyped,
+            open nothing any more.
     """
     email = normal_address(email)
     user = act.session.get_one(User, act.user_id)
     people.confirm_password(act, user, password)
     with act.writing() as writing:
-        _send_change(writing, people.unchanged(writing, user), email)
+        in_time = _send_change(writing, people.unchanged(writing, user), email)
+    if not in_time:  # raised here: what is void must stay so
+        words = "you asked less than a minute ago: ask again then; links to other addresses are void"
+        raise LimitError(words, retry_after=mailed.PAUSE.total_seconds())
 
 
-def _send_change(act: Act, user: User, email: str) -> None:
+def _send_change(act: Act, user: User, email: str) -> bool:
     # all that the person can see later is the same whoever has the address: but for the mail itself
     people.record(act, user, "user.email_change_asked")
     token = mailed.issue(act.session, user, Purpose.CHANGE, email=email)
+    if token is None:
+        mailed.void_others(act.session, user, email)
+        return False
     other = people.by_address(act.session, email)
-    if token is None or (other is not None and other.id != user.id):
-        return
+    if other is not None and other.id != user.id:
+        return True
     letter = EmailChangeConfirm(
         link=mailed.link_of(act.runtime, "confirm-email", token), valid_for=LIFETIME[Purpose.CHANGE]
     )
     post(act.session, letter, email)
+    return True
 
 
 def confirm_change(act: Act, token: str) -> User:

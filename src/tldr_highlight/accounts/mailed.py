@@ -110,6 +110,16 @@ def void(session: Session, user: User, *purposes: Purpose) -> None:
     )
 
 
+def void_others(session: Session, user: User, email: str) -> None:
+    """Let a person's links to other addresses open nothing; that they went out is remembered."""
+    others = update(MailedToken).where(
+        MailedToken.user_id == user.id,
+        MailedToken.purpose == Purpose.CHANGE.value,
+        MailedToken.email != email,
+    )
+    session.execute(others.values(expires_at=now()))
+
+
 def _open(token: str, purpose: Purpose) -> tuple[ColumnElement[bool], ...]:
     return (
         MailedToken.token_hash == hash_token(token),
