@@ -145,6 +145,13 @@ def test_accounts_from_one_address_are_bounded(backend: Backend, tmp_path: Path)
         assert len(home.rows(select(User))) == 2
 
 
+def test_who_tries_which_addresses_are_known_is_bounded_too(quick: Office) -> None:
+    most = quick.runtime.settings.registrations_per_hour = 3
+    quick.register()
+    codes = [quick.call("POST", "/auth/register", BODY).json()["code"] for _ in range(most)]
+    assert codes == ["email_taken", "email_taken", "limited"]
+
+
 def test_a_failure_in_the_middle_leaves_nothing(home: Office, monkeypatch: pytest.MonkeyPatch) -> None:
     from tldr_highlight.accounts import signup
     from tldr_highlight.errors import BusyError

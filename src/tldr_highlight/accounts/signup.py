@@ -40,7 +40,7 @@ def register(act: Act, wanted: Registration) -> Registered:
     Raises:
         ClosedError: the operator makes accounts here.
         EmailError, PasswordError, WebhookUrlError: what was given cannot be taken.
-        EmailTakenError: the address has an account. Registering tells, nothing else does.
+        EmailTakenError: the address has an account. Registering tells, nothing else does; it counts as one.
         LimitError: too many from one client address.
     """
     if act.runtime.settings.registration == "closed":
@@ -50,8 +50,8 @@ def register(act: Act, wanted: Registration) -> Registered:
     check_password(password, personal=(email, wanted.company_name))
     if wanted.webhook is not None:
         check_url(act, wanted.webhook.url)
-    people.refuse_known(act.session, email)
     _refuse_floods(act)
+    people.refuse_known(act.session, email)
     hashed = act.runtime.passwords.hash(password)
     with act.writing() as writing:
         return _set_up(writing, people.add(writing.session, email, hashed, name=wanted.name), wanted)
