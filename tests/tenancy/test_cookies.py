@@ -92,6 +92,7 @@ def test_plain_http_is_for_this_machine_alone(api: House) -> None:
         answer = page(api, f"http://{host}:8000").post(SESSION, json=LOGIN, headers=OWN)
         assert (answer.status_code, answer.json()["code"]) == (403, "forbidden")
         assert "set-cookie" not in answer.headers
+    assert [action for _, action in api.audit()] == ["login.started"] * 3
 
 
 FOREIGN: dict[str, tuple[dict[str, str], bool]] = {

@@ -30,15 +30,19 @@ def cookie_of(request: Request, settings: Settings) -> str | None:
     return request.cookies.get(SECURE if is_https(request, settings) else PLAIN) or None
 
 
-def set_cookie(response: Response, request: Request, settings: Settings, secret: str, seconds: int) -> None:
-    """Give the browser its cookie.
+def refuse_plain(request: Request, settings: Settings) -> None:
+    """Give no cookie to where others could read it.
 
     Raises:
-        ForbiddenError: over plain http from another machine, where others could read it.
+        ForbiddenError: it would go over plain http to another machine.
     """
-    https = is_https(request, settings)
-    if not https and not is_this_machine(request.url.hostname):
+    if not is_https(request, settings) and not is_this_machine(request.url.hostname):
         raise ForbiddenError("pages take https, but on the server itself: set TLDR_PUBLIC_URL to https://…")
+
+
+def set_cookie(response: Response, request: Request, settings: Settings, secret: str, seconds: int) -> None:
+    """Give the browser its cookie."""
+    https = is_https(request, settings)
     name = SECURE if https else PLAIN
     response.set_cookie(name, secret, max_age=seconds, path="/", secure=https, httponly=True, samesite="lax")
 

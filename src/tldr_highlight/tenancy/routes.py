@@ -19,7 +19,7 @@ from tldr_highlight.errors import (
     TokenError,
 )
 from tldr_highlight.tenancy import logins, service
-from tldr_highlight.tenancy.cookies import drop_cookie, refuse_cross_site, set_cookie
+from tldr_highlight.tenancy.cookies import drop_cookie, refuse_cross_site, refuse_plain, set_cookie
 from tldr_highlight.tenancy.logins import ACCESS, REFRESH, Login, Place
 from tldr_highlight.tenancy.models import LoginSession, Organization
 from tldr_highlight.tenancy.roles import Scope
@@ -146,6 +146,7 @@ def end_session(call: Call, session_id: Id) -> None:
 def begin_cookie_session(call: Call, body: LoginCreate) -> LoginOut:
     """Log in with a cookie. For pages of this server; programs use `auth/login`."""
     refuse_cross_site(call.request, call.runtime.settings)
+    refuse_plain(call.request, call.runtime.settings)
     login = _log_in(call, body, "cookie")
     answer = Response()
     set_cookie(answer, call.request, call.runtime.settings, login.secret, int(REFRESH.total_seconds()))
