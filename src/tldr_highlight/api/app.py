@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import re
-from collections.abc import AsyncGenerator
+from collections.abc import AsyncGenerator, Callable
 from concurrent.futures import ThreadPoolExecutor
 from functools import cached_property
 from typing import Any, cast
@@ -212,7 +212,9 @@ async def _lifespan(app: FastAPI) -> AsyncGenerator[None]:
         files.file_lane() as state.files,
         contextlib.closing(password_lane()) as state.passwords,
     ):
-        storing = asyncio.ensure_future(_store_usage(state.threads, state.meter))
+        storing = asyncio.ensure_future(
+            _store_usage(state.threads, state.meter.store, state.gate.store_if_due)
+        )
         async with listeners.looking() as state.listeners, Intake().open() as state.intake:
             yield
         storing.cancel()
@@ -220,10 +222,11 @@ async def _lifespan(app: FastAPI) -> AsyncGenerator[None]:
     state.meter.store()
 
 
-async def _store_usage(threads: ThreadPoolExecutor, meter: Meter) -> None:
+async def _store_usage(threads: ThreadPoolExecutor, *stores: Callable[[], None]) -> None:
     while True:
         await asyncio.sleep(EVERY_SECONDS)
-        await asyncio.get_running_loop().run_in_executor(threads, meter.store)
+        for store in stores:
+            await asyncio.get_running_loop().run_in_executor(threads, store)
 
 
 # --- errors --------------------------------------------------------------------------------------------

@@ -115,6 +115,10 @@ class TenantGate:
             return False
         return True
 
+    def store_if_due(self) -> None:
+        """Store what was used, every few seconds."""
+        self._uses.store_if_due()
+
     def close(self) -> None:
         """Store what is not stored yet."""
         self._uses.store()
@@ -182,8 +186,7 @@ class TenantGate:
     def _let_in(self, request: Request, demand: Demand, known: Known) -> Caller:
         _check_still(known, request)
         self._limits.count(known.name, known.requests_per_minute, request.state.headers)
-        if self._uses.note(known.name):
-            request.app.state.threads.submit(self._uses.store)
+        self._uses.note(known.name)
         check(known, demand)
         return known.caller
 

@@ -48,15 +48,17 @@ class LastUses:
         self._pending: dict[str, datetime] = {}
         self._due = clock() + EVERY_SECONDS
 
-    def note(self, id: str) -> bool:
-        """Key or login `id` is used now. True once every few seconds: then somebody should call `store`."""
+    def note(self, id: str) -> None:
+        """Key or login `id` is used now."""
         with self._lock:
             if id in self._pending or len(self._pending) < MOST:
                 self._pending[id] = now()
-            if self._clock() < self._due:
-                return False
+
+    def store_if_due(self) -> None:
+        """To be called every few seconds, also while nobody uses anything."""
+        if self._clock() >= self._due:
             self._due = self._clock() + EVERY_SECONDS
-            return True
+            self.store()
 
     def store(self) -> None:
         """Write down what is not stored yet; while the database is away it stays for the next time."""
