@@ -12,6 +12,7 @@ from sqlalchemy.orm import Session
 
 from tests.schema import tables
 from tests.services import Backend
+from tldr_highlight.core.db import now
 from tldr_highlight.core.outbox import Mail
 from tldr_highlight.runtime import opened
 from tldr_highlight.settings import Settings
@@ -26,14 +27,18 @@ MINUTE, GB = 60_000, 10**9
 
 @pytest.fixture
 def session(backend: Backend, tmp_path: Path) -> Iterator[Session]:
-    """An organization on STARTER (1 000 minutes, 10 GB) with an owner, an admin and a member."""
+    """An organization on STARTER (1 000 minutes, 10 GB) with an owner, an admin, a member, and an owner who
+    may be a stranger: their address is not confirmed."""
     settings = Settings(data_dir=tmp_path, database_url=backend.database(tables))
     with opened(settings) as runtime, runtime.db.begin() as made:
         made.add(Organization(id="org_1", name="One"))
-        for role in ("owner", "admin", "member"):
-            made.add(User(id=f"usr_{role}", email=f"{role}@x.org", email_key=role, password_hash=""))
+        for name in ("owner", "admin", "member", "stranger"):
+            user = User(id=f"usr_{name}", email=f"{name}@x.org", email_key=name, password_hash="")
+            user.email_verified_at = None if name == "stranger" else now()
+            made.add(user)
             made.flush()
-            made.add(Member(organization_id="org_1", user_id=f"usr_{role}", role=role))
+            role = "owner" if name == "stranger" else name
+            made.add(Member(organization_id="org_1", user_id=user.id, role=role))
         open_month(made, "org_1")
         made.flush()
         yield made

@@ -17,6 +17,7 @@ from standardwebhooks import Webhook as Verifier
 from tests.core.servers import AUTHORITY, Peer, Request, Server
 from tests.schema import tables
 from tests.services import Backend, Fill
+from tldr_highlight.core.db import now
 from tldr_highlight.core.work import LIGHT, run_one
 from tldr_highlight.runtime import Act, Caller, Runtime, opened
 from tldr_highlight.settings import Settings
@@ -197,7 +198,13 @@ def shop_on(backend: Backend, folder: Path, *, fill: Fill = tables, **settings: 
                 limits = {"webhook_endpoints": 1000}
                 session.add(Organization(id=organization_id, name=organization_id, overrides=limits))
             session.add(
-                User(id="usr_1", email="ann@example.com", email_key="ann@example.com", password_hash="x")
+                User(
+                    id="usr_1",
+                    email="ann@example.com",
+                    email_key="ann@example.com",
+                    password_hash="x",
+                    email_verified_at=now(),
+                )
             )
             session.flush()
             session.add(Member(organization_id=ORG, user_id="usr_1", role="owner"))

@@ -81,10 +81,12 @@ class Member(OrgOwned, Base):
 
     @classmethod
     def people(cls, session: Session, organization_id: str, *roles: Role) -> Sequence[User]:
-        """The organization's people of these roles, who are not disabled."""
+        """The organization's people of these roles who can be written to: they are not disabled, and their
+        address is theirs, or a stranger would hear from us."""
         places = cls.of(organization_id).where(cls.role.in_([role.word for role in roles]))
         theirs = User.id.in_(places.with_only_columns(cls.user_id))
-        return session.scalars(select(User).where(theirs, User.disabled_at.is_(None)).order_by(User.id)).all()
+        reached = User.disabled_at.is_(None) & User.email_verified_at.is_not(None)
+        return session.scalars(select(User).where(theirs, reached).order_by(User.id)).all()
 
 
 class Invitation(OrgOwned, Base):

@@ -2,18 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from datetime import UTC, datetime
 from typing import Any, cast
 
-from sqlalchemy import select
 from sqlalchemy.orm import Session
 
 from tldr_highlight.core import mails
 from tldr_highlight.core.db import now
 from tldr_highlight.core.outbox import post
 from tldr_highlight.runtime import Runtime
-from tldr_highlight.tenancy.models import Member, Organization, User
+from tldr_highlight.tenancy.models import Member, Organization
 from tldr_highlight.tenancy.roles import Role
 from tldr_highlight.usage.models import UsageTotal
 from tldr_highlight.usage.quotas import LIMIT_OF, Metric
@@ -49,8 +47,9 @@ def tell(session: Session, total: UsageTotal) -> None:
         kind = UsageExceeded
     emit(session, organization.id, kind(limit=limit, used=used, allowed=allowed, period=total.month))
     letter = _letter(session, organization, limit, used, allowed)
-    for address in _addresses(session, organization.id) if letter else ():
-        post(session, letter, address, organization_id=organization.id)
+    if letter is not None:
+        for person in Member.people(session, organization.id, Role.OWNER, Role.ADMIN):
+            post(session, letter, person.email, organization_id=organization.id)
 
 
 def _letter(session: Session, organization: Organization, limit: str, used: float, allowed: float) -> Any:
@@ -71,16 +70,3 @@ def next_month(when: datetime) -> datetime:
     """When counting starts anew: the first of the next month, in UTC."""
     when = when.astimezone(UTC)
     return datetime(when.year + when.month // 12, when.month % 12 + 1, 1, tzinfo=UTC)
-
-
-def _addresses(session: Session, organization_id: str) -> Iterator[str]:
-    """Of its owners and admins."""
-    query = (
-        select(User.email, Member.role)
-        .join(Member, Member.user_id == User.id)
-        .where(Member.organization_id == organization_id, User.disabled_at.is_(None))
-        .order_by(User.id)
-    )
-    for email, role in session.execute(query):
-        if Role.of(role) >= Role.ADMIN:
-            yield email
