@@ -184,6 +184,11 @@ def test_plans_and_limits_change_and_hold(each_one: Shell) -> None:
         "api_keys": 3,
         "priority": "high",
     }  # all or nothing
+    # both together are what has to hold: not the new number on the old plan
+    each_one.told("org", "plan", "One", "STARTER", "--set", "api_keys=4")
+    changed = each_one.told("org", "plan", "One", "ENTERPRISE", "--set", "api_keys=default")
+    assert (changed["plan"], changed["limits"]["api_keys"]) == ("ENTERPRISE", 50)
+    each_one.told("org", "plan", "One", "PROFESSIONAL", "--set", "api_keys=3")
     assert each_one.told("org", "plan", "One", "--set", "api_keys=default")["limits"]["api_keys"] == 10
 
 

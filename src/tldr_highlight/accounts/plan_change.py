@@ -45,10 +45,13 @@ def preview(act: Act, plan: PlanName) -> Preview:
     return _preview(act, organization, plan, organization.overrides)
 
 
-def change(act: Act, plan: PlanName) -> tuple[Organization, str | None]:
+def change(
+    act: Act, plan: PlanName, numbers: Mapping[str, Any] | None = None
+) -> tuple[Organization, str | None]:
     """Move the organization to `plan`; also what there is to say about payment.
 
-    Its limits hold at once. Owners and admins get a mail, webhooks an event.
+    Its limits hold at once. Owners and admins get a mail, webhooks an event. `numbers` are limits that an
+    operator sets with it (`override`): what is used has to fit into both together.
 
     Raises:
         UnverifiedError: the caller's own address is not confirmed.
@@ -60,10 +63,13 @@ def change(act: Act, plan: PlanName) -> tuple[Organization, str | None]:
     require_lasting(act)
     if organization.plan == plan:
         raise ConflictError(f"the organization is on {plan} already")
-    _require_fit(_preview(act, organization, plan, organization.overrides))
+    overrides = _overrides(organization, numbers or {})
+    _require_fit(_preview(act, organization, plan, overrides))
     said = payment.collect(act, PLANS[PlanName(organization.plan)], PLANS[plan])
     before, limits = organization.plan, organization.limits
     organization.plan = plan.value
+    if numbers:
+        _set_limits(act, organization, overrides)
     after_commit(act.session, act.runtime.forget_callers)  # with them, how often they may call
     audit.record(act, "organization.plan_changed", organization.id, before=before, now=plan.value)
     admit(act.session, organization.id)
@@ -78,12 +84,9 @@ def override(act: Act, numbers: Mapping[str, Any]) -> Organization:
         PlanFitError: more is used than that.
     """
     organization = Organization.locked(act.session, act.organization_id)
-    overrides = {k: v for k, v in {**organization.overrides, **numbers}.items() if v is not None}
+    overrides = _overrides(organization, numbers)
     _require_fit(_preview(act, organization, PlanName(organization.plan), overrides))
-    audit.record(
-        act, "organization.limits_set", organization.id, before=organization.overrides, now=overrides
-    )
-    organization.overrides = overrides
+    _set_limits(act, organization, overrides)
     act.session.flush()
     admit(act.session, organization.id)
     after_commit(act.session, act.runtime.forget_callers)
@@ -98,11 +101,22 @@ def set_cap(act: Act, percent: int) -> Organization:
     """
     people.require_verified(act)
     organization = Organization.locked(act.session, act.organization_id)
+    require_lasting(act)
     before = organization.overage_cap_percent
     if percent != before:
         audit.record(act, "organization.overage_cap_set", organization.id, before=before, now=percent)
         organization.overage_cap_percent = percent
     return organization
+
+
+def _overrides(organization: Organization, numbers: Mapping[str, Any]) -> dict[str, Any]:
+    return {k: v for k, v in {**organization.overrides, **numbers}.items() if v is not None}
+
+
+def _set_limits(act: Act, organization: Organization, overrides: dict[str, Any]) -> None:
+    before = organization.overrides
+    audit.record(act, "organization.limits_set", organization.id, before=before, now=overrides)
+    organization.overrides = overrides
 
 
 def _preview(act: Act, organization: Organization, plan: PlanName, overrides: Mapping[str, Any]) -> Preview:

@@ -71,10 +71,10 @@ def plan(
         from tldr_highlight.tenancy.plans import PlanName  # noqa: PLC0415
 
         there, found = inside(act, org)
-        if numbers:
-            plan_change.override(there, numbers)
         if to is not None:
-            plan_change.change(there, _plan(to))
+            plan_change.change(there, _plan(to), numbers)
+        elif numbers:
+            plan_change.override(there, numbers)
         seen = plan_change.preview(there, PlanName(found.plan))
     show(as_json, _document(found) | {"usage": {f.limit: f.used for f in seen.fits}}, _words(seen))
 
