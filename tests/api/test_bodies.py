@@ -136,7 +136,12 @@ def test_mistaken_bodies_are_refused(light_world: World, name: str) -> None:
     answer = light_world.client.post("/api/v1/keys", content=body, headers=headers)
     assert answer.status_code == status, answer.text
     assert answer.headers["content-type"] == "application/problem+json"
+    assert answer.json()["title"] == TITLES[status]
     assert len(answer.content) < 2000
+
+
+TITLES = {413: "Content Too Large", 415: "Unsupported Media Type", 422: "Unprocessable Content"}
+"""RFC 9110's, on every Python."""
 
 
 @pytest.mark.parametrize("chunked", [False, True])

@@ -32,9 +32,18 @@ LONGEST_NAME = 64
 """Characters of a field's name that are repeated: unknown ones are the caller's own words."""
 
 
+PHRASES = {
+    413: "Content Too Large",
+    414: "URI Too Long",
+    416: "Range Not Satisfiable",
+    422: "Unprocessable Content",
+}
+"""RFC 9110's, where Python 3.11 and 3.12 have those of before."""
+
+
 def phrase(status: int) -> str:
     """A status in words."""
-    return HTTPStatus(status).phrase
+    return PHRASES.get(status) or HTTPStatus(status).phrase
 
 
 def document(error: TldrError) -> dict[str, Any]:
