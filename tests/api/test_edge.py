@@ -146,6 +146,20 @@ def test_pages_of_named_origins_may(sqlite: SQLite, tmp_path: Path) -> None:
         preflight = world.client.options("/api/v1/keys", headers=asked)
         assert preflight.status_code == 200
         assert "x-api-key" in preflight.headers["access-control-allow-headers"].lower()
+        asked["Access-Control-Request-Headers"] = "last-event-id"  # of who follows events without EventSource
+        assert world.client.options("/api/v1/events/stream", headers=asked).status_code == 200
+        exposed = world.client.get("/api/v1/me", headers={"Origin": ours, **world.caller()}).headers
+        names = {name.strip().lower() for name in exposed["access-control-expose-headers"].split(",")}
+        assert {name for name in exposed if "ratelimit" in name} <= names
+        for wrong, what in (
+            ({"Origin": other}, "origin"),
+            ({"Access-Control-Request-Method": "BREW"}, "method"),
+        ):
+            refused = world.client.options("/api/v1/keys", headers={**asked, **wrong})
+            assert (refused.status_code, refused.headers["content-type"]) == (400, "application/problem+json")
+            assert refused.json()["detail"].endswith(f"because of its {what}")
+            assert refused.json()["trace_id"] == refused.headers["x-trace-id"]
+            assert "origin" in refused.headers["vary"].lower()
 
 
 def test_every_type_of_a_problem_leads_to_its_words(light_world: World) -> None:

@@ -15,6 +15,7 @@ from tests.api.world import World, world_on
 from tests.services import Backend, SQLite
 from tldr_highlight import web
 from tldr_highlight.api import server
+from tldr_highlight.api.edge import HEADERS
 from tldr_highlight.errors import PortError
 
 Address = tuple[str, int]
@@ -47,7 +48,10 @@ def said(address: Address, *pieces: bytes, pause: float = 0, seconds: float = 15
 
 def problem(answer: bytes) -> tuple[int, str]:
     head, _, body = answer.partition(b"\r\n\r\n")
-    assert b"application/problem+json" in head
+    names = dict(line.split(": ", 1) for line in head.decode().split("\r\n")[1:])
+    assert names["content-type"] == "application/problem+json"
+    assert names["x-trace-id"] == json.loads(body)["trace_id"]
+    assert HEADERS.items() <= names.items()  # of every answer
     return int(head.split()[1]), json.loads(body)["code"]
 
 
@@ -65,6 +69,7 @@ GARBAGE = {
     "another version": b"GET / HTTP/9.9\r\n\r\n",
     "another method": b"BREW /pot HTTP/1.1\r\n\r\n",
     "a header with a space": b"GET / HTTP/1.1\r\na b: c\r\n\r\n",
+    "a length below nothing": b"POST / HTTP/1.1\r\nhost: x\r\ncontent-length: -5\r\n\r\n",
     "two lengths": b"POST / HTTP/1.1\r\nhost: x\r\ncontent-length: 5\r\ncontent-length: 6\r\n\r\n",
 }
 

@@ -15,6 +15,7 @@ from fastapi.exceptions import RequestValidationError
 from fastapi.middleware.asyncexitstack import AsyncExitStackMiddleware
 from fastapi.routing import APIRoute
 from fastapi.telemetry import TelemetryConfig
+from starlette.datastructures import Headers
 from starlette.exceptions import HTTPException
 from starlette.middleware.cors import CORSMiddleware
 from starlette.middleware.exceptions import ExceptionMiddleware
@@ -29,7 +30,7 @@ from tldr_highlight.api import docs, files, health
 from tldr_highlight.api.edge import GONE, Edge
 from tldr_highlight.api.metrics import Metrics
 from tldr_highlight.api.openapi import finished
-from tldr_highlight.api.problems import invalid, problem
+from tldr_highlight.api.problems import MEDIA_TYPE, encoded, invalid, problem
 from tldr_highlight.clips.compat import compat
 from tldr_highlight.clips.routes import clip_jobs
 from tldr_highlight.core.telemetry import logger
@@ -63,6 +64,7 @@ CORS_HEADERS = (
     "Authorization",
     "Content-Type",
     "Idempotency-Key",
+    "Last-Event-ID",
     "Traceparent",
     "Tus-Resumable",
     "Upload-Length",
@@ -73,7 +75,8 @@ CORS_HEADERS = (
 )
 CORS_EXPOSED = (
     "Idempotency-Replayed", "Location", "RateLimit-Limit", "RateLimit-Remaining", "RateLimit-Reset",
-    "Retry-After", "Tus-Resumable", "Upload-Length", "Upload-Offset", "X-Trace-Id",
+    "Retry-After", "Tus-Resumable", "Upload-Length", "Upload-Offset", "X-RateLimit-Limit",
+    "X-RateLimit-Remaining", "X-RateLimit-Reset", "X-Trace-Id",
 )  # fmt: skip
 
 OURS: TelemetryConfig = {"tracing": False, "metrics": False, "logs": False, "auto_configure": False}
@@ -150,7 +153,7 @@ class Application(FastAPI):
         origins = [o.strip() for o in (settings.cors_origins or "").split(",") if o.strip()]
         app: ASGIApp = ExceptionMiddleware(Directory(self.router), handlers=HANDLERS)
         if origins:
-            app = CORSMiddleware(
+            app = CrossOrigin(
                 app,
                 allow_origins=origins,
                 allow_methods=CORS_METHODS,
@@ -171,6 +174,22 @@ class Application(FastAPI):
         """What an address knows."""
         known = {m for pattern, methods in self._addresses if pattern.match(path) for m in methods}
         return known | ({"HEAD"} if "GET" in known else set())
+
+
+class CrossOrigin(CORSMiddleware):
+    """Starlette's, whose refusals are problems here."""
+
+    def preflight_response(self, request_headers: Headers) -> Response:
+        """What a browser is told that asks whether a page may call."""
+        answer = super().preflight_response(request_headers)
+        if answer.status_code == 200:
+            return answer
+        what = bytes(answer.body).decode().removeprefix("Disallowed CORS ")  # "origin, headers"
+        error = RequestError(f"pages of other sites may not do this, because of its {what}")
+        headers = {
+            name: value for name, value in answer.headers.items() if name.startswith(("access-", "vary"))
+        }
+        return Response(encoded(error), error.status, headers, media_type=MEDIA_TYPE)
 
 
 class Directory:

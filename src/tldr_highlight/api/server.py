@@ -18,7 +18,9 @@ import uvicorn
 from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
 
 from tldr_highlight.api.app import Application
+from tldr_highlight.api.edge import HEADERS, LOG
 from tldr_highlight.api.problems import MEDIA_TYPE, TYPES, phrase
+from tldr_highlight.core.telemetry import new_trace, trace_id, tracing, write_line
 from tldr_highlight.errors import PortError
 
 HEAD_BYTES = 32_768
@@ -194,16 +196,23 @@ class Protocol(HttpToolsProtocol):
         self._refuse(self._refused, detail)
 
     def _refuse(self, status: int, detail: str) -> None:
+        trace = new_trace()
         document = {
             "type": f"{TYPES}request_invalid", "title": phrase(status), "status": status,
-            "code": "request_invalid", "detail": detail, "trace_id": None,
+            "code": "request_invalid", "detail": detail, "trace_id": trace_id(trace),
         }  # fmt: skip
         body = json.dumps(document).encode()
-        head = (
-            f"HTTP/1.1 {status} {phrase(status)}\r\ncontent-type: {MEDIA_TYPE}\r\n"
-            f"content-length: {len(body)}\r\nx-content-type-options: nosniff\r\nconnection: close\r\n\r\n"
-        )
-        self.transport.write(head.encode() + body)
+        headers = {
+            "content-type": MEDIA_TYPE, "content-length": str(len(body)), "connection": "close",
+            "x-trace-id": trace_id(trace), "traceparent": trace, **HEADERS,
+        }  # fmt: skip
+        lines = [
+            f"HTTP/1.1 {status} {phrase(status)}",
+            *(f"{name}: {value}" for name, value in headers.items()),
+        ]
+        with tracing(trace):
+            write_line(LOG, "refused", status=status, reason=detail)
+        self.transport.write("\r\n".join([*lines, "", ""]).encode() + body)
         self.transport.close()
 
     def _too_late(self) -> None:
