@@ -6,6 +6,7 @@ Each function is a `keeper.Target`: arguments as JSON in, an item for each step 
 from __future__ import annotations
 
 import contextlib
+import functools
 import time
 from collections.abc import Generator, Iterator
 from dataclasses import replace
@@ -33,18 +34,21 @@ def visit(arguments: Json, tell: Tell) -> Generator[Json, Json]:
 
     Items are `ClipPlan`s or `ClipResult`s, or `Refusal`s. Notes, of clips: index and share that is done.
     """
-    wanted = unpack(Look, arguments)
-    looked = wanted.info is not None
-    with reached(wanted.origin, wanted.sound, wanted.policy, probed=looked) as (origin, sound):
-        info = wanted.info or probe(origin, sound=sound)
-        task = yield pack(replace(info, origin=wanted.origin, sound_origin=wanted.sound))
+    look = unpack(Look, arguments)
+    looked = look.info is not None
+    with reached(look.origin, look.sound, look.policy, probed=looked) as (origin, sound):
+        info = look.info or probe(origin, sound=sound)
+        task = yield pack(replace(info, origin=look.origin, sound_origin=look.sound))
         info = replace(info, origin=origin, sound_origin=sound)
+        leapt = functools.cache(lambda: leaps(info))
         while task is not None:
-            task = yield from _given(_outcomes(info, unpack(Task, task), tell))
+            wanted = unpack(Task, task)
+            task = yield from _given(_outcomes(info, wanted, tell, jumped=wanted.jumped or leapt()))
 
 
-def _outcomes(info: MediaInfo, task: Task, tell: Tell) -> Iterator[ClipPlan | ClipResult | CutError]:
-    jumped = task.jumped or leaps(info)
+def _outcomes(
+    info: MediaInfo, task: Task, tell: Tell, *, jumped: bool
+) -> Iterator[ClipPlan | ClipResult | CutError]:
     if task.kind == "plan":
         return iter(plan(info, task.specs, options=task.options, jumped=jumped))
     now_and_then = _seldom(tell)
