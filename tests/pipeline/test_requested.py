@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import threading
 from collections.abc import Iterator
 from fractions import Fraction
 from pathlib import Path
@@ -9,24 +10,28 @@ from pathlib import Path
 import pytest
 from sqlalchemy import select
 
-from tests.media_maker import read
+from tests.core.servers import Peer, Request, Server, parts
+from tests.media_maker import join_bytes, read
 from tests.pipeline.office import ORGANIZATION, Office
 from tests.schema import tables
 from tests.services import Backend, SQLite
 from tests.walks.films import film
 from tldr_highlight.core.telemetry import HIDDEN
-from tldr_highlight.core.work import Work, cancel, enqueue, get
+from tldr_highlight.core.work import Work, cancel, enqueue, get, run_one
 from tldr_highlight.errors import ConflictError, NotFoundError, RangeError
 from tldr_highlight.highlights.models import Highlight, Reel
 from tldr_highlight.highlights.schemas import HighlightPatch
 from tldr_highlight.highlights.service import change_highlight, delete_highlight
+from tldr_highlight.media.job import Visit
 from tldr_highlight.media.probe import probe
 from tldr_highlight.pipeline import requested
 from tldr_highlight.runtime import Act, Caller, opened
 from tldr_highlight.settings import Settings
 from tldr_highlight.storage.base import Stored
 from tldr_highlight.streams import results
+from tldr_highlight.streams.models import Stream
 from tldr_highlight.streams.results_schemas import ClipCreate, ReelCreate
+from tldr_highlight.streams.sources import Source
 from tldr_highlight.tenancy.models import AuditRecord
 from tldr_highlight.worker.kinds import product_kinds
 
@@ -39,11 +44,11 @@ CALLER = Caller(ORGANIZATION, name="test")
 class Desk(Office):
     """An office where clips and reels are asked for."""
 
-    def clip(self, start: float, end: float, **more: object) -> Highlight:
+    def clip(self, start: float, end: float, id: str = "str_1", **more: object) -> Highlight:
         with self.runtime.db.begin() as session:
             act = Act(self.runtime, CALLER, session=session)
             wanted = ClipCreate.model_validate({"start": start, "end": end, **more})
-            return results.request_clip(act, "str_1", wanted)[0]
+            return results.request_clip(act, id, wanted)[0]
 
     def reel(self, seconds: float, tolerance: float = 1.0) -> Reel:
         with self.runtime.db.begin() as session:
@@ -86,7 +91,11 @@ def match(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 def settings(folder: Path, database_url: str) -> Settings:
     return Settings(
-        _env_file=None, data_dir=folder / "data", database_url=database_url, allow_local_paths="/"
+        _env_file=None,
+        data_dir=folder / "data",
+        database_url=database_url,
+        allow_local_paths="/",
+        allow_networks="127.0.0.0/8",
     )
 
 
@@ -160,6 +169,71 @@ def test_a_clip_that_cannot_be_cut_says_why(desk: Desk, match: Path, tmp_path: P
     with desk.runtime.db.read() as session:
         assert get(session, job_id).error_code == "not_found"
     assert list(desk.runtime.storage.list(ORGANIZATION)) == []
+
+
+@pytest.mark.parametrize("kind", ["file", "pair"])
+def test_a_clip_of_another_file_than_was_analysed_is_refused(found: Desk, match: Path, kind: str) -> None:
+    with Server(parts(match.read_bytes(), 'ETag: "1"')) as server:
+        if kind == "pair":  # of which each has its version
+            found.submit(Source(url=f"{server.url}v.mp4", audio_url=f"{server.url}a.mp4"), "str_pair")
+            found.work()
+        id = {"file": "str_1", "pair": "str_pair"}[kind]
+        assert found.stream(id).state == "completed"
+        with found.runtime.db.begin() as session:
+            stream = session.get_one(Stream, id)
+            known, stream.source_version = stream.source_version, "another"
+        asked = found.clip(3.0, 5.0, id)
+        for _ in range(3):  # it may be in the middle of being replaced
+            found.hurry()
+            found.work()
+    clip = found.now(asked)
+    assert (clip.state, clip.error_code) == ("failed", "source_changed")
+    found.delete(asked.id)
+    with found.runtime.db.begin() as session:
+        session.get_one(Stream, id).source_version = known
+
+
+def test_a_clip_is_cut_where_the_stream_has_it_though_its_clock_leaps(found: Desk, tmp_path: Path) -> None:
+    part = film(tmp_path / "part.ts", start=10.0)
+    both = join_bytes(tmp_path / "both.ts", [part, part])
+    with Server(parts(both.read_bytes(), 'ETag: "1"')) as server:
+        found.submit(Source(url=f"{server.url}both.ts"), "str_leap")
+        found.work()
+        assert found.stream("str_leap").duration == pytest.approx(48, abs=0.2)
+        asked = found.clip(30.0, 33.0, "str_leap")
+        found.work()
+    clip = found.now(asked)
+    assert isinstance(clip, Highlight)
+    assert (clip.state, clip.error_message) == ("ready", None)
+    numbers = found.numbers(clip.clip_key, tmp_path)
+    assert numbers[0] in {59, 60, 61}
+    assert numbers == list(range(numbers[0], numbers[0] + 30))
+
+
+def test_a_clip_of_a_silent_source_can_be_cancelled(found: Desk, match: Path) -> None:
+    asked = threading.Event()
+    well = parts(match.read_bytes(), 'ETag: "1"')
+
+    def silent(request: Request, peer: Peer) -> object:
+        if request.headers["range"] == "bytes=0-511":  # the resolver's look
+            return well(request, peer)
+        asked.set()
+        return peer.over.wait(60)
+
+    with Server(silent) as server:
+        found.submit(Source(url=f"{server.url}match.mp4"), "str_mute")
+        with found.runtime.db.begin() as session:
+            cancel(session, found.stream("str_mute").job_id)
+        clip = found.clip(3.0, 5.0, "str_mute")
+        worker = threading.Thread(target=found.work)
+        worker.start()
+        assert asked.wait(30)
+        with found.runtime.db.begin() as session:
+            [job] = session.scalars(select(Work).where(Work.key == clip.id))
+            cancel(session, job.id)
+        worker.join(10)
+        assert not worker.is_alive()
+    assert (found.now(clip).state, found.now(clip).error_code) == ("failed", "conflict")
 
 
 @pytest.mark.parametrize("room", [0, 1000], ids=["none", "too little"])
@@ -270,6 +344,27 @@ def test_why_there_is_none_is_told_without_secrets(
     assert row.error_message == f"cannot open https://{HIDDEN}@media.example.com/final.mp4"
     if kind == "clip":
         found.delete(asked.id)
+
+
+def test_a_reel_is_left_to_others_while_a_piece_of_it_is_trimmed(
+    found: Desk, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    stopping = found.runtime.leases.stopping
+
+    def hanging(visit: Visit, *given: object, **named: object) -> None:
+        stopping.set()
+        assert visit.meanwhile
+        visit.meanwhile()  # as is done while its process is waited for
+
+    monkeypatch.setattr(requested, "cut_apart", hanging)
+    asked = found.reel(20.0)
+    run_one(found.runtime, owner="here/1", suspects=None)
+    stopping.clear()
+    monkeypatch.undo()
+    with found.runtime.db.read() as session:
+        assert (get(session, asked.job_id).state, get(session, asked.job_id).attempts) == ("waiting", 0)
+    found.work()
+    assert found.now(asked).state == "ready"
 
 
 def test_where_there_is_less_to_show_the_reel_says_so(found: Desk, tmp_path: Path) -> None:

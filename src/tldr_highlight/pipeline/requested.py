@@ -84,7 +84,9 @@ def _cut(
         small=scratch / "thumbnail.webp",
     )
     with Visit(resolved.origin, sound=resolved.sound, policy=job.runtime.policy) as visit:
-        [outcome] = cut_apart(visit, [spec], options=options, on_progress=lambda index, share: job.ask())
+        visit.meanwhile = job.ask
+        resolved.still(stream.source_version, visit.info)
+        [outcome] = cut_apart(visit, [spec], options=options, jumped=stream.jumped)
     return outcome
 
 
@@ -202,7 +204,9 @@ def _pieces(
             yield path
             continue
         spec = ClipSpec(start - first, end - first, scratch / f"{number}-trimmed.mp4")
-        [outcome] = cut_apart(path, [spec], options=options)
+        with Visit(path) as visit:
+            visit.meanwhile = job.ask
+            [outcome] = cut_apart(visit, [spec], options=options)
         if isinstance(outcome, CutError):
             raise outcome
         yield spec.path

@@ -33,7 +33,6 @@ from tldr_highlight.errors import (
     Fate,
     MediaError,
     NotFoundError,
-    SourceChangedError,
     SourceError,
     TldrError,
 )
@@ -171,19 +170,17 @@ class Story:
             SourceChangedError: not what it was when its first part was measured.
             TldrError: it cannot be opened.
         """
-        known = self.checkpoint.version
-        if known and resolved.version and known != resolved.version:
-            raise SourceChangedError(
-                "the source is another file than when its first part was analysed: submit it anew"
-            )
-        self.visit, info = visit, visit.info
-        self.checkpoint = self.checkpoint.after(version=resolved.version or known)
+        info = visit.info
+        version = resolved.still(self.checkpoint.version, info)
+        self.visit = visit
+        self.checkpoint = self.checkpoint.after(version=version)
         self.progress.duration = self.checkpoint.end if self.checkpoint.whole else info.duration
         degraded, warnings = blindness(info, self.wanted.dimension_set)
         with self.step("looked") as session:
             stream = self._stream(session)
             stream.title = stream.title or (resolved.title and one_line(resolved.title))
             stream.media = _described(info, resolved)
+            stream.source_version = version
             stream.analyzer = "signals"
             stream.degraded = degraded
             if not self.checkpoint.whole:  # else the reading has told more
@@ -248,6 +245,7 @@ class Story:
                 object_id=stream.id,
             )
             stream.analysed_seconds = self.progress.analysed = end
+            stream.jumped = piece.jumped
             if piece.last:
                 notes = reading_notes(piece.info, piece)
                 stream.duration = end

@@ -57,6 +57,8 @@ class Stream(OrgOwned, Base):
     state: Mapped[str] = mapped_column(default="pending")
     admitted: Mapped[bool] = mapped_column(default=False)
     media: Mapped[dict[str, Any]] = mapped_column(default=dict)  # what it turned out to be
+    source_version: Mapped[str | None]  # of what was analysed, where that is known
+    jumped: Mapped[bool] = mapped_column(default=False)  # timestamps leapt in what was analysed
     duration: Mapped[float | None]  # seconds
     analysed_seconds: Mapped[float] = mapped_column(default=0.0)
     highlight_count: Mapped[int] = mapped_column(default=0)  # also the last ordinal given

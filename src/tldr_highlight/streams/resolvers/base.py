@@ -7,8 +7,8 @@ from collections.abc import Generator
 from dataclasses import dataclass
 from typing import Protocol
 
-from tldr_highlight.errors import ResolverError, SourceDeniedError
-from tldr_highlight.media.types import Origin
+from tldr_highlight.errors import ResolverError, SourceChangedError, SourceDeniedError
+from tldr_highlight.media.types import MediaInfo, Origin
 from tldr_highlight.runtime import Runtime
 from tldr_highlight.streams.sources import Source
 
@@ -25,6 +25,21 @@ class Resolved:
     title: str | None = None
     resolver: str = "direct"
     version: str | None = None  # of what is behind the address, where that is known: a hash, an ETag
+
+    def still(self, known: str | None, info: MediaInfo) -> str | None:
+        """The version of the source that was opened, by which it is `known` later on; None: nothing tells.
+
+        What resolvers find behind a page may be another file each time.
+
+        Raises:
+            SourceChangedError: it is known by another one.
+        """
+        version = self.version or (info.version if self.resolver in FOREVER else None)
+        if known and version and known != version:
+            raise SourceChangedError(
+                "the source is another file than when its first part was analysed: submit it anew"
+            )
+        return version or known
 
 
 @contextlib.contextmanager

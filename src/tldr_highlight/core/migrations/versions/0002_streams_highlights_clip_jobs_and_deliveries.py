@@ -267,6 +267,8 @@ def upgrade() -> None:
         sa.Column("state", sa.String(), nullable=False),
         sa.Column("admitted", sa.Boolean(), nullable=False),
         sa.Column("media", Json, nullable=False),
+        sa.Column("source_version", sa.String(), nullable=True),
+        sa.Column("jumped", sa.Boolean(), nullable=False),
         sa.Column("duration", Real, nullable=True),
         sa.Column("analysed_seconds", Real, nullable=False),
         sa.Column("highlight_count", sa.Integer(), nullable=False),
