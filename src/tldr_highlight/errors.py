@@ -121,12 +121,17 @@ class Fate(StrEnum):
 
 
 class TldrError(Exception):
-    """Base of everything this package raises on purpose. `str(error)` is fit to show to a person."""
+    """Base of everything this package raises on purpose. `str(error)` is fit to show to a person.
+
+    Of the machine's own disks and stores that person is the operator: customers are told `for_customers`.
+    """
 
     code: ClassVar[str] = "error"
     status: ClassVar[int] = 500
     exit_code: ClassVar[int] = 1
     fate: ClassVar[Fate] = Fate.PERMANENT
+    for_customers: ClassVar[str | None] = None
+    """Instead of its text, which may name folders, keys and hosts of ours; None: the text is fit for them."""
 
     def __init__(self, *args: object, retry_after: float | None = None, **extra: object) -> None:
         super().__init__(*args)
@@ -134,6 +139,11 @@ class TldrError(Exception):
         """Seconds after which another try makes sense; None where nobody knows."""
         self.extra = extra
         """Further members of the problem document, fit to show to a person."""
+
+    @property
+    def told(self) -> str:
+        """What customers are told."""
+        return self.for_customers or str(self)
 
 
 class UsageError(TldrError):
@@ -377,6 +387,7 @@ class OutputError(TldrError):
     code = "output_unwritable"
     status = 500
     fate = Fate.RESOURCE
+    for_customers = "the server cannot write to its disk at the moment"
 
 
 class DiskFullError(OutputError):
@@ -384,6 +395,7 @@ class DiskFullError(OutputError):
 
     code = "disk_full"
     status = 507
+    for_customers = "the server's disk is full"
 
 
 class OutputBusyError(OutputError):
@@ -407,6 +419,7 @@ class StorageError(TldrError):
     status = 503
     exit_code = 8
     fate = Fate.RESOURCE  # a bucket may be away for longer than three tries: nothing fails because of it
+    for_customers = "where files are kept does not answer, or fails"
 
 
 class StorageFullError(StorageError):
@@ -416,6 +429,7 @@ class StorageFullError(StorageError):
     status = 507
     exit_code = 1
     fate = Fate.RESOURCE
+    for_customers = "there is no room where files are kept at the moment"
 
 
 class StorageSetupError(StorageError):
@@ -423,6 +437,7 @@ class StorageSetupError(StorageError):
 
     code = "storage_setup"
     fate = Fate.RESOURCE
+    for_customers = "files cannot be kept until the operator of this server acts"
 
 
 class StorageRefusedError(StorageError):
@@ -432,6 +447,7 @@ class StorageRefusedError(StorageError):
     status = 500
     exit_code = 1
     fate = Fate.PERMANENT
+    for_customers = "where files are kept does not do that"
 
 
 class ObjectNotFoundError(StorageError):
@@ -441,6 +457,7 @@ class ObjectNotFoundError(StorageError):
     status = 404
     exit_code = 5
     fate = Fate.PERMANENT
+    for_customers = "there is no such stored file, or upload that goes on"
 
 
 class ObjectKeyError(ObjectNotFoundError):
@@ -457,6 +474,7 @@ class ObjectDamagedError(StorageError):
     status = 500
     exit_code = 1
     fate = Fate.PERMANENT
+    for_customers = "a stored file is damaged"
 
 
 class ObjectMismatchError(StorageError):
@@ -466,6 +484,7 @@ class ObjectMismatchError(StorageError):
     status = 422
     exit_code = 1
     fate = Fate.PERMANENT
+    for_customers = "the file that came has another SHA-256 than was announced; nothing of it is stored"
 
 
 class MissingExtraError(TldrError):

@@ -22,12 +22,14 @@ from tldr_highlight.core.telemetry import (
     current_trace,
     hidden,
     logger,
+    message_of,
     new_trace,
     set_up_logs,
     trace_id,
     tracing,
     write_line,
 )
+from tldr_highlight.errors import OutputError, StorageError, TldrError
 
 W3C = "00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01"  # the recommendation's own example
 JWT = "eyJhbGciOiJIUzI1NiJ9.eyJzdWIiOiIxIn0.c2lnbmF0dXJl"
@@ -186,3 +188,15 @@ def test_credentials_in_addresses_never_show() -> None:
 def test_what_is_no_secret_stays() -> None:
     for value in ("job_01h", 3, 2.5, None, True, "https://example.com/a?b=c", "tokens of appreciation"):
         assert hidden(value) == value
+
+
+@pytest.mark.parametrize("error", [StorageError, OutputError], ids=lambda error: error.__name__)
+def test_customers_are_not_told_where_files_are(error: type[TldrError]) -> None:
+    kinds = [error]
+    for each in kinds:
+        kinds += each.__subclasses__()
+        told = message_of(each("/srv/files/org_1/upl_2/file: no space left"))
+        assert len(told) > 10
+        assert "org_1" not in told
+    assert len(kinds) > 2
+    assert message_of(TldrError("a range ends before it begins")) == "a range ends before it begins"

@@ -198,6 +198,7 @@ WRONG = {
 def test_what_is_wrong_leaves_nothing(depot: Depot, headers: Any, status: int, code: str) -> None:
     answer = depot.send(**headers)
     assert (answer.status_code, answer.json()["code"]) == (status, code)
+    assert depot.organization not in answer.text  # nor where it was to be kept
     depot.nothing_left()
 
 

@@ -54,7 +54,7 @@ def document(error: TldrError) -> dict[str, Any]:
         "title": phrase(error.status),
         "status": error.status,
         "code": error.code,
-        "detail": str(error),
+        "detail": error.told,
         **error.extra,
         "trace_id": None if trace is None else trace_id(trace),
     }
@@ -67,7 +67,7 @@ def encoded(error: TldrError) -> bytes:
 
 def plain(error: TldrError) -> bytes:
     """An error as the clip service's clients know it."""
-    return json.dumps({"success": False, "error": str(error)}, ensure_ascii=False).encode(errors="replace")
+    return json.dumps({"success": False, "error": error.told}, ensure_ascii=False).encode(errors="replace")
 
 
 def plain_status(status: int) -> int:

@@ -27,6 +27,8 @@ sys.modules.setdefault("rich", cast(Any, None))  # or structlog loads it: 4 MB, 
 import structlog  # noqa: E402
 from structlog.typing import EventDict, Processor, WrappedLogger  # noqa: E402
 
+from tldr_highlight.errors import TldrError  # noqa: E402
+
 if cast(Any, sys.modules["rich"]) is None:
     del sys.modules["rich"]
 
@@ -120,9 +122,9 @@ def hidden(value: object) -> object:
     return hidden(str(value))
 
 
-def message_of(error: Exception) -> str:
-    """What an error says, without secrets: to be stored, and to be shown to customers."""
-    return str(hidden(str(error)))
+def message_of(error: TldrError) -> str:
+    """What customers are told of an error, without secrets: to be stored, and to be shown to them."""
+    return str(hidden(error.told))
 
 
 def _hidden_under(name: str, value: object) -> object:

@@ -622,7 +622,8 @@ def _store_end(kind: Kind, job: Job[Any], raised: BaseException | None, on_end: 
         _store(session, job.runtime, work, on_end, ending)
     paused = work.state == "waiting" and work.error_code is None  # an endpoint's does with each event
     tell = log.debug if paused else log.info
-    tell(f"work is {work.state}", reason=work.error_code, attempts=work.attempts, run_at=work.run_at)
+    said = {} if ending.error is None else {"reason": ending.error.code, "error": str(ending.error)}
+    tell(f"work is {work.state}", **said, attempts=work.attempts, run_at=work.run_at)
 
 
 OnEnd: TypeAlias = Callable[[Session, Any, Work, TldrError | None], None] | None

@@ -11,7 +11,7 @@ from sqlalchemy.orm import Session
 from tldr_highlight.core.db import insert, now
 from tldr_highlight.core.mails import OperatorAlert
 from tldr_highlight.core.outbox import post
-from tldr_highlight.core.telemetry import logger, message_of
+from tldr_highlight.core.telemetry import hidden, logger
 from tldr_highlight.errors import TldrError
 from tldr_highlight.tenancy.models import Alert, User
 
@@ -27,7 +27,7 @@ def raised(session: Session, error: TldrError) -> bool:
     Whoever comes second meanwhile waits for us here, and finds that it is known.
     """
     at = now()
-    message = message_of(error)[:500]
+    message = str(hidden(str(error)))[:500]
     noting = insert(session, Alert).values(cause=error.code, message=message, raised_at=at, seen_at=at)
     fresh = noting.on_conflict_do_update(
         index_elements=[Alert.cause],
