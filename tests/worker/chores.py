@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import signal
+import sys
 import threading
 import time
 from pathlib import Path
@@ -14,6 +15,9 @@ from tldr_highlight.core.work import Job, Kind, Kinds, LeaseLostError, Work, get
 from tldr_highlight.runtime import Runtime
 
 CHORES = "tests.worker.chores:chores"
+
+RUNG = "tests.worker.chores:rung"
+"""Chores of a worker that does not look for any: it does what it is rung for, and what is there at first."""
 
 
 def say(job: Job[Runtime], *words: object) -> None:
@@ -86,3 +90,11 @@ def chores() -> Kinds:
         Kind("count", count),
         Kind("stubborn", stubborn),
     )
+
+
+def rung() -> Kinds:
+    from tldr_highlight.worker import child, scaled
+
+    for module in (child, scaled, sys.modules["__main__"]):  # where `child` runs as the main one
+        vars(module)["LOOK_SECONDS"] = 3600.0
+    return chores()

@@ -7,8 +7,8 @@ import json
 import os
 import random
 import signal
-import statistics
 import sys
+import threading
 import time
 from collections import Counter
 from collections.abc import Callable, Iterator
@@ -24,7 +24,7 @@ from sqlalchemy import func, select
 from tests.program import Process
 from tests.services import Postgres, Redis
 from tests.walks.command import environment, until
-from tests.worker.chores import chores
+from tests.worker.chores import CHORES, RUNG, chores
 from tldr_highlight.core import work
 from tldr_highlight.core.db import Database
 from tldr_highlight.core.migrate import migrate
@@ -32,6 +32,7 @@ from tldr_highlight.core.work import Work, enqueue
 from tldr_highlight.errors import MissingExtraError, UsageError
 from tldr_highlight.runtime import Runtime, opened
 from tldr_highlight.settings import Settings
+from tldr_highlight.worker import bell as bells
 from tldr_highlight.worker import celery_app, scaled
 from tldr_highlight.worker.bell import ENOUGH, bell
 
@@ -78,13 +79,13 @@ class Site:
         self._stack = stack
         self._workers = 0
 
-    def worker(self, *arguments: object) -> Beside:
+    def worker(self, *arguments: object, kinds: str = CHORES) -> Beside:
         """Start one, with a data folder of its own, as on another host; it is ready when this returns."""
-        worker = self.start_worker(*arguments)
+        worker = self.start_worker(*arguments, kinds=kinds)
         worker.says(r'"event": "ready"')
         return worker
 
-    def start_worker(self, *arguments: object) -> Beside:
+    def start_worker(self, *arguments: object, kinds: str = CHORES) -> Beside:
         assert self.runtime.settings.database_url
         assert self.runtime.settings.broker_url
         self._workers += 1
@@ -98,6 +99,7 @@ class Site:
             "worker_memory_mb": 300,
         }
         env = {f"TLDR_{name.upper()}": str(value) for name, value in values.items()}
+        env["TLDR_TEST_CHORES"] = kinds
         return self._stack.enter_context(Beside(*arguments, folder=folder, env=env))
 
     def add(self, kind: str, name: str, *, priority: str = "normal", **payload: Any) -> str:
@@ -162,18 +164,11 @@ def site(open_site: Callable[..., Site], redis_url: str) -> Site:
     return open_site(redis_url)
 
 
-def test_rung_it_is_done_at_once_and_otherwise_found(site: Site) -> None:
-    site.worker()
-
-    def waits() -> float:
-        start = time.time()
-        site.wait(site.add("note", name := f"{start}"))
-        return float(site.said(name, "did")[0][2]) - start
-
-    waits()
-    assert statistics.median(waits() for _ in range(9)) < 0.2, "found by looking, not by the bell"
-    site.runtime.ring = lambda id, priority: None
-    assert waits() < 5
+def test_rung_it_is_done(site: Site) -> None:
+    """Without a look; what nobody is rung for is found below, where the broker is away."""
+    site.worker(kinds=RUNG)
+    for number in range(3):  # of which it might find the first when it starts
+        site.wait(site.add("note", f"n{number}"))
 
 
 def test_a_process_that_dies_is_replaced_and_its_job_goes_on(site: Site) -> None:
@@ -189,7 +184,7 @@ def test_a_process_that_dies_is_replaced_and_its_job_goes_on(site: Site) -> None
     assert row.fence == 2
     assert max(Counter(number for number, _ in wrote).values()) == 1
     assert len(wrote) >= 29
-    assert len(worker.places()) == 2
+    until(lambda: len(worker.places()) == 2)
 
 
 @pytest.mark.parametrize("same_host", [True, False] if LONG else [True])
@@ -294,14 +289,15 @@ def test_light_work_does_not_wait_for_heavy_work(site: Site) -> None:
 
 
 class Intake:
-    """Hands work in, steadily, and notes how long that takes."""
+    """Hands work in, steadily, and notes how long that takes, and who talks to the broker."""
 
-    def __init__(self, site: Site) -> None:
+    def __init__(self, site: Site, monkeypatch: pytest.MonkeyPatch) -> None:
         self.site = site
         self.ids: list[str] = []
         self.commits: list[float] = []
-        self.rings: list[float] = []
-        self._ring, site.runtime.ring = site.runtime.ring, self._timed
+        self.talkers: set[int] = set()
+        self._send = bells._send
+        monkeypatch.setattr(bells, "_send", self._noted)
 
     def take(self, jobs: int, pause: float = 0.02) -> None:
         for _ in range(jobs):
@@ -310,15 +306,13 @@ class Intake:
             self.commits.append(time.monotonic() - start)
             time.sleep(pause)
 
-    def _timed(self, id: str, priority: str) -> None:
-        start = time.monotonic()
-        self._ring(id, priority)
-        self.rings.append(time.monotonic() - start)
+    def _noted(self, *arguments: Any) -> None:
+        self.talkers.add(threading.get_ident())
+        self._send(*arguments)
 
     def was_never_blocked(self) -> None:
         """A commit takes what the database and this machine take; a hung broker took 20 s."""
-        assert len(self.rings) == len(self.ids)
-        assert statistics.quantiles(self.rings, n=20)[-1] < 0.005
+        assert threading.get_ident() not in self.talkers
         assert max(self.commits) < 2
 
     def all_done_once(self, seconds: float = 90) -> None:
@@ -328,14 +322,16 @@ class Intake:
         assert did == Counter({f"n{n}": 1 for n in range(len(self.ids))})
 
 
-def test_the_broker_may_die_forget_and_hang(open_site: Callable[..., Site], broker: Redis) -> None:
+def test_the_broker_may_die_forget_and_hang(
+    open_site: Callable[..., Site], broker: Redis, monkeypatch: pytest.MonkeyPatch
+) -> None:
     """R5: killed 3 times over 150 jobs, emptied once, hung; in a long run 10 times over 1 000."""
     kills, jobs = (10, 1000) if LONG else (3, 150)
     chance = random.Random(seed := random.randrange(10**6))
     sys.stdout.write(f"seed {seed}\n")
     site = open_site(broker.url)
     site.worker("--concurrency", 2)
-    intake = Intake(site)
+    intake = Intake(site, monkeypatch)
     emptied = chance.randrange(kills)
     for life in range(kills):
         intake.take(jobs // kills // 2)
@@ -354,10 +350,12 @@ def test_the_broker_may_die_forget_and_hang(open_site: Callable[..., Site], brok
     intake.was_never_blocked()
 
 
-def test_without_a_broker_work_is_taken_in_and_waits(open_site: Callable[..., Site], broker: Redis) -> None:
+def test_without_a_broker_work_is_taken_in_and_waits(
+    open_site: Callable[..., Site], broker: Redis, monkeypatch: pytest.MonkeyPatch
+) -> None:
     broker.kill9()
     site = open_site(broker.url)
-    intake = Intake(site)
+    intake = Intake(site, monkeypatch)
     intake.take(50, 0)
     intake.was_never_blocked()
     worker = site.start_worker()
@@ -366,8 +364,10 @@ def test_without_a_broker_work_is_taken_in_and_waits(open_site: Callable[..., Si
     intake.all_done_once()
 
 
-def test_with_nobody_to_listen_few_bells_wait(site: Site, redis: Redis) -> None:
-    intake = Intake(site)
+def test_with_nobody_to_listen_few_bells_wait(
+    site: Site, redis: Redis, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    intake = Intake(site, monkeypatch)
     intake.take(2 * ENOUGH + 50, 0)
     until(lambda: redis.ask("LLEN tldr-normal") == f":{ENOUGH}\r\n")
     time.sleep(0.5)
