@@ -115,7 +115,7 @@ KINDS = {
     "av1": Kind("mp4", {"codec": "libsvtav1", "gop": 25}, copies=False),
 }
 
-TEXTURE = {"noise": 6, "size": (192, 128), "sound_options": NO_GUESSED_NOISE}  # no place depends on the size
+TEXTURE = {"seconds": 3.0, "noise": 6, "size": (192, 128), "sound_options": NO_GUESSED_NOISE}
 
 
 def ranges(truth: Truth) -> dict[str, tuple[float, float]]:
