@@ -23,9 +23,17 @@ ADDRESS = r"address +(http://\S+)"
 
 
 def test_it_makes_what_is_missing_and_says_where_it_is(program: Start, tmp_path: Path) -> None:
+    """And listens to this machine alone, unless told otherwise; a second server on the folder is refused."""
     data = tmp_path / "new" / "data"
     server = program("serve", "--port", "0", "--data", data)
     address = server.says(ADDRESS).group(1)
+    port = int(address.rpartition(":")[2])
+    with pytest.raises(ConnectionRefusedError), socket.create_connection((_own_address(), port), 2):
+        pass
+    second = program("serve", "--port", "0", "--data", data)
+    assert second.wait() == 1
+    assert f"process {server.pid}" in second.output
+    assert "--data" in second.output
     server.until(lambda: server.answers(f"{address}/health/ready") == 200, "was ready")  # its worker, too
     assert server.answers(f"{address}/docs") == 200
     assert f"{address}/docs" in server.output
@@ -54,13 +62,6 @@ def test_in_an_open_folder_files_are_private(program: Start, tmp_path: Path) -> 
     assert server.terminate() == 0
 
 
-def test_loopback_unless_told_otherwise(program: Start, tmp_path: Path) -> None:
-    server = program("serve", "--port", "0", "--data", tmp_path / "data")
-    port = int(server.says(ADDRESS).group(1).rpartition(":")[2])
-    with pytest.raises(ConnectionRefusedError), socket.create_connection((_own_address(), port), 2):
-        pass
-
-
 def _own_address() -> str:
     with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as probe:
         try:
@@ -68,15 +69,6 @@ def _own_address() -> str:
         except OSError:
             return "127.0.0.2"
         return probe.getsockname()[0]
-
-
-def test_a_second_server_on_the_folder_is_refused(program: Start, tmp_path: Path) -> None:
-    first = program("serve", "--port", "0", "--data", tmp_path / "data")
-    first.says(ADDRESS)
-    second = program("serve", "--port", "0", "--data", tmp_path / "data")
-    assert second.wait() == 1
-    assert f"process {first.pid}" in second.output
-    assert "--data" in second.output
 
 
 def test_a_port_that_is_taken_is_named(program: Start, tmp_path: Path) -> None:
