@@ -70,4 +70,4 @@ def test_kill9_is_for_the_parent_and_the_end_for_its_group(tmp_path: Path) -> No
         child = int(parent.says(r"children (\d+)\n")[1])
         parent.kill9()
         assert alive(child)
-    until(lambda: not alive(child), 5)
+    until(lambda: not alive(child))

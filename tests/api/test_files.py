@@ -163,7 +163,7 @@ def test_delivered_bytes_and_calls_are_in_the_ledger(shop: Shop) -> None:
     assert shop.http.get("/api/v1/keys", headers=key).status_code == 200
     assert shop.http.get("/api/v1/keys/key_x", headers=key).status_code == 404
     assert shop.http.get("/api/v1/keys").status_code == 401
-    until(lambda: shop.used("delivered_bytes") - before == 701_000, 5)
+    until(lambda: shop.used("delivered_bytes") - before == 701_000)
     assert shop.used("api_calls") - calls == 2
 
 
@@ -193,7 +193,7 @@ def test_slow_readers_hold_up_nobody(shop: Shop) -> None:
             while file.readline().strip():
                 pass
             assert file.read(len(data)) == data
-    until(lambda: shop.used("delivered_bytes") > before + len(BYTES) + len(data), 5)
+    until(lambda: shop.used("delivered_bytes") > before + len(BYTES) + len(data))
     # nobody pays for what was not sent: a piece on its way is at most what buffers hold
     assert shop.used("delivered_bytes") - before < len(BYTES) + len(data) + len(slow) * 5_000_000
 
@@ -205,8 +205,8 @@ def test_who_reads_nothing_is_cut_off(shop: Shop, monkeypatch: pytest.MonkeyPatc
     before = len(connections)
     with connect(shop) as connection:
         ask(connection, shop.link(big.key))
-        until(lambda: len(connections) > before, 5)
-        until(lambda: len(connections) == before, 5)  # though nothing was read
+        until(lambda: len(connections) > before)
+        until(lambda: len(connections) == before)  # though nothing was read
 
 
 def test_elsewhere_there_are_no_files(shop: Shop, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:

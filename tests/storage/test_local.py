@@ -308,7 +308,7 @@ def test_one_changes_names_at_a_time(store: LocalStore, root: Path) -> None:
         other = threading.Thread(target=put, args=(store, b"second"))
         other.start()
         waits = re.compile(rf"-> FLOCK .*:{lock.stat().st_ino} ")
-        until(lambda: waits.search(Path("/proc/locks").read_text()), 30)
+        until(lambda: waits.search(Path("/proc/locks").read_text()))
         assert content(store) == b"first"
     other.join()
     assert content(store) == b"second"

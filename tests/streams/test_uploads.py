@@ -224,8 +224,8 @@ def test_a_sender_who_leaves_leaves_nothing(depot: Depot) -> None:
     with contextlib.closing(socket.create_connection(depot.served.address)) as connection:
         head = f"POST {UPLOADS} HTTP/1.1\r\nhost: x\r\nx-api-key: {depot.key['X-API-Key']}\r\n"
         connection.sendall(f"{head}content-length: {len(BYTES)}\r\n\r\n".encode() + BYTES[:1_000_000])
-        until(depot.rows, 10)
-    until(lambda: not depot.rows(), 10)
+        until(depot.rows)
+    until(lambda: not depot.rows())
     depot.nothing_left()
 
 
@@ -255,7 +255,7 @@ def test_an_upload_goes_on_where_it_broke(either: Depot) -> None:
         head = f"PATCH {path} HTTP/1.1\r\nhost: x\r\nx-api-key: {either.key['X-API-Key']}\r\n"
         head += "content-type: application/offset+octet-stream\r\nupload-offset: 1000000\r\n"
         connection.sendall(f"{head}content-length: 2000000\r\n\r\n".encode() + BYTES[1_000_000:1_700_000])
-    until(lambda: either.offset(path) > 1_000_000, 10)
+    until(lambda: either.offset(path) > 1_000_000)
     reached = either.offset(path)
     assert reached <= 1_700_000
     wrong = either.patch(path, reached - 1, BYTES[reached - 1 :])
@@ -296,7 +296,7 @@ def test_of_two_senders_one_wins(depot: Depot) -> None:
     answers: list[httpx2.Response] = []
     first = threading.Thread(target=lambda: answers.append(depot.patch(path, 0, slow())))
     first.start()
-    until(lambda: depot.rows()[0].holder, 10)
+    until(lambda: depot.rows()[0].holder)
     second = depot.patch(path, 0, BYTES)
     assert (second.status_code, second.json()["code"]) == (409, "upload_busy")
     assert second.headers["retry-after"] == "2"
@@ -325,7 +325,7 @@ def test_what_a_dead_process_wrote_is_found_again(depot: Depot) -> None:
     with depot.world.runtime.db.begin() as session:
         session.get_one(Upload, row.id).held_until = now() + timedelta(seconds=0.5)
     assert depot.patch(path, 0, BYTES[:1000]).json()["code"] == "upload_busy"
-    until(lambda: depot.rows()[0].held_until < now(), 10)
+    until(lambda: depot.rows()[0].held_until < now())
     assert depot.patch(path, 0, BYTES[:1000]).json()["code"] == "upload_offset"
     assert depot.offset(path) == 500_000
     assert depot.patch(path, 500_000, BYTES[500_000:]).status_code == 204
@@ -436,7 +436,7 @@ def test_a_call_that_lost_its_hold_leaves_its_successor_alone(
     answers: list[httpx2.Response] = []
     first = threading.Thread(target=send)
     first.start()
-    until(lambda: writers and writers[0].offset == 1_000_000, 10)
+    until(lambda: writers and writers[0].offset == 1_000_000)
     path = path or f"{UPLOADS}/{either.rows()[0].id}"
     with monkeypatch.context() as once:
         once.setattr(service, "_check_open", lambda *_: None)  # its hold is over
@@ -518,7 +518,7 @@ def test_a_process_that_dies_while_it_finishes_holds_up_nobody_for_long(
                 seen.add(until_)
             return len(seen) > 4
 
-        until(renewed, 10)
+        until(renewed)
         assert depot.patch(path, 0, BYTES).json()["code"] == "upload_busy"
     finally:
         go.set()
@@ -565,7 +565,7 @@ def test_a_quota_that_is_reached_in_the_middle_leaves_nothing(
     with contextlib.suppress(httpx2.WriteError, httpx2.ReadError):  # it may close before we have heard why
         answer = depot.send(endless())
         assert (answer.status_code, answer.json()["code"]) == (402, "quota_exceeded")
-    until(lambda: not depot.rows(), 10)
+    until(lambda: not depot.rows())
     depot.nothing_left()
 
 
@@ -667,7 +667,7 @@ def test_a_server_that_stops_keeps_what_came(sqlite: SQLite, tmp_path: Path) -> 
 
             sending = threading.Thread(target=send)
             sending.start()
-            until(lambda: depot.rows()[0].holder, 10)
+            until(lambda: depot.rows()[0].holder)
             time.sleep(0.3)
             began = time.monotonic()
             served.stop()

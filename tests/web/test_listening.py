@@ -150,13 +150,13 @@ def test_what_happens_is_told_at_once_and_goes_on_where_it_broke(served: Served,
     with listening(served.url, FOLLOW, caller) as ear:
         assert ear.response.headers["content-type"].startswith("text/event-stream")
         assert ear.response.headers["cache-control"] == "no-store"
-        until(lambda: len(world.app.state.listeners) == 1, 10)
+        until(lambda: len(world.app.state.listeners) == 1)
         first = cancelled(world, organization)
         heard = ear.next()
         assert (heard.id, heard.event) == (first, "stream.cancelled")
         assert heard.data["organization_id"] == organization
         assert heard.data["sequence"] == 3
-    until(lambda: len(world.app.state.listeners) == 0, 10)
+    until(lambda: len(world.app.state.listeners) == 0)
     missed = [cancelled(world, organization), changed(world, organization)]
     with listening(served.url, FOLLOW, caller, after=first) as ear:
         assert [ear.next().id, ear.next().id] == missed
@@ -196,7 +196,7 @@ def test_who_hears_nothing_before_it_breaks_knows_where_it_began(light: Served, 
 def test_listeners_end_when_the_server_does(light: Served, light_world: World) -> None:
     caller = light_world.caller()
     with listening(light.url, FOLLOW, caller) as ear, listening(light.url, FOLLOW, caller) as other:
-        until(lambda: len(light_world.app.state.listeners) == 2, 10)
+        until(lambda: len(light_world.app.state.listeners) == 2)
         began = time.monotonic()
         light.stop()
         assert list(ear) == list(other) == []  # whole answers, not broken ones
@@ -213,7 +213,7 @@ def test_a_revoked_key_hears_nothing_more(quick_looks: None, light: Served, ligh
     organization = light_world.organization()
     caller, other = light_world.key(organization), light_world.key(organization)
     with listening(light.url, FOLLOW, caller) as ear, listening(light.url, FOLLOW, other) as stays:
-        until(lambda: len(light_world.app.state.listeners) == 2, 10)
+        until(lambda: len(light_world.app.state.listeners) == 2)
         with light_world.runtime.db.begin() as session:
             mine = ApiKey.hash == hash_token(caller["X-API-Key"])
             row = session.scalars(ApiKey.of(organization).where(mine)).one()
@@ -234,7 +234,7 @@ def test_nobody_listens_too_often(light: Served, light_world: World, monkeypatch
         monkeypatch.setattr(machinery, "IN_ALL", 1)
         refused = httpx2.get(light.url + FOLLOW, headers=other)
         assert (refused.status_code, refused.json()["code"]) == (503, "busy")
-    until(lambda: len(light_world.app.state.listeners) == 0, 10)
+    until(lambda: len(light_world.app.state.listeners) == 0)
     with listening(light.url, FOLLOW, caller) as ear:
         assert ear.response.status_code == 200
 
@@ -246,7 +246,7 @@ def test_a_quiet_connection_has_a_heartbeat(
     organization = light_world.organization()
     with listening(light.url, FOLLOW, light_world.key(organization)) as ear, ThreadPoolExecutor(1) as pool:
         heard = pool.submit(ear.next)
-        until(lambda: ear.comments > 1, 10)
+        until(lambda: ear.comments > 1)
         assert cancelled(light_world, organization) == heard.result().id
 
 
@@ -280,7 +280,7 @@ def test_many_idle_listeners_take_one_query_at_a_time(light: Served, light_world
                 return [told]
 
         waiting = [pool.submit(listen, number) for number in range(60)]
-        until(lambda: len(light_world.app.state.listeners) == 60, 20)
+        until(lambda: len(light_world.app.state.listeners) == 60)
         looks = 0
         began = time.monotonic()
         time.sleep(1)
@@ -366,7 +366,7 @@ def test_listeners_outlast_a_database_that_is_away(
 ) -> None:
     organization = light_world.organization()
     with listening(light.url, FOLLOW, light_world.key(organization)) as ear:
-        until(lambda: len(light_world.app.state.listeners) == 1, 10)
+        until(lambda: len(light_world.app.state.listeners) == 1)
         with monkeypatch.context() as patch:
 
             def away(*_: object) -> None:
