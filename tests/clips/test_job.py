@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from sqlalchemy import event as hooks
 from sqlalchemy import func, select
 
 from tests.clips.shop import Gate, Host, Shop, film, shop_on
@@ -110,6 +111,24 @@ def test_a_job_from_beginning_to_end(shop: Shop, server: Server, host: Host, tmp
     assert shop.stored() == set()
     assert stored_bytes(shop) == 0
     assert shop.rows(select(func.count()).select_from(ClipItem)) == [0]
+
+
+def test_a_job_is_locked_before_what_is_counted(light: Shop, server: Server) -> None:
+    """The whole organization waits for whoever holds a month's total: they wait for nobody's row."""
+    transactions: list[list[str]] = []
+    engine = light.world.runtime.db.engine
+
+    def executes(connection: Any, cursor: Any, statement: str, *more: Any) -> None:
+        if statement.startswith("BEGIN"):
+            transactions.append([])
+        transactions[-1] += [each for each in ("FROM clip_jobs", "INTO usage_totals") if each in statement]
+
+    id = light.order(f"{server.url}film.mp4", (1.0, 2.0))
+    hooks.listen(engine, "before_cursor_execute", executes)
+    light.work(id)
+    hooks.remove(engine, "before_cursor_execute", executes)
+    [storing] = [statements for statements in transactions if "INTO usage_totals" in statements]
+    assert storing[0] == "FROM clip_jobs"
 
 
 def test_what_the_plan_has_no_room_for_is_the_clips_own_error(shop: Shop, server: Server) -> None:

@@ -278,6 +278,7 @@ class Cutting:
         faults.at("job-clip-put")
         try:
             with self.job.step() as session:
+                _row(session, self.job)  # locked before what is counted (`ledger.hold`)
                 kept = self._entered(session, file)
                 self._record(session, item, state="ready", file_id=kept, result=file.result)
         except QuotaError as error:

@@ -46,7 +46,11 @@ def record(
 
 
 def hold(session: Session, organization_id: str, metric: Metric) -> None:
-    """Let nobody else add to what was used this month until the transaction ends: what it reads stays so."""
+    """Let nobody else add to what was used this month until the transaction ends: what it reads stays so.
+
+    All that the organization stores or processes waits meanwhile. So lock whatever else a transaction changes
+    (work, stream, job, file, organization) before this; only what is told comes later.
+    """
     _add(session, organization_id, metric, 0)  # its row may not be there yet
 
 
