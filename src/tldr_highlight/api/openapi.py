@@ -342,7 +342,8 @@ def _add_examples(operation: Document, schemas: Document) -> None:
             if kind == "application/json" and not content.keys() & {"example", "examples"}:
                 content["example"] = example_of(content["schema"], schemas)
             elif kind == "text/event-stream":
-                content["example"] = EVENT
+                # Before 3.2 OpenAPI leaves open what a schema describes: the whole, or each event.
+                content |= {"schema": {}, "example": EVENT}
             elif kind in STREAMED:
                 content["example"] = "the file's bytes"
     for parameter in operation.get("parameters", []):
