@@ -75,7 +75,7 @@ class Runtime:
     """Whether this machine alone can reach our API, as far as `serve` knows: it listens on loopback."""
 
     listens_at: str = "http://127.0.0.1:8000"
-    """Address of our own API, as `serve` has it; what others guess."""
+    """Address of our own API, as `serve` has it, its workers, and the shell on its folder; others guess."""
 
     @property
     def url(self) -> str:

@@ -20,8 +20,9 @@ from tldr_highlight.core.db import Database
 from tldr_highlight.core.migrate import migrate
 from tldr_highlight.core.outbox import Mail
 from tldr_highlight.core.passwords import Passwords
-from tldr_highlight.core.security import hash_token
+from tldr_highlight.core.security import Secrets, Vault, hash_token
 from tldr_highlight.tenancy.models import ApiKey, AuditRecord, Member, Organization, User
+from tldr_highlight.worker.embedded import hold_data_dir
 
 
 def migrated(url: str) -> None:
@@ -166,13 +167,17 @@ def test_organizations_that_cannot_be(one: Shell) -> None:
 
 def test_plans_and_limits_change_and_hold(each_one: Shell) -> None:
     assert each_one.told("org", "plan", "One")["plan"] == "STARTER"
+    with hold_data_dir(Path("tldr-data"), "http://127.0.0.1:4711"):
+        pass  # a server listens there, or did: links lead to it
     changed = each_one.told(
         "org", "plan", "One", "professional", "--set", "api_keys=3", "--set", "priority=high"
     )
     assert (changed["plan"], changed["limits"]["api_keys"], changed["limits"]["priority"]) == (
         "PROFESSIONAL", 3, "high",
     )  # fmt: skip
-    assert [m.kind for m in each_one.rows(select(Mail))] == ["plan_changed"]
+    [mail] = each_one.rows(select(Mail))
+    vault = Vault(Secrets.load_or_make(Path("tldr-data")).vault_keys)
+    assert (mail.kind, vault.open(mail.sealed)) == ("plan_changed", "http://127.0.0.1:4711/docs")
     for i in range(3):
         each_one.told("key", "create", "One", "--name", f"k{i}")
     assert each_one.refused("org", "plan", "One", "--set", "api_keys=2") == (1, "plan_does_not_fit")

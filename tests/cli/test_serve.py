@@ -48,13 +48,15 @@ def test_it_makes_what_is_missing_and_says_where_it_is(program: Start, tmp_path:
 
 
 def test_in_an_open_folder_files_are_private(program: Start, tmp_path: Path) -> None:
+    """And behind a public address it says where it listens."""
     data = tmp_path / "data"
     data.mkdir()
     data.chmod(0o755)
     older = data / "tldr.db"
     older.touch(0o644)  # as an earlier release made it
-    server = program("serve", "--port", "0", "--data", data)
-    address = server.says(ADDRESS).group(1)
+    env = {"TLDR_PUBLIC_URL": "https://highlights.example.com"}  # which does not say the port
+    server = program("serve", "--port", "0", "--data", data, env=env)
+    address = server.says(r"listens +(http://127\.0\.0\.1:\d+)").group(1)
     server.until(lambda: server.answers(f"{address}/health/ready") == 200, "was ready")
     names = ("tldr.db", "tldr.db-wal", "tldr.db-shm", "serve.lock", "secrets.json")
     modes = {name: stat.S_IMODE((data / name).stat().st_mode) for name in names}

@@ -28,7 +28,7 @@ def say(job: Job[Runtime], *words: object) -> None:
 
 
 def note(job: Job[Runtime]) -> None:
-    say(job, "did", time.time())
+    say(job, "did", time.time(), job.runtime.url)
 
 
 def kill(job: Job[Runtime]) -> None:

@@ -116,11 +116,13 @@ def test_handing_in_rings(shop: Shop) -> None:
 
 @sqlite_only
 def test_light_work_does_not_wait_for_heavy_work(shop: Shop) -> None:
+    shop.runtime.listens_at = "http://127.0.0.1:4711"
     shop.worker.start()
     heavy = [shop.add("count", f"h{n}", to=1000) for n in range(3)]  # more than there are threads for it
     until(lambda: shop.said("h0", "counts") and shop.said("h1", "counts"), "both threads are busy")
     shop.ended(shop.add("note", "light", priority="soon"))
     assert {shop.row(id).state for id in heavy} == {"running", "waiting"}
+    assert shop.said("light", "did")[0][3] == "http://127.0.0.1:4711"  # where its links lead
 
 
 @sqlite_only

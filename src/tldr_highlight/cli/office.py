@@ -52,10 +52,12 @@ def shell(data: Path | None, *, writes: bool = True) -> Generator[Act]:
         from tldr_highlight.core.migrate import need_migrated  # noqa: PLC0415
         from tldr_highlight.runtime import Act, Caller, opened  # noqa: PLC0415
         from tldr_highlight.tenancy.roles import ALL, Role  # noqa: PLC0415
+        from tldr_highlight.worker.embedded import served_at  # noqa: PLC0415
 
         settings = read_settings() if data is None else read_settings(data_dir=data)
         _look_for(settings)
         with opened(settings) as runtime:
+            runtime.listens_at = served_at(runtime.data_dir) or runtime.listens_at
             need_migrated(runtime.db)
             caller = Caller(None, ALL, rank=Role.OWNER, is_operator=True, name="shell")
             with (runtime.db.begin if writes else runtime.db.read)() as session:

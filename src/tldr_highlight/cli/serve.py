@@ -29,6 +29,10 @@ TL;DR Highlight {version}
   data      {data}
 """
 
+LISTENS = """\
+  listens   {listens_at}
+"""
+
 FIRST_ACCOUNT = """
 Nobody is registered yet. The first account:
   curl {address}/api/v1/auth/register -H 'Content-Type: application/json' \\
@@ -59,8 +63,7 @@ def serve(
         settings = read_settings() if data is None else read_settings(data_dir=data)
         with _spare(settings) as spare, listen(host, port) as listening:
             set_up_logs()
-            with _opened(settings) as runtime:
-                runtime.listens_at = address_of(listening)
+            with _opened(settings, address_of(listening)) as runtime:
                 runtime.is_private = is_loopback(listening)
                 _serve(runtime, listening, spare)
 
@@ -77,15 +80,20 @@ def _spare(settings: Settings) -> contextlib.AbstractContextManager[Callable[[],
 
 
 @contextlib.contextmanager
-def _opened(settings: Settings) -> Generator[Runtime]:
-    """The runtime on a database that is as it must be; where work is done here, the folder is ours alone."""
+def _opened(settings: Settings, address: str) -> Generator[Runtime]:
+    """The runtime on a database that is as it must be; where work is done here, the folder is ours alone.
+
+    `address` is where we listen.
+    """
     from tldr_highlight.core.migrate import migrate  # noqa: PLC0415
     from tldr_highlight.runtime import opened  # noqa: PLC0415
     from tldr_highlight.worker.embedded import hold_data_dir  # noqa: PLC0415
     from tldr_highlight.worker.kinds import product_kinds  # noqa: PLC0415
 
-    held = hold_data_dir(settings.data_dir) if settings.broker_url is None else contextlib.nullcontext()
+    alone = settings.broker_url is None
+    held = hold_data_dir(settings.data_dir, address) if alone else contextlib.nullcontext()
     with held, opened(settings, product_kinds()) as runtime:
+        runtime.listens_at = address
         migrate(runtime.db)
         yield runtime
 
@@ -133,6 +141,8 @@ def _greet(runtime: Runtime) -> None:
 
     address, data = runtime.url, runtime.data_dir.absolute()
     words = BANNER.format(version=__version__, address=address, data=data)
+    if runtime.settings.public_url is not None:  # which says nothing of our port
+        words += LISTENS.format(listens_at=runtime.listens_at)
     if runtime.settings.broker_url is not None:
         words += WORKERS
     if _nobody_registered(runtime):

@@ -57,6 +57,7 @@ class Order:
     owner: str  # what its leases' owners begin with
     lanes: list[tuple[list[str], int]]  # priorities, and how many threads take work of those
     suspects: bool  # it takes only what may have killed a process, and ends when there is no more
+    listens_at: str  # of the server's API, for links
 
 
 def give(line: socket.socket, order: Order, lock: int | None) -> None:
@@ -131,6 +132,7 @@ def work(order: Order, pipe: int) -> None:
     """Work until told to stop; what does not stop in time is given back, and ends with the process."""
     give_way()
     with opened(Settings(**order.settings), kinds_named(order.kinds)) as runtime:
+        runtime.listens_at = order.listens_at
         runtime.leases.memory = runtime.settings.worker_memory_mb * 1_000_000
         lanes = [Lane(priorities, count, Bell(count)) for priorities, count in order.lanes]
 

@@ -66,8 +66,10 @@ REASONS = {
 
 
 @contextlib.contextmanager
-def hold_data_dir(data_dir: Path) -> Generator[None]:
+def hold_data_dir(data_dir: Path, address: str = "") -> Generator[None]:
     """Keep other servers off the folder, which is made when missing; a crash lets go of it.
+
+    `address` is where we listen, for the shell's links (`served_at`).
 
     Raises:
         DataBusyError: another server has it.
@@ -76,16 +78,25 @@ def hold_data_dir(data_dir: Path) -> Generator[None]:
     with output_errors(data_dir), (data_dir / "serve.lock").open("a+b") as file:
         if not _locked(file):
             file.seek(0)
-            holder = file.read(20).decode(errors="replace").strip() or "?"
+            holder = file.readline(100).decode(errors="replace").partition(" ")[0].strip() or "?"
             raise DataBusyError(
                 f"another server (process {holder}) works in {data_dir}: end it, or choose another folder "
                 "with --data or TLDR_DATA_DIR"
             )
         os.fchmod(file.fileno(), 0o600)
         file.truncate(0)
-        file.write(f"{os.getpid()}\n".encode())
+        file.write(f"{os.getpid()} {address}\n".encode())
         file.flush()
         yield
+
+
+def served_at(data_dir: Path) -> str | None:
+    """Where the folder's server listens, or did last; None where none ever had it."""
+    try:
+        line = (data_dir / "serve.lock").read_text("utf-8")
+    except (OSError, UnicodeDecodeError):
+        return None
+    return line.partition(" ")[2].strip() or None
 
 
 def _locked(file: BinaryIO) -> bool:
@@ -174,6 +185,7 @@ class EmbeddedWorker:
             owner=f"{installation}/{post.name}-{secrets.token_hex(4)}",
             lanes=post.lanes,
             suspects=post.suspects,
+            listens_at=self._runtime.listens_at,
         )
 
     def _needed(self, post: _Post) -> bool:
