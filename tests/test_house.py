@@ -68,6 +68,7 @@ def section(page: str, title: str) -> str:
 def test_every_command_and_option_is_documented_and_nothing_else() -> None:
     page = text("docs/cli.md")
     for name, options in commands().items():
+        assert f"| [`{name}`](#{name}) |" in page
         part = section(page, name)
         documented = set(re.findall(r"(?<![\w-])--[a-z][a-z-]*", part))
         missing = options - documented
