@@ -166,6 +166,8 @@ def test_a_clip_that_cannot_be_cut_says_why(desk: Desk, match: Path, tmp_path: P
     clip = desk.now(asked)
     assert isinstance(clip, Highlight)
     assert (clip.state, clip.error_code) == ("failed", "not_found")
+    told = next(event for event in desk.events("str_2") if event.type == "highlight.failed")
+    assert (told.data["highlight_id"], told.data["error_code"]) == (clip.id, "not_found")
     with desk.runtime.db.read() as session:
         assert get(session, job_id).error_code == "not_found"
     assert list(desk.runtime.storage.list(ORGANIZATION)) == []
@@ -308,6 +310,8 @@ def test_a_reel_is_as_long_as_was_asked_for(found: Desk, seconds: float, tmp_pat
     assert all(any(n == round(h.peak * RATE) for n in shown) for h in ranges), "a peak is missing"
     assert reel.stored_bytes == found.runtime.storage.stat(reel.key or "").bytes
     assert found.usage()[f"{reel.id}/stored"] == reel.stored_bytes
+    told = found.events()[-1]
+    assert (told.type, told.data["reel_id"], told.data["note"]) == ("reel.ready", reel.id, None)
 
 
 @pytest.mark.parametrize("room", [0, 1000], ids=["none", "too little"])
@@ -341,7 +345,16 @@ def test_why_there_is_none_is_told_without_secrets(
     found.work()
     row = found.now(asked)
     assert row.state == "failed"
-    assert row.error_message == f"cannot open https://{HIDDEN}@media.example.com/final.mp4"
+    told = found.events()[-1]
+    assert (told.type, told.data["error_code"]) == (
+        {"clip": "highlight.failed"}.get(kind, "reel.failed"),
+        "conflict",
+    )
+    assert (
+        told.data["error_message"]
+        == row.error_message
+        == f"cannot open https://{HIDDEN}@media.example.com/final.mp4"
+    )
     if kind == "clip":
         found.delete(asked.id)
 

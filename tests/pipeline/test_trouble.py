@@ -26,7 +26,7 @@ from tests.walks.films import film
 from tldr_highlight.core import work
 from tldr_highlight.core.outbox import Mail
 from tldr_highlight.core.work import CancelledError, LaterError, StoppingError
-from tldr_highlight.errors import DiskFullError, StorageError, StorageFullError
+from tldr_highlight.errors import DiskFullError, ObjectDamagedError, StorageError, StorageFullError
 from tldr_highlight.highlights.models import Highlight, Reel
 from tldr_highlight.media.types import ClipSpec
 from tldr_highlight.pipeline import publish, run, tidy
@@ -174,7 +174,7 @@ def test_what_was_found_is_published_when_the_source_is_gone(office: Office, mat
     assert highlight.start - 1 < 12 < highlight.end + 1
     assert (highlight.state, highlight.error_code) == ("failed", "cut_source_failed")
     assert stream.error_code in str(highlight.error_message)
-    assert types(office)[-2:] == ["highlight.detected", "stream.partially_completed"]
+    assert types(office)[-3:] == ["highlight.detected", "highlight.failed", "stream.partially_completed"]
     assert office.job().attempts <= run.TRIES
 
 
@@ -208,18 +208,29 @@ def test_another_file_than_before_is_not_taken_for_the_same(office: Office, matc
 # --- stopping ------------------------------------------------------------------------------------------
 
 
-def test_a_stream_can_be_cancelled_while_it_is_cut(office: Office, match: Path) -> None:
+@pytest.mark.parametrize(
+    ("why", "state", "code"),
+    [
+        (CancelledError(), "cancelled", "conflict"),
+        (ObjectDamagedError("not what was stored"), "partially_completed", "object_damaged"),
+    ],
+    ids=["cancelled", "failed"],
+)
+def test_a_stream_can_end_while_it_is_cut(
+    office: Office, match: Path, why: Exception, state: str, code: str
+) -> None:
     office.submit(match)
 
-    def cancelled(self: run.Story, index: int, share: float) -> None:
-        raise CancelledError
+    def ending(self: run.Story, index: int, share: float) -> None:
+        raise why
 
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(run.Story, "_while_cutting", cancelled)
+        patch.setattr(run.Story, "_while_cutting", ending)
         office.work()
     stream = office.stream()
-    assert (stream.state, stream.admitted) == ("cancelled", False)
-    assert types(office) == ["stream.started", "highlight.detected", "stream.cancelled"]
+    assert (stream.state, stream.admitted) == (state, False)
+    assert types(office) == ["stream.started", "highlight.detected", "highlight.failed", f"stream.{state}"]
+    assert [(h.state, h.error_code) for h in office.highlights()] == [("failed", code)]  # nobody cuts it now
     assert list(office.runtime.storage.list(ORGANIZATION)) == []
     office.again()  # and what was found is cut
     office.work()

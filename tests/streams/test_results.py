@@ -77,6 +77,19 @@ class Desk:
 # --- timelines and trials ------------------------------------------------------------------------------
 
 
+@pytest.mark.parametrize(
+    ("state", "words", "again"),
+    [("processing", "is analysed yet", "5"), ("failed", "the stream is failed, and nothing", None)],
+)
+def test_a_stream_without_curves_says_whether_they_come(
+    light: World, state: str, words: str, again: str | None
+) -> None:
+    desk = Desk(light, state=state)
+    answer = desk.call("GET", f"/streams/{desk.id}/timeline")
+    assert (answer.status_code, answer.headers.get("retry-after")) == (409, again)
+    assert words in answer.json()["detail"]
+
+
 def test_a_timeline_shows_where_it_happens(light: World, measured: Signals) -> None:
     desk = Desk(light, options={"threshold": 0.7})
     desk.has(measured, pieces=3)

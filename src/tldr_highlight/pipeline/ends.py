@@ -9,7 +9,9 @@ from sqlalchemy.orm import Session
 from tldr_highlight.core.db import now
 from tldr_highlight.core.telemetry import message_of
 from tldr_highlight.core.work import Work, after_commit
-from tldr_highlight.errors import TldrError
+from tldr_highlight.errors import ConflictError, TldrError
+from tldr_highlight.highlights.models import Highlight
+from tldr_highlight.pipeline import publish
 from tldr_highlight.runtime import Act, Caller, Runtime
 from tldr_highlight.streams import results, service
 from tldr_highlight.streams.models import ONGOING, Stream, StreamState
@@ -40,6 +42,8 @@ def ended(session: Session, runtime: Runtime, work: Work, error: TldrError | Non
     service.ended(session, runtime, stream)
     if stream.state == StreamState.COMPLETED:
         _ask_for_reel(session, runtime, stream)
+    else:
+        _give_up_clips(session, stream, error)
     emit(session, stream.organization_id, event, stream_id=stream.id)
     runtime.faults.at("ended-uncommitted")
     after_commit(session, lambda: runtime.faults.at("ended"))
@@ -62,6 +66,16 @@ def _end(stream: Stream, work: Work, error: TldrError | None) -> tuple[StreamSta
     if stream.analysed_seconds > 0:
         return StreamState.PARTIALLY_COMPLETED, StreamPartiallyCompleted(**totals, **told)
     return StreamState.FAILED, StreamFailed(stream_id=stream.id, **told)
+
+
+def _give_up_clips(session: Session, stream: Stream, error: TldrError | None) -> None:
+    """Clips that were still to be cut are not, unless somebody tries the stream again."""
+    found = Highlight.of(stream.organization_id).where(Highlight.stream_id == stream.id)
+    uncut = found.where(Highlight.origin == "analysis", Highlight.state == "detected")
+    for highlight in session.scalars(uncut.order_by(Highlight.ordinal).with_for_update()):
+        publish.failed(
+            session, highlight, error or ConflictError("its stream was cancelled before it was cut")
+        )
 
 
 def _ask_for_reel(session: Session, runtime: Runtime, stream: Stream) -> None:

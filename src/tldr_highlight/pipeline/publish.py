@@ -21,7 +21,7 @@ from tldr_highlight.streams import uploads
 from tldr_highlight.streams.models import Stream
 from tldr_highlight.usage import ledger
 from tldr_highlight.usage.quotas import Metric
-from tldr_highlight.webhooks.catalogue import HighlightDetected, HighlightReady
+from tldr_highlight.webhooks.catalogue import HighlightDetected, HighlightFailed, HighlightReady
 from tldr_highlight.webhooks.events import emit
 
 FOREVER = "private, max-age=31536000, immutable"
@@ -204,8 +204,10 @@ def ready(session: Session, highlight: Highlight, files: Files) -> None:
     emit(session, highlight.organization_id, event, stream_id=highlight.stream_id)
 
 
-def failed(highlight: Highlight, error: TldrError) -> None:
+def failed(session: Session, highlight: Highlight, error: TldrError) -> None:
     """A highlight without a clip; the others go on."""
     highlight.state = "failed"
     highlight.error_code = error.code
     highlight.error_message = message_of(error)
+    event = HighlightFailed(**facts(highlight), error_code=error.code, error_message=highlight.error_message)
+    emit(session, highlight.organization_id, event, stream_id=highlight.stream_id)

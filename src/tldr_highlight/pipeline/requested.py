@@ -34,6 +34,8 @@ from tldr_highlight.streams.sources import Source
 from tldr_highlight.tenancy.ownership import require_own
 from tldr_highlight.usage import ledger, quotas
 from tldr_highlight.usage.quotas import Metric
+from tldr_highlight.webhooks.catalogue import ReelFailed, ReelReady
+from tldr_highlight.webhooks.events import emit
 
 # --- one range -----------------------------------------------------------------------------------------
 
@@ -94,7 +96,7 @@ def _clip_ended(session: Session, runtime: Runtime, work: Work, error: TldrError
     """A range that could not be cut is a highlight without a clip."""
     mine = Highlight.of(work.organization_id or "").where(Highlight.id == work.object_id)
     if work.state != "done" and (highlight := session.scalar(mine.with_for_update())):
-        publish.failed(highlight, error or ConflictError("it was cancelled before it was cut"))
+        publish.failed(session, highlight, error or ConflictError("it was cancelled before it was cut"))
 
 
 # --- reels ---------------------------------------------------------------------------------------------
@@ -237,6 +239,14 @@ def _ready(session: Session, reel: Reel, joined: ClipResult, file: Stored) -> No
         key=f"{reel.id}/stored",
         object_id=reel.stream_id,
     )
+    event = ReelReady(
+        reel_id=reel.id,
+        stream_id=reel.stream_id,
+        target_seconds=reel.target_seconds,
+        seconds=reel.seconds,
+        note=reel.note,
+    )
+    emit(session, reel.organization_id, event, stream_id=reel.stream_id)
 
 
 def _reel_ended(session: Session, runtime: Runtime, work: Work, error: TldrError | None) -> None:
@@ -245,6 +255,13 @@ def _reel_ended(session: Session, runtime: Runtime, work: Work, error: TldrError
         error = error or ConflictError("it was cancelled before it was made")
         reel.state, reel.ended_at = "failed", now()
         reel.error_code, reel.error_message = error.code, message_of(error)
+        event = ReelFailed(
+            reel_id=reel.id,
+            stream_id=reel.stream_id,
+            error_code=error.code,
+            error_message=reel.error_message,
+        )
+        emit(session, reel.organization_id, event, stream_id=reel.stream_id)
 
 
 CLIP = Kind(results.CLIP, cut_one, on_end=_clip_ended)

@@ -131,6 +131,8 @@ class Story:
     def begin(self) -> Stream:
         """Pending becomes processing, and somebody is told; what an earlier run left is found again.
 
+        Clips that could not be made are tried again where somebody tries the stream again.
+
         Raises:
             NotFoundError: there is no such stream in the organization that the work is for.
         """
@@ -148,6 +150,10 @@ class Story:
                     platform=stream.platform,
                 )
                 emit(session, stream.organization_id, started, stream_id=stream.id)
+                again = self._highlights().where(Highlight.state == "failed").with_for_update()
+                for highlight in session.scalars(again):
+                    highlight.state, highlight.error_code, highlight.error_message = "detected", None, None
+                session.flush()
             if not self.checkpoint.whole:
                 self._require(session, Metric.PROCESSING_MS)
             self.wanted = Wanted.of(session, stream)
@@ -344,7 +350,7 @@ class Story:
             row = session.scalar(self._highlights().where(Highlight.id == highlight.id).with_for_update())
             if row is not None:
                 if isinstance(outcome, CutError):
-                    publish.failed(row, outcome)
+                    publish.failed(session, row, outcome)
                 elif made:
                     publish.ready(session, row, made)
                     alerts.recovered(session, STORING)

@@ -33,7 +33,7 @@ from tldr_highlight.highlights.models import Highlight, Reel
 from tldr_highlight.highlights.service import LINK, give_back
 from tldr_highlight.runtime import Act, Runtime
 from tldr_highlight.streams import curves
-from tldr_highlight.streams.models import Stream
+from tldr_highlight.streams.models import ONGOING, Stream
 from tldr_highlight.streams.options import judged_by, moment_options, set_of
 from tldr_highlight.streams.results_schemas import ClipCreate, ReelCreate, TryCreate
 from tldr_highlight.streams.schemas import ProcessingOptions
@@ -71,7 +71,7 @@ def timeline(act: Act, stream_id: str, *, smoothing: float | None, points: int) 
     None: as long as the stream's options say.
 
     Raises:
-        ConflictError: nothing is analysed yet.
+        ConflictError: nothing is analysed yet, or ever was.
     """
     stream = get_stream(act, stream_id)
     analysis = _analysis(act, stream)
@@ -100,6 +100,8 @@ def _shrunk(curve: Curve, smoothing: float, size: int) -> Curve:
 def _analysis(act: Act, stream: Stream) -> Analysis:
     measured = curves.load(act.session, act.organization_id, stream.id)
     if measured is None:
+        if stream.state not in ONGOING:
+            raise ConflictError(f"the stream is {stream.state}, and nothing of it was analysed")
         raise ConflictError("nothing of this stream is analysed yet", retry_after=5)
     return analyse(measured)
 

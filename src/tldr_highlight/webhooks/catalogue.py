@@ -20,6 +20,9 @@ class EventType(StrEnum):
     STREAM_CANCELLED = "stream.cancelled"
     HIGHLIGHT_DETECTED = "highlight.detected"
     HIGHLIGHT_READY = "highlight.ready"  # its clip can be had
+    HIGHLIGHT_FAILED = "highlight.failed"  # its clip could not be made
+    REEL_READY = "reel.ready"
+    REEL_FAILED = "reel.failed"
     CLIP_JOB_FINISHED = "clip_job.finished"
     CLIP_JOB_FAILED = "clip_job.failed"
     BATCH_COMPLETED = "batch.completed"
@@ -142,6 +145,38 @@ class HighlightReady(_HighlightEvent):
     has_thumbnail: bool
 
 
+class HighlightFailed(_HighlightEvent):
+    """A highlight's clip could not be made. Where it was found, it is tried again with its stream."""
+
+    type = EventType.HIGHLIGHT_FAILED
+
+    error_code: str
+    error_message: str
+
+
+class ReelReady(Payload):
+    """A reel can be had: `GET /api/v1/reels/{reel_id}/video`."""
+
+    type = EventType.REEL_READY
+
+    reel_id: str
+    stream_id: str
+    target_seconds: float
+    seconds: float
+    note: str | None  # why it is not as long as it should be
+
+
+class ReelFailed(Payload):
+    """A reel could not be made."""
+
+    type = EventType.REEL_FAILED
+
+    reel_id: str
+    stream_id: str
+    error_code: str
+    error_message: str
+
+
 # --- clip jobs and batches -----------------------------------------------------------------------------
 
 
@@ -249,6 +284,9 @@ PAYLOADS: dict[EventType, type[Payload]] = {
         StreamCancelled,
         HighlightDetected,
         HighlightReady,
+        HighlightFailed,
+        ReelReady,
+        ReelFailed,
         ClipJobFinished,
         ClipJobFailed,
         BatchCompleted,
