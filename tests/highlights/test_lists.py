@@ -119,18 +119,36 @@ def test_pages_hold_each_once_in_order_whatever_is_added_or_deleted(shelf: Shelf
     assert len(ids) == len(set(ids))
     assert set(there) <= set(ids)
     keys = {
-        "newest": [row["id"] for row in seen],
+        "newest": [(row["created_at"], row["id"]) for row in seen],
         "score": [(row["score"], row["id"]) for row in seen],
         "time": [(row["start"], row["id"]) for row in seen],
     }[order]
     assert keys == sorted(keys, reverse=order != "time")
 
 
+def test_what_was_found_last_comes_first_whatever_the_age_of_its_stream(shelf: Shelf) -> None:
+    long, short = new_id("str"), new_id("str")  # ids of highlights begin with those of their streams
+    ids = [shelf.add(1, long), shelf.add(1, short), shelf.add(2, long)]
+    assert shelf.ids() == ids[::-1]
+    assert [id for page in shelf.pages(limit=1) for id in page] == ids[::-1]
+
+
 def test_a_cursor_of_another_order_is_refused(shelf: Shelf) -> None:
     for number in range(1, 4):
         shelf.add(number)
     cursor = shelf.ask(order="score", limit=1)["next_cursor"]
-    forged = [["x"], ["hl_\0"], ["hl_\ud800"], [["hl_1"]], [1.0, "hl_1"], {}, "hl_1"]
+    forged = [
+        ["2026-11-26T05:00:00Z", 1],
+        ["x", "hl_1"],
+        ["0001-01-01T00:00:00+23:00", "hl_1"],
+        ["x"],
+        ["hl_\0"],
+        ["hl_\ud800"],
+        [["hl_1"]],
+        [1.0, "hl_1"],
+        {},
+        "hl_1",
+    ]
     texts = [base64.urlsafe_b64encode(json.dumps(each).encode()).decode() for each in forged]
     queries = [{"order": "newest", "cursor": cursor}, *({"cursor": text} for text in (*texts, "x", "_w=="))]
     for query in queries:

@@ -10,7 +10,7 @@ from sqlalchemy.orm import Mapped, mapped_column
 
 from tldr_highlight.core.db import Base, Json, OrderedJson, OrgOwned, new_id, now
 
-FILTERS = ("score", "state", "verdict", "origin", "created_at", "types", "tags")
+FILTERS = ("score", "state", "verdict", "origin", "types", "tags", "created_at")
 """What lists are filtered by. The indexes have them, too, so that whatever is looked for is found in these
 alone: one highlight of 100 000 in some 30 ms, where looking at the rows took 300."""
 
@@ -24,7 +24,9 @@ class Highlight(OrgOwned, Base):
     __tablename__ = "highlights"
     __table_args__ = (
         UniqueConstraint("stream_id", "ordinal"),
-        Index("ix_highlights_organization_id_id", "organization_id", "id", *FILTERS),
+        Index(
+            "ix_highlights_organization_id_created_at", "organization_id", "created_at", "id", *FILTERS[:-1]
+        ),
         Index("ix_highlights_organization_id_score", "organization_id", "score", "id", *FILTERS[1:]),
         Index("ix_highlights_stream_id_start", "stream_id", "start", "id"),
     )

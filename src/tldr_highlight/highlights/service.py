@@ -6,15 +6,15 @@ import base64
 import json
 import re
 from collections.abc import Callable, Sequence
-from datetime import timedelta
-from typing import Any, cast
+from datetime import UTC, datetime, timedelta
+from typing import Any
 
-from sqlalchemy import ColumnElement, Text, and_, exists, func, tuple_
+from sqlalchemy import ColumnElement, Text, and_, exists, func, literal, tuple_
 from sqlalchemy import cast as as_type
 from sqlalchemy.dialects.postgresql import JSONB
 from sqlalchemy.orm import InstrumentedAttribute
 
-from tldr_highlight.core.db import id_after
+from tldr_highlight.core.db import UtcTime
 from tldr_highlight.core.shapes import ID_PATTERN
 from tldr_highlight.errors import ConflictError, InvalidError, RequestError
 from tldr_highlight.highlights.files import remove_later
@@ -51,7 +51,7 @@ def list_highlights(
         raise InvalidError("query.order: by time in the stream takes a stream_id")
     columns, falling = _ORDERS[order]
     if page.cursor is not None:
-        here, there = tuple_(*columns), tuple_(*_place(page.cursor, len(columns)))
+        here, there = tuple_(*columns), tuple_(*_place(page.cursor, columns))
         query = query.where(here < there if falling else here > there)
     ordered = [c.desc() if falling else c for c in columns]
     found = query.order_by(*ordered).limit(page.limit + 1)  # in an index; then these rows, which are large
@@ -63,7 +63,7 @@ def list_highlights(
 
 
 _ORDERS: dict[str, tuple[tuple[InstrumentedAttribute[Any], ...], bool]] = {
-    "newest": ((Highlight.id,), True),
+    "newest": ((Highlight.created_at, Highlight.id), True),
     "score": ((Highlight.score, Highlight.id), True),
     "time": ((Highlight.start, Highlight.id), False),
 }
@@ -88,11 +88,7 @@ _CONDITIONS: dict[str, Callable[[Any], ColumnElement[bool]]] = {
     "state": lambda value: Highlight.state == value,
     "origin": lambda value: Highlight.origin == value,
     "created_after": lambda value: Highlight.created_at >= value,
-    "created_before": lambda value: and_(
-        Highlight.created_at < value,
-        # ids begin with the time of their stream, which was before; so the index leads there
-        Highlight.id < id_after("hl", value),
-    ),
+    "created_before": lambda value: Highlight.created_at < value,
 }
 """Filter -> what it asks of a highlight."""
 
@@ -107,24 +103,28 @@ def _has(act: Act, column: InstrumentedAttribute[list[str]], word: str) -> Colum
 
 
 def _cursor(values: list[Any]) -> str:
-    return base64.urlsafe_b64encode(json.dumps(values).encode()).decode("ascii")
+    said = json.dumps(values, default=datetime.isoformat)
+    return base64.urlsafe_b64encode(said.encode()).decode("ascii")
 
 
-def _place(cursor: str, count: int) -> list[Any]:
+def _place(cursor: str, columns: Sequence[InstrumentedAttribute[Any]]) -> list[ColumnElement[Any]]:
     """What the last row said.
 
     Raises:
         RequestError: it is none of our cursors, or one of another order.
     """
+    shapes = [datetime if isinstance(c.type, UtcTime) else c.type.python_type for c in columns]
     try:
-        found = json.loads(base64.urlsafe_b64decode(cursor.encode("ascii")))
-    except ValueError:
-        found = None
-    values = cast("list[Any]", found) if isinstance(found, list) else []
-    shapes = (float, str)[-count:]
-    if [type(v) for v in values] != list(shapes) or not re.fullmatch(ID_PATTERN, values[-1]):
-        raise RequestError("query.cursor: it is of another list: take the `next_cursor` of the page before")
-    return values
+        found: list[Any] = json.loads(base64.urlsafe_b64decode(cursor.encode("ascii")))
+        if shapes[0] is datetime:
+            found = [datetime.fromisoformat(found[0]).astimezone(UTC), *found[1:]]
+        if [type(value) for value in found] != shapes or not re.fullmatch(ID_PATTERN, found[-1]):
+            raise TypeError
+    except (ValueError, TypeError, LookupError, OverflowError):
+        raise RequestError(
+            "query.cursor: it is of another list: take the `next_cursor` of the page before"
+        ) from None
+    return [literal(value, column.type) for value, column in zip(found, columns, strict=True)]
 
 
 # --- one of them ---------------------------------------------------------------------------------------
@@ -182,7 +182,10 @@ def clip_url(runtime: Runtime, highlight: Highlight, *, download: bool = False) 
     if highlight.state == "failed":
         raise ConflictError(f"its clip could not be made: {highlight.error_message}")
     if highlight.clip_key is None:
-        raise ConflictError("its clip is being cut: `highlight.ready` tells when it is there", retry_after=5)
+        raise ConflictError(
+            "its clip is being cut: `highlight.ready` or `highlight.failed` tells what comes of it",
+            retry_after=5,
+        )
     name = f"{highlight.title}.mp4" if download else None
     return runtime.storage.url(highlight.clip_key, expires=LINK, download_name=name)
 

@@ -211,7 +211,9 @@ class ProgressOut(Schema):
     analysed_seconds: float = Field(description="Of the source.", examples=[1500.0])
     times_realtime: float | None = Field(description="Seconds of source in a second.", examples=[38.2])
     seconds_left: float | None = Field(description="As fast as now; null: nobody knows.", examples=[55.0])
-    highlights: int = Field(description="That are published.", examples=[4])
+    highlights: int = Field(
+        description="That were published so far, those that somebody deleted since included.", examples=[4]
+    )
 
 
 class WaitingOut(Schema):

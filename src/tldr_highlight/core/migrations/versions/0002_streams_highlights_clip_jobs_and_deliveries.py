@@ -207,13 +207,13 @@ def upgrade() -> None:
     with op.batch_alter_table("highlights", schema=None) as batch_op:
         batch_op.create_index(batch_op.f("ix_highlights_organization_id"), ["organization_id"], unique=False)
         batch_op.create_index(
-            "ix_highlights_organization_id_id",
-            ["organization_id", "id", "score", "state", "verdict", "origin", "created_at", "types", "tags"],
+            "ix_highlights_organization_id_created_at",
+            ["organization_id", "created_at", "id", "score", "state", "verdict", "origin", "types", "tags"],
             unique=False,
         )
         batch_op.create_index(
             "ix_highlights_organization_id_score",
-            ["organization_id", "score", "id", "state", "verdict", "origin", "created_at", "types", "tags"],
+            ["organization_id", "score", "id", "state", "verdict", "origin", "types", "tags", "created_at"],
             unique=False,
         )
         batch_op.create_index("ix_highlights_stream_id_start", ["stream_id", "start", "id"], unique=False)
