@@ -108,6 +108,13 @@ def busy(arguments: Json, tell: Tell) -> Iterator[Json]:
         pass
 
 
+def slow(arguments: Json, tell: Tell) -> Iterator[Json]:
+    """Take so many seconds for an item."""
+    assert isinstance(arguments, float)
+    time.sleep(arguments)
+    yield "there"
+
+
 def greedy(arguments: Json, tell: Tell) -> Iterator[Json]:
     """Use more of the processor than is allowed, while the wall clock hardly notices."""
     resource.setrlimit(resource.RLIMIT_CPU, (1, resource.RLIM_INFINITY))

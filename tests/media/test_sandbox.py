@@ -182,6 +182,27 @@ def test_each_item_has_its_own_time() -> None:
     answers.close()
 
 
+def test_a_child_that_others_hold_up_is_not_hung(monkeypatch: pytest.MonkeyPatch) -> None:
+    with pytest.raises(MediaTimeoutError):
+        items("slow", 1.0, SHORT)
+    monkeypatch.setattr(sandbox, "starved", lambda pid: time.monotonic())  # all the time
+    assert items("slow", 1.0, SHORT) == ["there"]
+
+
+@pytest.mark.skipif(not Path("/proc/self/schedstat").exists(), reason="only Linux says")
+def test_how_long_a_process_waited_for_a_processor_is_known() -> None:
+    turning = [sys.executable, "-c", "while True: pass"]
+    processor = {min(os.sched_getaffinity(0))}
+    with contextlib.ExitStack() as stack:
+        both = [stack.enter_context(subprocess.Popen(turning)) for _ in range(2)]
+        for each in both:
+            stack.callback(each.kill)
+            os.sched_setaffinity(each.pid, processor)
+        began = time.monotonic()
+        while sandbox.starved(both[0].pid) < 0.05:  # they take turns, of some milliseconds each
+            assert time.monotonic() - began < 60
+
+
 def test_the_system_ends_who_uses_the_processor_too_long() -> None:
     with pytest.raises(MediaTimeoutError, match="processors"):
         items("greedy", limits=PATIENT)

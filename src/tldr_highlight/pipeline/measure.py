@@ -30,7 +30,8 @@ from tldr_highlight.media.types import MediaInfo, Origin
 from tldr_highlight.pipeline.common import MOST_STEPS, Piece
 
 MEASURING = ProcessLimits(seconds=120.0)
-"""For a stretch of some 20 s of media. Who gives nothing for so long gives nothing any more."""
+"""For a stretch of some 20 s of media. Who gives nothing for so long, and had processors, gives nothing any
+more."""
 
 SEGMENT_SECONDS = 20.0
 """Of media that are read at a time, where nobody wants more or less."""
