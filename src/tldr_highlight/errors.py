@@ -4,6 +4,7 @@
     ├── UsageError               usage                     2  permanent  asked for wrongly
     │   ├── DimensionSetError    dimension_set_invalid     2  permanent  with its line, or its field (422)
     │   └── WatermarkError       watermark_invalid         2  permanent  no picture, no such letters
+    ├── LeftError                left                    130  permanent  nobody waits; it goes on elsewhere
     ├── NotFoundError            not_found                 5  permanent
     ├── MediaError               media_unreadable          4  permanent  damaged or not media
     │   ├── NotMediaError        not_media                 4  permanent  text, a picture, an empty file
@@ -164,6 +165,13 @@ class WatermarkError(UsageError):
     """A watermark that cannot be put on: no picture, too large a one, a text no font can draw."""
 
     code = "watermark_invalid"
+
+
+class LeftError(TldrError):
+    """Somebody waits no more for what goes on elsewhere."""
+
+    code = "left"
+    exit_code = 130
 
 
 class NotFoundError(TldrError):

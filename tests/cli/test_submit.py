@@ -13,7 +13,7 @@ import pytest
 from tests.client.server import Answer, Scripted, problem
 from tests.media.server import Server
 from tests.program import Program
-from tests.walks.command import Run, here, run
+from tests.walks.command import Run, here, run, until
 from tests.walks.films import ROAR, film
 from tldr_highlight.cli.remote import connected
 from tldr_highlight.client import Client
@@ -120,6 +120,23 @@ def test_it_ends_as_the_stream_did(
     assert done.code == code
     assert done.document["stream"]["state"] == state
     assert ("so it was" in done.err) == (error is not None)
+
+
+def test_what_it_waits_for_is_told_and_who_leaves_it_hears_that_it_goes_on(
+    scripted: Callable[..., Scripted], program: Callable[..., Program]
+) -> None:
+    turn = {"reason": "worker", "message": "it waits for its turn"}
+    full = {"reason": "quota_exceeded", "message": "the minutes are used up"}
+    server = scripted(Answer(202, STREAM | {"waiting": turn}), Answer(200, STREAM | {"waiting": full}))
+    words = ("https://a.example/x", "--server", server.url, "--key", "tldr_live_x", "--wait")
+    submitting = program("submit", *words)
+    submitting.says("waits: ")
+    until(lambda: len(server.asked) >= 4, 30)  # and it says so once
+    assert submitting.terminate() == 130
+    assert submitting.output.splitlines() == [
+        "tldr-highlight: str_1 waits: the minutes are used up",
+        "tldr-highlight: the server goes on with str_1; `cancel` ends it there",
+    ]
 
 
 KEY = ("--key", "tldr_live_x")

@@ -16,7 +16,7 @@ import typer
 from tldr_highlight.cli.extras import needs
 from tldr_highlight.cli.progress import bars
 from tldr_highlight.cli.remote import HERE, Key, Server, connected, failure
-from tldr_highlight.errors import NotFoundError
+from tldr_highlight.errors import LeftError, NotFoundError
 
 if TYPE_CHECKING:
     from tldr_highlight.client import Client
@@ -24,6 +24,9 @@ if TYPE_CHECKING:
     from tldr_highlight.client.streams import Stream
 
 Tell = Callable[[str, float, float], None]
+
+OWN_TURN = "worker"
+"""The reason why every stream waits at first, for a moment."""
 
 
 def submit(
@@ -72,15 +75,21 @@ def _named(client: Client, source: str, tell: Tell) -> dict[str, Any]:
 
 
 def _awaited(stream: Stream, tell: Tell) -> Stream:
+    told = ""
+
     def show(stream: Stream) -> None:
+        nonlocal told
         if stream.progress.percent is not None:
             tell("analyse", stream.progress.percent, 100.0)
+        waits = stream.waiting.message if stream.waiting and stream.waiting.reason != OWN_TURN else ""
+        if waits and waits != told:
+            sys.stderr.write(f"tldr-highlight: {stream.id} waits: {waits}\n")
+        told = waits
 
     try:
         return stream.wait(on_progress=show)
-    except KeyboardInterrupt:
-        sys.stderr.write(f"tldr-highlight: the server goes on with {stream.id}; `cancel` ends it there\n")
-        raise
+    except KeyboardInterrupt as error:
+        raise LeftError(f"the server goes on with {stream.id}; `cancel` ends it there") from error
 
 
 def _tell(stream: Stream, found: list[Highlight] | None, *, as_json: bool) -> None:
