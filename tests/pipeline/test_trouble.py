@@ -23,13 +23,18 @@ from tests.pipeline.office import ORGANIZATION, Office
 from tests.schema import tables
 from tests.services import SQLite
 from tests.walks.films import film
+from tldr_highlight.analysis.base import Moment
+from tldr_highlight.analysis.dimensions import preset
+from tldr_highlight.analysis.moments import MomentOptions
 from tldr_highlight.core import work
 from tldr_highlight.core.outbox import Mail
 from tldr_highlight.core.work import CancelledError, LaterError, StoppingError
 from tldr_highlight.errors import DiskFullError, ObjectDamagedError, StorageError, StorageFullError
 from tldr_highlight.highlights.models import Highlight, Reel
-from tldr_highlight.media.types import ClipSpec
+from tldr_highlight.media.types import ClipSpec, CutOptions
 from tldr_highlight.pipeline import publish, run, tidy
+from tldr_highlight.pipeline.checkpoint import Checkpoint
+from tldr_highlight.pipeline.wanted import Wanted
 from tldr_highlight.runtime import opened
 from tldr_highlight.settings import Settings
 from tldr_highlight.streams.models import Stream
@@ -176,6 +181,56 @@ def test_what_was_found_is_published_when_the_source_is_gone(office: Office, mat
     assert stream.error_code in str(highlight.error_message)
     assert types(office)[-3:] == ["highlight.detected", "highlight.failed", "stream.partially_completed"]
     assert office.job().attempts <= run.TRIES
+
+
+def test_what_was_published_early_and_deleted_does_not_come_back(office: Office, long_match: Path) -> None:
+    """The source breaks when all is analysed, and is there again when somebody tries the stream again."""
+    well, gone = parts(long_match.read_bytes(), 'ETag: "1"'), False
+
+    def answer(request: Request, peer: Peer) -> object:
+        return peer.reply("404 Not Found") if gone else well(request, peer)
+
+    with Server(answer) as server:
+        office.submit(Source(url=f"{server.url}match.mp4"), max_highlights=3)
+        with pytest.MonkeyPatch.context() as patch:
+            patch.setattr(run.Story, "settle", raising(StorageError("not now")))
+            office.work()
+        gone = True
+        office.hurry()
+        office.work()
+        assert office.stream().state == "partially_completed"
+        early = office.highlights()
+        assert len(early) == 3
+        with office.runtime.db.begin() as session:
+            session.delete(session.get_one(Highlight, early[1].id))
+        gone = False
+        office.again()
+        office.work()
+    assert office.stream().state == "completed"
+    assert [h.id for h in office.highlights()] == [early[0].id, early[2].id]
+
+
+def raising(error: Exception) -> Any:
+    def fail(*_: object, **__: object) -> None:
+        raise error
+
+    return fail
+
+
+@pytest.mark.parametrize(("most", "expected"), [(None, [5, 40, 60, 80]), (3, [60, 80]), (1, [])])
+def test_of_a_limit_what_was_published_early_has_its_part(most: int | None, expected: list[int]) -> None:
+    story = object.__new__(run.Story)
+    story.checkpoint = Checkpoint(early=[[18.0, 22.0]])
+    story.wanted = Wanted(preset("general"), MomentOptions(max_highlights=most), CutOptions(), 20.0)
+    found = [a_moment(at, score) for at, score in ((5, 0.5), (21, 0.9), (40, 0.6), (60, 0.8), (80, 0.7))]
+    assert sorted(m.peak for m in story._new(found)) == expected
+
+
+def a_moment(at: float, score: float) -> Moment:
+    return Moment(
+        start=at - 2, end=at + 2, peak=at, score=score, confidence=1.0, types=(), title="", dimensions={},
+        evidence=(), clip_start=at - 5, clip_end=at + 5,
+    )  # fmt: skip
 
 
 def test_a_source_that_is_not_there_fails_with_its_reason(office: Office) -> None:

@@ -499,19 +499,21 @@ class Job(Generic[AnyWorkshop]):
         *,
         checkpoint: dict[str, Any] | None = None,
         progress: dict[str, Any] | None = None,
+        further: bool = True,
     ) -> None:
         """Store how far it has come, in a step, together with what it vouches for.
 
-        A checkpoint that differs from the last is taken as proof of getting further: failures before it do
-        not count any more. So leave clocks and counts of tries out of it.
+        A checkpoint that differs from the last is taken as proof of getting further, unless `further` says
+        that it is none: failures before it do not count any more. So leave clocks and counts of tries out.
         """
         if progress is not None:
             self._work.progress = progress
         if checkpoint is None or checkpoint == self._work.checkpoint:
             return
         self._work.checkpoint = checkpoint
-        suspect = self._lease.suspect and self._work.crashes > 0
-        self._work.attempts = self._work.waits = self._work.crashes = 0
+        suspect = further and self._lease.suspect and self._work.crashes > 0
+        if further:
+            self._work.attempts = self._work.waits = self._work.crashes = 0
         after_commit(session, lambda: self._advanced(checkpoint, suspect))
 
     def _advanced(self, checkpoint: dict[str, Any], suspect: bool) -> None:

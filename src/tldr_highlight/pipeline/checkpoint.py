@@ -1,7 +1,8 @@
 """How far a stream's job has come: what its row of work says, beside the rows that it vouches for.
 
-A checkpoint is counts alone: segments that are stored, moments that are published, clips that were tried. The
-rows themselves are the segments and highlights; a checkpoint commits with them, so that they always agree.
+A checkpoint is counts: segments that are stored, moments that are published, clips that were tried. The rows
+themselves are the segments and highlights; a checkpoint commits with them, so that they always agree. Moments
+that were published too early to be counted it has by their places: their rows may be deleted.
 """
 
 from __future__ import annotations
@@ -30,6 +31,8 @@ class Checkpoint:
     whole: bool = False  # the source has no more
     moments: int = 0  # in the order in which they became certain; published, or known to be there
     clips: int = 0  # that were tried: each makes it another checkpoint
+    early: list[list[float]] = field(default_factory=list[list[float]])
+    """Start and end of each moment that was published when a source broke off, before it was certain."""
     version: str | None = None  # of the source, where that is known
 
     @classmethod

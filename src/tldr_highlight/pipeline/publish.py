@@ -28,14 +28,8 @@ FOREVER = "private, max-age=31536000, immutable"
 """A clip never changes: what is made anew has the same bytes, or another name."""
 
 
-def detected(session: Session, stream: Stream, moment: Moment) -> Highlight | None:
-    """Publish a moment: its highlight and its event; None when it is there already.
-
-    What an interrupted source had at its end was published before it was certain, and is never withdrawn: a
-    moment that overlaps it is the same one.
-    """
-    if _is_there(session, stream, moment):
-        return None
+def detected(session: Session, stream: Stream, moment: Moment) -> Highlight:
+    """Publish a moment: its highlight and its event."""
     stream.highlight_count += 1
     highlight = Highlight(
         id=highlight_id(stream.id, stream.highlight_count),
@@ -58,16 +52,6 @@ def detected(session: Session, stream: Stream, moment: Moment) -> Highlight | No
     session.add(highlight)
     emit(session, stream.organization_id, HighlightDetected(**facts(highlight)), stream_id=stream.id)
     return highlight
-
-
-def _is_there(session: Session, stream: Stream, moment: Moment) -> bool:
-    overlapping = Highlight.of(stream.organization_id).where(
-        Highlight.stream_id == stream.id,
-        Highlight.origin == "analysis",
-        Highlight.start < moment.end,
-        Highlight.end > moment.start,
-    )
-    return session.scalars(overlapping.limit(1)).first() is not None
 
 
 def facts(highlight: Highlight) -> dict[str, Any]:

@@ -95,7 +95,7 @@ def run(job: Job[Runtime]) -> None:
                 for signals in story.pieces():
                     story.publish(story.settler.feed(signals))
                     story.cut()
-                story.publish(story.settler.finish(story.checkpoint.end))
+                story.settle()
                 story.cut(last=True)
 
 
@@ -118,6 +118,7 @@ class Story:
     uncut: deque[Highlight] = field(default_factory=deque[Highlight], init=False)
     later: list[Highlight] = field(default_factory=list[Highlight], init=False)  # their clips failed once
     seen: int = field(default=0, init=False)  # moments that became certain
+    settled: bool = field(default=False, init=False)  # all moments were asked for
     ending: bool = field(default=False, init=False)  # nothing more will come
     before: dict[str, Any] = field(init=False)
 
@@ -274,20 +275,45 @@ class Story:
 
     # --- publishing ------------------------------------------------------------------------------------
 
+    def settle(self) -> None:
+        """Publish what is certain once nothing more comes; all of it, with `max_highlights`."""
+        if not self.settled:
+            self.settled = True
+            self.publish(self.settler.finish(self.checkpoint.end))
+
     def publish(self, moments: Sequence[Moment]) -> None:
         """Make highlights of moments that became certain, but for those that an earlier run published."""
+        new = self._new(moments)
         for moment in moments:
             self.seen += 1
             if self.seen <= self.checkpoint.moments:
                 continue
             with self.step("detected") as session:
                 stream = self._stream(session)
-                highlight = publish.detected(session, stream, moment)
+                highlight = publish.detected(session, stream, moment) if moment in new else None
                 self.progress.highlights = stream.highlight_count
-                self.checkpoint = self.checkpoint.after(moments=self.seen)
+                self._published(moment, highlight)
                 self.save(session, "analysing")
             if highlight is not None:
                 self.uncut.append(highlight)
+
+    def _new(self, moments: Sequence[Moment]) -> Sequence[Moment]:
+        """Those that were not published when the source broke off: what overlaps one of these is the same.
+
+        Of `max_highlights` those have taken their part, be they deleted by now; the best get the rest.
+        """
+        early, most = self.checkpoint.early, self.wanted.moments.max_highlights
+        new = [m for m in moments if not any(start < m.end and m.start < end for start, end in early)]
+        if most is None:
+            return new
+        return sorted(new, key=lambda m: (-m.score, m.peak))[: max(0, most - len(early))]
+
+    def _published(self, moment: Moment, highlight: Highlight | None) -> None:
+        if not self.ending:
+            self.checkpoint = self.checkpoint.after(moments=self.seen)
+        elif highlight is not None:
+            early = [*self.checkpoint.early, [moment.start, moment.end]]
+            self.checkpoint = self.checkpoint.after(early=early)
 
     def cut(self, *, last: bool = False) -> None:
         """Make the clips that are still to be made. One that fails may be tried again at the end.
@@ -368,15 +394,15 @@ class Story:
 
         Clips are cut as far as the source can be had; the others have failed.
 
-        That is no progress, so that no checkpoint tells of it: it would give the job all its tries again.
-        When somebody retries the stream, these moments are known by their places (`publish.detected`).
+        That is no progress, which would give the job all its tries again. When somebody retries the stream,
+        these moments are known by their places (`_new`).
         """
         try:
             yield
         except (SourceError, MediaError, NotFoundError) as error:
             if self._is_last_try(error):
                 self.ending = True
-                self.publish(self.settler.finish(self.checkpoint.end))
+                self.settle()
                 if self.visit is not None:
                     with contextlib.suppress(SourceError, MediaError), self.visit:
                         self.cut(last=True)
@@ -408,8 +434,8 @@ class Story:
     def save(self, session: Session, stage: str) -> None:
         """Checkpoint and progress, in a step."""
         self.progress.stage = stage
-        progress = self.progress.as_dict()
-        self.job.save(session, checkpoint=None if self.ending else asdict(self.checkpoint), progress=progress)
+        checkpoint, progress = asdict(self.checkpoint), self.progress.as_dict()
+        self.job.save(session, checkpoint=checkpoint, progress=progress, further=not self.ending)
 
     def _require(self, session: Session, metric: Metric, more: int = 0) -> None:
         """Wait, with all that there is, where the plan has no more.
