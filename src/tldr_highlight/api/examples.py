@@ -136,8 +136,9 @@ def _by_type(schema: dict[str, Any], schemas: dict[str, Any], name: str, owner: 
             return {key: example_of(each, schemas, key, owner) for key, each in properties.items()}
         case "array":
             return [example_of(schema.get("items", {}), schemas, name.removesuffix("s"), owner)]
-        case "integer" | "number":
-            return schema.get("default") or schema.get("minimum", schema.get("exclusiveMinimum", 0) + 1)
+        case "integer" | "number" as kind:
+            number = schema.get("default") or schema.get("minimum", schema.get("exclusiveMinimum", 0) + 1)
+            return int(number) if kind == "integer" else number  # bounds are floats, whatever they bound
         case "boolean":
             return schema.get("default", True)
         case "null":
