@@ -48,7 +48,7 @@ def test_what_is_answered_about_other_organizations_is_told(light_world: World) 
     person, elsewhere = light_world.person(light_world.organization()), light_world.organization()
     email = light_world.client.get("/api/v1/me", headers=person).json()["user"]["email"]
     body = {"email": email, "password": PASSWORD, "organization_id": elsewhere}
-    for path, headers in (("login", {}), ("session", {"Sec-Fetch-Site": "same-origin"})):
+    for path, headers in (("login", {}), ("session", {"Sec-Fetch-Site": "same-origin", "Host": "localhost"})):
         answer = light_world.client.post(f"/api/v1/auth/{path}", json=body, headers=headers)
         assert (answer.status_code, answer.json()["code"]) == (404, "not_found")
         told(light_world.document, f"/api/v1/auth/{path}", answer)
