@@ -19,7 +19,8 @@ from tests.services import Backend, SQLite
 from tldr_highlight.clips.models import ClipItem, ClipJob
 from tldr_highlight.core.faults import Faults
 from tldr_highlight.core.work import Work
-from tldr_highlight.tenancy.models import AuditRecord, Organization
+from tldr_highlight.errors import StorageFullError
+from tldr_highlight.tenancy.models import Alert, AuditRecord, Organization
 from tldr_highlight.usage.models import UsageTotal
 
 
@@ -150,6 +151,22 @@ def test_what_the_plan_has_no_room_for_is_the_clips_own_error(shop: Shop, server
         assert {c["error"]["code"] for c in job["clips"] if c["error"]} == {"quota_exceeded"}
         assert before <= stored_bytes(shop) <= before + room
         assert stored_bytes(shop) == sum(listed.bytes for listed in shop.world.runtime.storage.list())
+
+
+def test_a_store_that_is_full_is_waited_for_and_operators_hear_of_it(
+    light: Shop, server: Server, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def full(*_: object, **__: object) -> None:
+        raise StorageFullError("no room")
+
+    id = light.order(f"{server.url}film.mp4", (1.0, 2.0))
+    with monkeypatch.context() as patch:
+        patch.setattr(light.world.runtime.storage, "put", full)
+        light.work(id)
+    assert [alert.recovered_at for alert in light.rows(select(Alert))] == [None]
+    light.work(id)
+    assert states(light.job(id)) == ["ready"]
+    assert [alert.recovered_at is None for alert in light.rows(select(Alert))] == [False]
 
 
 def test_another_source_is_another_clip(shop: Shop, server: Server, host: Host) -> None:

@@ -43,6 +43,7 @@ from tldr_highlight.errors import (
     NotFoundError,
     NotMediaError,
     SourceError,
+    StorageFullError,
     TldrError,
 )
 from tldr_highlight.runtime import Runtime, database_url, opened
@@ -820,6 +821,20 @@ def test_work_looks_again_when_it_said_with_all_its_tries(open_shop: Open) -> No
     make_due(shop, id)
     run_one(shop, owner="a")
     assert row(shop, id).run_at == work.NEVER
+
+
+def test_work_that_waits_for_what_others_lack_keeps_its_waits_and_says_why(open_shop: Open) -> None:
+    lack = StorageFullError("no room")
+    shop = open_shop(Kind("chore", raising(SourceError("no answer"), lack, LaterError(60, lack), lack)))
+    id = add(shop)
+    for _ in range(3):
+        make_due(shop, id)
+        run_one(shop, owner="a")
+    later = row(shop, id)
+    assert (later.state, later.attempts, later.waits, later.error_code) == ("waiting", 1, 1, "storage_full")
+    make_due(shop, id)
+    run_one(shop, owner="a")
+    assert row(shop, id).waits == 2
 
 
 def test_a_poke_is_never_missed(open_shop: Open) -> None:

@@ -18,7 +18,7 @@ from tests.services import Backend, SQLite
 from tests.walks.films import film
 from tldr_highlight.core.telemetry import HIDDEN
 from tldr_highlight.core.work import Work, cancel, enqueue, get, run_one
-from tldr_highlight.errors import ConflictError, NotFoundError, RangeError
+from tldr_highlight.errors import ConflictError, NotFoundError, RangeError, StorageFullError
 from tldr_highlight.highlights.models import Highlight, Reel
 from tldr_highlight.highlights.schemas import HighlightPatch
 from tldr_highlight.highlights.service import change_highlight, delete_highlight
@@ -32,7 +32,7 @@ from tldr_highlight.streams import results
 from tldr_highlight.streams.models import Stream
 from tldr_highlight.streams.results_schemas import ClipCreate, ReelCreate
 from tldr_highlight.streams.sources import Source
-from tldr_highlight.tenancy.models import AuditRecord
+from tldr_highlight.tenancy.models import Alert, AuditRecord
 from tldr_highlight.worker.kinds import product_kinds
 
 RATE = 10
@@ -378,6 +378,28 @@ def test_a_reel_is_left_to_others_while_a_piece_of_it_is_trimmed(
         assert (get(session, asked.job_id).state, get(session, asked.job_id).attempts) == ("waiting", 0)
     found.work()
     assert found.now(asked).state == "ready"
+
+
+@pytest.mark.parametrize("kind", ["clip", "reel"])
+def test_operators_hear_of_a_store_that_is_full(
+    found: Desk, monkeypatch: pytest.MonkeyPatch, kind: str
+) -> None:
+    def full(*_: object, **__: object) -> Stored:
+        raise StorageFullError("no room")
+
+    with monkeypatch.context() as patch:
+        patch.setattr(found.runtime.storage, "put", full)
+        asked = found.clip(3.0, 4.0) if kind == "clip" else found.reel(5.0)
+        found.work()
+    with found.runtime.db.read() as session:
+        alert = session.get_one(Alert, "storage_full")
+        assert (alert.message, alert.recovered_at) == ("no room", None)
+    found.hurry()
+    found.work()
+    with found.runtime.db.read() as session:
+        assert session.get_one(Alert, "storage_full").recovered_at is not None
+    if kind == "clip":
+        found.delete(asked.id)
 
 
 def test_where_there_is_less_to_show_the_reel_says_so(found: Desk, tmp_path: Path) -> None:

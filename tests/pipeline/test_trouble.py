@@ -29,7 +29,13 @@ from tldr_highlight.analysis.moments import MomentOptions
 from tldr_highlight.core import work
 from tldr_highlight.core.outbox import Mail
 from tldr_highlight.core.work import CancelledError, LaterError, StoppingError
-from tldr_highlight.errors import DiskFullError, ObjectDamagedError, StorageError, StorageFullError
+from tldr_highlight.errors import (
+    DiskFullError,
+    ObjectDamagedError,
+    StorageError,
+    StorageFullError,
+    TldrError,
+)
 from tldr_highlight.highlights.models import Highlight, Reel
 from tldr_highlight.media.types import ClipSpec, CutOptions
 from tldr_highlight.pipeline import publish, run, tidy
@@ -38,8 +44,10 @@ from tldr_highlight.pipeline.wanted import Wanted
 from tldr_highlight.runtime import opened
 from tldr_highlight.settings import Settings
 from tldr_highlight.streams.models import Stream
+from tldr_highlight.streams.progress import waiting_of
 from tldr_highlight.streams.scratch import scratch_of
 from tldr_highlight.streams.sources import Source
+from tldr_highlight.tenancy import alerts
 from tldr_highlight.tenancy.models import Alert, AuditRecord, Organization, User
 from tldr_highlight.usage import quotas
 from tldr_highlight.worker.kinds import product_kinds
@@ -411,6 +419,8 @@ def test_what_runs_out_is_waited_for_and_told_once(office: Office, match: Path, 
     assert types(office).count("highlight.detected") == 1
     with runtime.db.read() as session:
         assert session.scalars(select(Alert)).one().recovered_at is not None
+        noted = select(AuditRecord.action).where(AuditRecord.object_id == error.code)  # type: ignore[attr-defined]
+        assert session.scalars(noted.order_by(AuditRecord.id)).all() == ["alert.raised", "alert.recovered"]
 
 
 @pytest.fixture
@@ -457,27 +467,32 @@ def test_while_something_is_short_one_stream_at_a_time_tries(office: Office, mat
     office.submit(match, "str_1")
     office.submit(match, "str_2")
     with runtime.db.begin() as session:
-        run.alerts.raised(session, StorageFullError("no room"))
+        alerts.raised(session, StorageFullError("no room"))
         first, second = sorted(
             (work.get(session, session.get_one(Stream, f"str_{n}").job_id) for n in (1, 2)),
             key=lambda row: row.id,
         )
         first.state = "running"  # in another process
         first.lease_until = work.NEVER
+        second.waits = 4  # it failed of it, too
     with pytest.MonkeyPatch.context() as patch:
         stood_back: list[str] = []
 
-        def note(seconds: float) -> LaterError:
+        def note(seconds: float, error: TldrError) -> LaterError:
             stood_back.append("later")
-            return LaterError(seconds)
+            return LaterError(seconds, error)
 
         patch.setattr("tldr_highlight.pipeline.shortage.LaterError", note)
         assert work.run_one(runtime, owner="here/1", id=second.id, suspects=None)
     assert stood_back == ["later"]
     with runtime.db.begin() as session:
         row = work.get(session, second.id)
-        assert (row.state, row.attempts, row.error_code) == ("waiting", 0, None)
-        run.alerts.recovered(session, {"storage_full"})
+        assert (row.state, row.attempts, row.waits) == ("waiting", 0, 4)
+        waits_for = waiting_of(session.get_one(Stream, "str_2"), row, 1)
+        assert waits_for is not None
+        assert waits_for.reason == "storage_full"
+        assert waits_for.message == StorageFullError.for_customers
+        alerts.recovered(session, {"storage_full"})
         row.run_at = row.created_at
     assert work.run_one(runtime, owner="here/1", id=second.id, suspects=None)
     with runtime.db.read() as session:

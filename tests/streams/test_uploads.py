@@ -33,7 +33,7 @@ from tldr_highlight.streams import uploads as service
 from tldr_highlight.streams.models import Stream, Upload
 from tldr_highlight.streams.resolvers import resolve
 from tldr_highlight.streams.sources import Source
-from tldr_highlight.tenancy.models import AuditRecord, Organization
+from tldr_highlight.tenancy.models import Alert, AuditRecord, Organization
 from tldr_highlight.usage.models import UsageTotal
 from tldr_highlight.web import incoming
 
@@ -580,6 +580,18 @@ def test_a_disk_that_becomes_full_leaves_nothing(depot: Depot, monkeypatch: pyte
     refused = depot.send()
     assert (refused.status_code, refused.json()["code"]) == (507, "storage_full")
     depot.nothing_left()
+    with depot.world.runtime.db.begin() as session:
+        session.delete(session.get_one(Alert, "storage_full"))  # the operators were told
+
+
+def test_operators_do_not_hear_of_a_file_that_is_larger_than_the_room_there_is(
+    depot: Depot, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(depot.store, "free", lambda: 2 * service.STEP)
+    answer = depot.http.post(UPLOADS, headers={"Upload-Length": str(3 * service.STEP)})
+    assert (answer.status_code, answer.json()["code"]) == (507, "storage_full")
+    with depot.world.runtime.db.read() as session:
+        assert session.get(Alert, "storage_full") is None
 
 
 def test_parallel_uploads_never_take_more_than_there_is(depot: Depot) -> None:

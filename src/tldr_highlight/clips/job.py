@@ -42,6 +42,7 @@ from tldr_highlight.streams import uploads
 from tldr_highlight.streams.resolvers import Resolved, resolve
 from tldr_highlight.streams.scratch import scratch_of
 from tldr_highlight.streams.sources import Source
+from tldr_highlight.tenancy import alerts
 from tldr_highlight.tenancy.ownership import require_own
 from tldr_highlight.usage import ledger, quotas
 from tldr_highlight.usage.quotas import Metric
@@ -64,7 +65,7 @@ def cut_clips(job: Job[Runtime]) -> None:
     require_own(job, ClipJob)
     cutting = _begun(job)
     log.info("clip job begins", clips=cutting.row.total, left=len(cutting.left))
-    with scratch_of(job) as folder:
+    with alerts.telling(job.runtime.db), scratch_of(job) as folder:
         while cutting.left:
             with cutting.source(folder) as visit:
                 cutting.refuse_what_is_no_range()
@@ -280,6 +281,7 @@ class Cutting:
             with self.job.step() as session:
                 _row(session, self.job)  # locked before what is counted (`ledger.hold`)
                 kept = self._entered(session, file)
+                alerts.recovered(session, alerts.STORING)
                 self._record(session, item, state="ready", file_id=kept, result=file.result)
         except QuotaError as error:
             self._discard(file)

@@ -173,11 +173,16 @@ class StoppingError(Interruption):
 
 
 class LaterError(Interruption):
-    """Nothing failed, and there is more to do: in `seconds`, or once somebody pokes it; at once if it was."""
+    """Nothing failed, and there is more to do: in `seconds`, or once somebody pokes it; at once if it was.
 
-    def __init__(self, seconds: float) -> None:
+    With an `error` it waits for the end of what others failed of: that is told, and its own tries and waits
+    stay what they were.
+    """
+
+    def __init__(self, seconds: float, error: TldrError | None = None) -> None:
         super().__init__()
         self.seconds = seconds
+        self.error = error
 
 
 class LeaseLostError(Interruption):
@@ -622,7 +627,7 @@ def _store_end(kind: Kind, job: Job[Any], raised: BaseException | None, on_end: 
         if raised is not None and isinstance(ending.error, InternalError):
             log.error("work failed of a mistake of ours", exc_info=raised)
         _store(session, job.runtime, work, on_end, ending)
-    paused = work.state == "waiting" and work.error_code is None  # an endpoint's does with each event
+    paused = ending.later or (work.state == "waiting" and work.error_code is None)  # with each event, say
     tell = log.debug if paused else log.info
     said = {} if ending.error is None else {"reason": ending.error.code, "error": str(ending.error)}
     tell(f"work is {work.state}", **said, attempts=work.attempts, run_at=work.run_at)
@@ -654,12 +659,13 @@ def verdict(kind: Kind, attempts: int, waits: int, raised: BaseException | None)
     - permanent: failed
     - what nobody foresaw: a mistake of ours, transient
     - the database was away: again at once, which costs no try
-    - `LaterError`: again when it says, with all its tries
+    - `LaterError`: again when it says, with all its tries; or, with an error, with those it had
     """
     if raised is None:
         ending = Ending("done")
     elif isinstance(raised, LaterError):
-        ending = Ending("waiting", delay=raised.seconds, attempts=-attempts, waits=-waits, later=True)
+        anew = {} if raised.error else {"attempts": -attempts, "waits": -waits}
+        ending = Ending("waiting", raised.error, raised.seconds, **anew, later=True)
     elif isinstance(raised, CancelledError):
         ending = Ending("cancelled")
     elif isinstance(raised, Interruption):

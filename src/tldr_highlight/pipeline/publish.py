@@ -19,6 +19,7 @@ from tldr_highlight.media.types import ClipResult
 from tldr_highlight.storage.base import ObjectStore, Stored
 from tldr_highlight.streams import uploads
 from tldr_highlight.streams.models import Stream
+from tldr_highlight.tenancy import alerts
 from tldr_highlight.usage import ledger
 from tldr_highlight.usage.quotas import Metric
 from tldr_highlight.webhooks.catalogue import HighlightDetected, HighlightFailed, HighlightReady
@@ -186,6 +187,7 @@ def ready(session: Session, highlight: Highlight, files: Files) -> None:
         has_thumbnail=bool(pictures),
     )
     emit(session, highlight.organization_id, event, stream_id=highlight.stream_id)
+    alerts.recovered(session, alerts.STORING)
 
 
 def failed(session: Session, highlight: Highlight, error: TldrError) -> None:

@@ -31,6 +31,7 @@ from tldr_highlight.streams.models import Stream
 from tldr_highlight.streams.resolvers import resolve
 from tldr_highlight.streams.scratch import scratch_of
 from tldr_highlight.streams.sources import Source
+from tldr_highlight.tenancy import alerts
 from tldr_highlight.tenancy.ownership import require_own
 from tldr_highlight.usage import ledger, quotas
 from tldr_highlight.usage.quotas import Metric
@@ -57,7 +58,7 @@ def cut_one(job: Job[Runtime]) -> None:
         if highlight.state == "ready":
             return
         highlight.state, highlight.error_code, highlight.error_message = "detected", None, None
-    with scratch_of(job) as scratch:
+    with alerts.telling(job.runtime.db), scratch_of(job) as scratch:
         quotas.require_storage(job.runtime.db, organization_id)
         outcome = _cut(job, stream, highlight, replace(options, **job.payload), scratch)
         if isinstance(outcome, CutError):
@@ -126,7 +127,7 @@ def join_best(job: Job[Runtime]) -> None:
         raise ConflictError("no highlight of this stream has a clip any more: there is nothing to join")
     finished = replace(options, mode="auto", watermark=None, loudness=None)  # the clips have them
     shown = _shown(highlights, reel)
-    with scratch_of(job) as scratch:
+    with alerts.telling(job.runtime.db), scratch_of(job) as scratch:
         quotas.require_storage(job.runtime.db, organization_id)
         pieces = list(_pieces(job, shown, finished, scratch))
         limits = ProcessLimits(seconds=300.0 * len(pieces))
@@ -225,6 +226,7 @@ def _note(reel: Reel, seconds: float) -> str | None:
 
 def _ready(session: Session, reel: Reel, joined: ClipResult, file: Stored) -> None:
     uploads.require_room(session, reel.organization_id, file.bytes)
+    alerts.recovered(session, alerts.STORING)
     reel.state = "ready"
     reel.ended_at = now()
     reel.key = file.key

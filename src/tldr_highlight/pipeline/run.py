@@ -45,7 +45,7 @@ from tldr_highlight.pipeline.checkpoint import Checkpoint, Progress
 from tldr_highlight.pipeline.common import Piece, blindness, reading_notes
 from tldr_highlight.pipeline.ends import ended
 from tldr_highlight.pipeline.measure import measure
-from tldr_highlight.pipeline.shortage import STORING, watching
+from tldr_highlight.pipeline.shortage import watching
 from tldr_highlight.pipeline.wanted import Wanted
 from tldr_highlight.runtime import Runtime
 from tldr_highlight.streams import curves
@@ -53,7 +53,6 @@ from tldr_highlight.streams.models import Segment, Stream, StreamState
 from tldr_highlight.streams.resolvers import Resolved, renewed, resolve
 from tldr_highlight.streams.scratch import scratch_of
 from tldr_highlight.streams.sources import Source
-from tldr_highlight.tenancy import alerts
 from tldr_highlight.tenancy.models import Organization
 from tldr_highlight.tenancy.ownership import require_own
 from tldr_highlight.usage import ledger, quotas
@@ -379,7 +378,6 @@ class Story:
                     publish.failed(session, row, outcome)
                 elif made:
                     publish.ready(session, row, made)
-                    alerts.recovered(session, STORING)
             self.checkpoint = self.checkpoint.after(clips=self.checkpoint.clips + 1)
             self.save(session, "cutting")
         if row is None and made:

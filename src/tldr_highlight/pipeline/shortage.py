@@ -13,23 +13,8 @@ from sqlalchemy import select
 from sqlalchemy.orm import Session
 
 from tldr_highlight.core.work import Job, LaterError, Work
-from tldr_highlight.errors import (
-    DiskFullError,
-    Fate,
-    OutputError,
-    QuotaError,
-    StorageError,
-    StorageFullError,
-    StorageSetupError,
-    TldrError,
-)
 from tldr_highlight.runtime import Runtime
 from tldr_highlight.tenancy import alerts
-
-STORING = frozenset(
-    error.code for error in (DiskFullError, OutputError, StorageError, StorageFullError, StorageSetupError)
-)
-"""Causes that are over once a clip is made and stored."""
 
 TURN_SECONDS = 15.0
 """After which a stream that stood back looks again."""
@@ -39,21 +24,15 @@ TURN_SECONDS = 15.0
 def watching(job: Job[Runtime]) -> Generator[None]:
     """Stand back while another finds out whether what was short is there again; tell if this one runs short.
 
-    A quota is the customer's own, who is told of it by `usage/notices.py`.
-
     Raises:
         LaterError: it is another's turn.
     """
     with job.runtime.db.read() as session:
-        if alerts.lasting(session, STORING) and not _is_first(session, job):
-            raise LaterError(TURN_SECONDS)
-    try:
+        short = alerts.lasting(session, alerts.STORING)
+        if short and not _is_first(session, job):
+            raise LaterError(TURN_SECONDS, short)
+    with alerts.telling(job.runtime.db):
         yield
-    except TldrError as error:
-        if error.fate is Fate.RESOURCE and not isinstance(error, QuotaError):
-            with job.runtime.db.begin() as session:
-                alerts.raised(session, error)
-        raise
 
 
 def _is_first(session: Session, job: Job[Runtime]) -> bool:

@@ -42,7 +42,7 @@ from tldr_highlight.highlights.files import remove_later
 from tldr_highlight.runtime import Act, Look, Runtime
 from tldr_highlight.storage.base import Stored, Writer
 from tldr_highlight.streams.models import Stream, Upload
-from tldr_highlight.tenancy import audit
+from tldr_highlight.tenancy import alerts, audit
 from tldr_highlight.tenancy.models import Organization
 from tldr_highlight.usage import ledger, quotas
 from tldr_highlight.usage.quotas import Metric
@@ -102,7 +102,7 @@ def receive(look: Look, announced: Announced, body: Incoming) -> Upload:
         StorageError: the store does not answer.
     """
     upload = begin(look, announced)
-    with _held(look, upload.id, 0, goes_on=False) as hand:
+    with alerts.telling(look.runtime.db), _held(look, upload.id, 0, goes_on=False) as hand:
         hand.take(body)
         hand.finish()
     return hand.upload
@@ -117,7 +117,9 @@ def begin(look: Look, announced: Announced) -> Upload:
     expected = STEP if announced.bytes is None else announced.bytes
     if expected > MOST_BYTES:
         raise BodyLimitError(f"files have {MOST_BYTES} bytes at most")
-    require_disk(look.runtime, expected)
+    with alerts.telling(look.runtime.db):
+        require_disk(look.runtime, min(expected, STEP))
+    require_disk(look.runtime, expected)  # one that is too large for what there is, is no shortage
     id = new_id("upl")
     upload = Upload(
         id=id,
@@ -129,9 +131,10 @@ def begin(look: Look, announced: Announced) -> Upload:
         key=f"{look.organization_id}/{id}/file",
         expires_at=now() + UNFINISHED,
     )
-    writer = look.runtime.storage.writer(  # first: a row without one would keep its room for a day
-        upload.key, content_type=upload.content_type, download_name=upload.filename
-    )
+    with alerts.telling(look.runtime.db):  # first: a row without a writer would keep its room for a day
+        writer = look.runtime.storage.writer(
+            upload.key, content_type=upload.content_type, download_name=upload.filename
+        )
     upload.token = look.runtime.vault.seal(writer.token)
     with contextlib.closing(writer), contextlib.ExitStack() as stack:
         stack.callback(_give_up, writer)
@@ -174,7 +177,7 @@ def send_on(look: Look, upload_id: str, offset: int, body: Incoming) -> Upload:
         StorageError: the store does not answer; what is safe stays.
         ObjectMismatchError, StorageFullError, StorageRefusedError, QuotaError: nothing stays.
     """
-    with _held(look, upload_id, offset) as hand:
+    with alerts.telling(look.runtime.db), _held(look, upload_id, offset) as hand:
         hand.take(body)
         if hand.is_whole:
             hand.finish()
@@ -397,6 +400,8 @@ def _counted(look: Look, upload_id: str, stored: Stored) -> Upload:
             act.session, act.organization_id, Metric.STORED_BYTES, stored.bytes,
             key=f"{upload.id}/stored", object_id=upload.id,
         )  # fmt: skip
+        if stored.bytes >= STEP:
+            alerts.recovered(act.session, alerts.STORING)
         audit.record(act, "upload.finished", upload.id, bytes=stored.bytes, sha256=stored.sha256)
     return upload
 
