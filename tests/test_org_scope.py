@@ -23,7 +23,7 @@ REASONS: dict[str, str] = {
 """File -> why it selects rows of organizations without one."""
 
 OF = re.compile(r"\w+\.of\(")
-READS = {"select", "get", "get_one", "query", "exists", "update", "delete", "scalar", "scalars"}
+READS = {"select", "get", "get_one", "query", "exists", "update", "delete", "scalar", "scalars", "row"}
 
 
 def owned() -> set[str]:

@@ -7,13 +7,13 @@ import functools
 from collections.abc import Callable, Generator
 from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import Self
+from typing import Self, TypeVar
 
 from sqlalchemy.orm import Session
 
 from tldr_highlight.core.breaker import Breakers
 from tldr_highlight.core.counters import Counters
-from tldr_highlight.core.db import Database
+from tldr_highlight.core.db import Database, OrgOwned
 from tldr_highlight.core.egress import Policy
 from tldr_highlight.core.faults import Faults
 from tldr_highlight.core.files import keep_private
@@ -27,6 +27,8 @@ from tldr_highlight.errors import ForbiddenError
 from tldr_highlight.settings import Settings
 from tldr_highlight.storage import store_of
 from tldr_highlight.storage.base import ObjectStore
+
+Owned = TypeVar("Owned", bound=OrgOwned)
 
 
 def nobody_known() -> None:
@@ -114,7 +116,7 @@ class Caller:
 
 @dataclass
 class Look:
-    """Somebody reading a row or two, which takes no session: `look.runtime.db.row(Model, id)`."""
+    """Somebody reading a row or two, which takes no session: `await look.own_row(Model, id)`."""
 
     runtime: Runtime
     caller: Caller
@@ -133,6 +135,14 @@ class Look:
         if self.caller.user_id is None:
             raise ForbiddenError("this takes a person's login, not a key")
         return self.caller.user_id
+
+    async def own_row(self, model: type[Owned], id: str) -> Owned:
+        """The row of this organization with this id; see `Database.row`.
+
+        Raises:
+            NotFoundError: there is none.
+        """
+        return await model.row_for(self.runtime.db, self.organization_id, id)
 
     @contextlib.contextmanager
     def transaction(self) -> Generator[Act]:

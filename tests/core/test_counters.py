@@ -2,17 +2,18 @@
 
 from __future__ import annotations
 
+import asyncio
 import sys
 import threading
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 
 import pytest
 
 from tests.services import Redis
 from tests.walks.command import until
 from tldr_highlight.core import counters
-from tldr_highlight.core.counters import FALLBACKS, PATIENCE, PAUSE, Counters
+from tldr_highlight.core.counters import FALLBACKS, PATIENCE, PAUSE, Count, Counters
 
 
 class Clock:
@@ -34,6 +35,15 @@ def counted(request: pytest.FixtureRequest) -> Iterator[Counters]:
 def own_redis() -> Iterator[Redis]:
     with Redis() as server:
         yield server
+
+
+def counts(counted: Counters, names: Sequence[str]) -> list[int]:
+    """Count them all at once in an event loop."""
+
+    async def count() -> list[Count]:
+        return await asyncio.gather(*(counted.count(name, 60) for name in names))
+
+    return [number for number, _ in asyncio.run(count())]
 
 
 def in_parallel(threads: int, call: Callable[[], object]) -> None:
@@ -64,6 +74,14 @@ def test_counts_and_forgets(counted: Counters) -> None:
     assert counted.add("a", 60, -1).number == 0
 
 
+def test_who_counts_at_the_same_time_gets_a_number_each(counted: Counters) -> None:
+    counted.add("b", 60, 10)
+    numbers = counts(counted, ["a", "b"] * 50)
+    assert (sorted(numbers[::2]), sorted(numbers[1::2])) == ([*range(1, 51)], [*range(11, 61)])
+    assert counted.look("a").number == 50
+    assert 55 < counted.look("a").seconds <= 60
+
+
 @pytest.fixture
 def hasty() -> Iterator[None]:
     """Threads that take turns a thousand times as often as they would."""
@@ -76,9 +94,10 @@ def hasty() -> Iterator[None]:
 @pytest.mark.usefixtures("hasty")
 def test_no_count_is_lost_between_threads(counted: Counters) -> None:
     numbers: list[int] = []
-    each = 2000 if counted.quick else 50
+    each = 2000 if counted._remote is None else 50
     in_parallel(20, lambda: numbers.extend(counted.add("a", 60).number for _ in range(each)))
-    assert sorted(numbers) == list(range(1, 20 * each + 1))
+    in_parallel(4, lambda: numbers.extend(counts(counted, ["a"] * each)))
+    assert sorted(numbers) == list(range(1, 24 * each + 1))
 
 
 def test_a_window_ends_when_it_said_it_would() -> None:
@@ -140,6 +159,8 @@ def test_without_redis_it_goes_on_counting_at_once(own_redis: Redis, how: str) -
     began = time.monotonic()
     for _ in range(1000):
         counted.add("a", 3600)
+    assert counts(counted, ["a"] * 5) == [*range(1020, 1025)]
+    assert FALLBACKS._value.get() == before + 1021
     assert time.monotonic() - began < 1  # it is not asked at all
     clock.now += PAUSE
     began = time.monotonic()

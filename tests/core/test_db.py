@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import contextlib
 import threading
 import time
@@ -11,7 +12,7 @@ from pathlib import Path
 
 import pytest
 from sqlalchemy import text
-from sqlalchemy.exc import NoResultFound, OperationalError
+from sqlalchemy.exc import OperationalError
 from sqlalchemy.orm import Session
 
 from tests.schema import tables
@@ -33,6 +34,10 @@ def db(tmp_path: Path) -> Iterator[Database]:
 def driver(session: Session) -> object:
     """The connection of the library below."""
     return session.connection().connection.driver_connection
+
+
+def row(db: Database, id: str) -> Organization | None:
+    return asyncio.run(db.row(Organization, id))
 
 
 def count(session: Session) -> int:
@@ -116,13 +121,29 @@ def test_a_row_is_read_with_its_types_and_another_is_not_found(backend: Backend)
         with db.begin() as session:
             made = Organization(name="ACME", overrides={"members": 7})
             session.add(made)
-        found = db.row(Organization, made.id)
+        found = row(db, made.id)
+        assert found
         assert (found.name, found.overrides, found.created_at) == ("ACME", {"members": 7}, made.created_at)
+        assert found.limits.members == 7
         with db.begin() as session:
             session.get_one(Organization, made.id).name = "New"
-        assert db.row(Organization, made.id).name == "New"
-        with pytest.raises(NoResultFound):
-            db.row(Organization, "org_0")
+        found = row(db, made.id)
+        assert found
+        assert found.name == "New"
+        assert row(db, "org_0") is None
+
+
+def test_rows_that_are_asked_for_at_once_go_to_whom_asked(backend: Backend) -> None:
+    with contextlib.closing(Database(backend.database(tables))) as db:
+        with db.begin() as session:
+            made = [Organization(name=str(n)) for n in range(20)]
+            session.add_all(made)
+        ids = [organization.id for organization in made] * 2 + ["org_0"]
+
+        async def ask() -> list[Organization | None]:
+            return await asyncio.gather(*(db.row(Organization, id) for id in ids))
+
+        assert [found and found.name for found in asyncio.run(ask())] == [*map(str, range(20))] * 2 + [None]
 
 
 def test_one_lost_connection_tells_of_the_others(postgres: Postgres) -> None:
@@ -148,13 +169,29 @@ def test_a_row_is_asked_for_again_once_the_database_is_back(postgres: Postgres) 
         with db.begin() as session:
             made = Organization(name="ACME")
             session.add(made)
-        assert db.row(Organization, made.id).name == "ACME"
+        assert row(db, made.id)
         with db.begin() as session:
             others = "SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE pid <> pg_backend_pid()"
             session.execute(text(f"{others} AND datname = current_database()"))
         with pytest.raises(DatabaseError):
-            db.row(Organization, made.id)
-        assert db.row(Organization, made.id).name == "ACME"
+            row(db, made.id)
+        assert row(db, made.id)
+
+
+def test_a_row_of_a_database_that_hangs_is_not_waited_for(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("tldr_highlight.core.db.ROW_SECONDS", 0.2)
+    with Postgres() as own, own.databases() as new, contextlib.closing(Database(new(tables))) as db:
+        with db.begin() as session:
+            made = Organization(name="ACME")
+            session.add(made)
+        assert row(db, made.id)
+        own.hang()
+        for _ in range(2):  # the second finds the thread still asking for the first
+            with pytest.raises(DatabaseError):
+                row(db, made.id)
+        own.resume()
+        monkeypatch.undo()
+        assert row(db, made.id)
 
 
 @pytest.mark.usefixtures("safe_commits")

@@ -3,9 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any
 
-from sqlalchemy import Row, select
+from sqlalchemy import select
 
 from tldr_highlight.accounts.schemas import AuditQuery
 from tldr_highlight.core.db import after_commit, now
@@ -19,9 +18,16 @@ from tldr_highlight.tenancy.models import AuditRecord, Member, Organization
 from tldr_highlight.tenancy.roles import Role
 
 
-def get(look: Look) -> Row[Any]:
-    """The caller's organization: its columns."""
-    return look.runtime.db.row(Organization, look.organization_id)
+async def get(look: Look) -> Organization:
+    """The caller's organization.
+
+    Raises:
+        NotFoundError: it was deleted a moment ago.
+    """
+    found = await look.runtime.db.row(Organization, look.organization_id)
+    if found is None:
+        raise NotFoundError("there is no such organization")
+    return found
 
 
 def rename(act: Act, name: str) -> Organization:

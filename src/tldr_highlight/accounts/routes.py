@@ -66,7 +66,7 @@ from tldr_highlight.errors import (
 )
 from tldr_highlight.runtime import Look
 from tldr_highlight.tenancy.models import Member, User
-from tldr_highlight.tenancy.plans import PLANS, PlanName, limits_of
+from tldr_highlight.tenancy.plans import PLANS, PlanName
 from tldr_highlight.tenancy.roles import Role, Scope
 from tldr_highlight.tenancy.schemas import KeyCreated, KeyOut, UserOut
 from tldr_highlight.web import Call, Routes
@@ -196,16 +196,16 @@ def accept_invitation(call: Call, body: InvitationAccept) -> Joined:
 # --- the organization ----------------------------------------------------------------------------------
 
 
-@own.get("", scope=Scope.ORGANIZATIONS_READ, quick=True)
-def get_organization(look: Look) -> OrganizationOut:
+@own.get("", scope=Scope.ORGANIZATIONS_READ)
+async def get_organization(look: Look) -> OrganizationOut:
     """Get your organization."""
-    found = organization.get(look)
+    found = await organization.get(look)
     return OrganizationOut(
         id=found.id,
         name=found.name,
         plan=PlanName(found.plan),
         status=found.status,
-        limits=LimitsOut.model_validate(limits_of(found.plan, found.overrides)),
+        limits=LimitsOut.model_validate(found.limits),
         overage_cap_percent=found.overage_cap_percent,
         created_at=found.created_at,
     )

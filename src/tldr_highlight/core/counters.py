@@ -14,12 +14,15 @@ from __future__ import annotations
 
 import threading
 import time
-from collections.abc import Callable
-from typing import Any, NamedTuple
+from collections.abc import Callable, Sequence
+from typing import Any, NamedTuple, TypeVar
 
 from prometheus_client import Counter
 
+from tldr_highlight.core.together import Together
 from tldr_highlight.errors import MissingExtraError
+
+T = TypeVar("T")
 
 PATIENCE = 0.1
 """Seconds that Redis has for an answer; beside us it takes 0.0002."""
@@ -31,15 +34,19 @@ MOST = 50_000
 """Counters kept in memory, about 10 MB: a flood of addresses takes no more."""
 
 ADD = """
-local number = redis.call('INCRBY', KEYS[1], ARGV[1])
-local left = redis.call('PTTL', KEYS[1])
-if left < 0 then
-    left = tonumber(ARGV[2])
-    redis.call('PEXPIRE', KEYS[1], left)
+local counts = {}
+for i, key in ipairs(KEYS) do
+    local number = redis.call('INCRBY', key, ARGV[2 * i - 1])
+    local left = redis.call('PTTL', key)
+    if left < 0 then
+        left = tonumber(ARGV[2 * i])
+        redis.call('PEXPIRE', key, left)
+    end
+    counts[2 * i - 1], counts[2 * i] = number, left
 end
-return {number, left}
+return counts
 """
-"""Count, and begin a window where there is none: at once, in one question."""
+"""Count, and begin a window where there is none: at once, for any number of counters in one question."""
 
 FALLBACKS = Counter(
     "tldr_limiter_fallbacks",
@@ -55,6 +62,14 @@ class Count(NamedTuple):
     seconds: float
 
 
+class Addition(NamedTuple):
+    """How much more to count; a new window is `seconds` long."""
+
+    name: str
+    seconds: float
+    amount: int
+
+
 class Counters:
     """Counts by name."""
 
@@ -66,17 +81,20 @@ class Counters:
         """
         self._local = _Memory(clock)
         self._remote = _Remote(redis_url, clock) if redis_url else None
-
-    @property
-    def quick(self) -> bool:
-        """Whether counting waits for nobody."""
-        return self._remote is None
+        self._together = Together(self._remote.add, "count") if self._remote else None
 
     def add(self, name: str, seconds: float, amount: int = 1) -> Count:
         """Count `amount` more; a new window is `seconds` long."""
         count = self._local.add(name, seconds, amount)  # in any case: to go on from when Redis is gone
         if self._remote is not None:
-            count = self._remote.add(name, seconds, amount) or count
+            count = self._remote.add([Addition(name, seconds, amount)])[0] or count
+        return count
+
+    async def count(self, name: str, seconds: float) -> Count:
+        """Count one more, from an event loop, which does not wait: Redis is asked once for all who do."""
+        count = self._local.add(name, seconds, 1)
+        if self._together is not None:
+            count = await self._together.ask(Addition(name, seconds, 1)) or count
         return count
 
     def look(self, name: str) -> Count:
@@ -94,6 +112,8 @@ class Counters:
 
     def close(self) -> None:
         """Close the connections."""
+        if self._together is not None:
+            self._together.close()
         if self._remote is not None:
             self._remote.close()
 
@@ -159,12 +179,15 @@ class _Remote:
         self._lock = threading.Lock()
         self._away_until = 0.0
 
-    def add(self, name: str, seconds: float, amount: int) -> Count | None:
-        def ask() -> Count:
-            number, left = self._add([_key(name)], [amount, round(seconds * 1000)])
-            return Count(max(0, number), left / 1000)
+    def add(self, additions: Sequence[Addition]) -> Sequence[Count | None]:
+        keys = [_key(name) for name, _, _ in additions]
+        arguments = [part for _, seconds, amount in additions for part in (amount, round(seconds * 1000))]
 
-        return self._asked(ask)
+        def ask() -> Sequence[Count]:
+            said = iter(self._add(keys, arguments))
+            return [Count(max(0, number), left / 1000) for number, left in zip(said, said, strict=True)]
+
+        return self._asked(ask, len(additions)) or [None] * len(additions)
 
     def look(self, name: str) -> Count | None:
         def ask() -> Count:
@@ -182,19 +205,19 @@ class _Remote:
     def close(self) -> None:
         self._redis.close()
 
-    def _asked(self, ask: Callable[[], Count]) -> Count | None:
+    def _asked(self, ask: Callable[[], T], times: int = 1) -> T | None:
         """What `ask` gives; None where Redis failed just now or a moment ago."""
         if not self._may_ask():
-            FALLBACKS.inc()
+            FALLBACKS.inc(times)
             return None
         try:
-            count = ask()
+            found = ask()
         except self._errors:
             self._away_until = self._clock() + PAUSE
-            FALLBACKS.inc()
+            FALLBACKS.inc(times)
             return None
         self._away_until = 0.0
-        return count
+        return found
 
     def _may_ask(self) -> bool:
         """While it is away one caller per pause finds out whether it still is; the others do not wait."""

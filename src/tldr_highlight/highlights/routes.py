@@ -28,7 +28,7 @@ from tldr_highlight.highlights.schemas import (
     TypeOut,
     TypePatch,
 )
-from tldr_highlight.runtime import Runtime
+from tldr_highlight.runtime import Look, Runtime
 from tldr_highlight.tenancy.roles import Scope
 from tldr_highlight.web import Call, Routes
 from tldr_highlight.web.sending import leading_to
@@ -47,10 +47,10 @@ def list_highlights(call: Call, page: Annotated[HighlightsQuery, Query()]) -> Pa
     return Page(data=[shown(call.runtime, row) for row in rows], next_cursor=cursor)
 
 
-@highlights.get("/{highlight_id}", scope=Scope.HIGHLIGHTS_READ, quick=True)
-def get_highlight(call: Call, highlight_id: Id) -> HighlightOut:
+@highlights.get("/{highlight_id}", scope=Scope.HIGHLIGHTS_READ)
+async def get_highlight(look: Look, highlight_id: Id) -> HighlightOut:
     """Read one highlight."""
-    return shown(call.runtime, service.get_highlight(call, highlight_id))
+    return shown(look.runtime, await look.own_row(Highlight, highlight_id))
 
 
 @highlights.patch("/{highlight_id}", scope=Scope.HIGHLIGHTS_WRITE)

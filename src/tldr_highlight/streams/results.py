@@ -329,18 +329,13 @@ def list_reels(act: Act, stream_id: str, page: PageQuery) -> tuple[Sequence[Reel
     return paginate(act.session, mine, Reel.id, page)
 
 
-def get_reel(act: Act, reel_id: str) -> Reel:
-    """One of the organization's reels."""
-    return Reel.get_for(act.session, act.organization_id, reel_id)
-
-
 def reel_url(act: Act, reel_id: str, *, download: bool = False) -> str:
     """An address that opens the file for an hour; with `download` browsers save it.
 
     Raises:
         ConflictError: it is not there yet, or could not be made.
     """
-    reel = get_reel(act, reel_id)
+    reel = Reel.get_for(act.session, act.organization_id, reel_id)
     if reel.state == "failed":
         raise ConflictError(f"it could not be made: {reel.error_message}")
     if reel.key is None:

@@ -16,7 +16,7 @@ from tldr_highlight.highlights import service as highlights_service
 from tldr_highlight.highlights.models import Reel
 from tldr_highlight.highlights.routes import shown
 from tldr_highlight.highlights.schemas import HighlightOut, SetId, StreamHighlightsQuery
-from tldr_highlight.runtime import Runtime
+from tldr_highlight.runtime import Look, Runtime
 from tldr_highlight.storage.names import disposition
 from tldr_highlight.streams import results
 from tldr_highlight.streams.results_schemas import (
@@ -151,10 +151,10 @@ def list_reels(call: Call, stream_id: Id, page: Annotated[PageQuery, Query()]) -
     return Page(data=[_reel(call.runtime, row) for row in rows], next_cursor=cursor)
 
 
-@reels.get("/{reel_id}", scope=Scope.CLIPS_READ, quick=True)
-def get_reel(call: Call, reel_id: Id) -> ReelOut:
+@reels.get("/{reel_id}", scope=Scope.CLIPS_READ)
+async def get_reel(look: Look, reel_id: Id) -> ReelOut:
     """Read one reel."""
-    return _reel(call.runtime, results.get_reel(call, reel_id))
+    return _reel(look.runtime, await look.own_row(Reel, reel_id))
 
 
 @reels.get("/{reel_id}/video", scope=Scope.CLIPS_READ, status=307, errors=[ConflictError])

@@ -1,6 +1,6 @@
 """The gate: knows callers by key, access token or cookie, counts what they ask, refuses whom it must.
 
-In memory it takes 20 µs: no thread, no database. Once a second per caller it asks the database.
+It works in the event loop, from memory: 20 µs. Once a second per caller a thread asks the database.
 """
 
 from __future__ import annotations
@@ -38,7 +38,7 @@ from tldr_highlight.tenancy.cookies import cookie_of, refuse_cross_site
 from tldr_highlight.tenancy.last_use import LastUses
 from tldr_highlight.tenancy.rate_limit import RateLimits
 from tldr_highlight.tenancy.roles import Role
-from tldr_highlight.web import Demand
+from tldr_highlight.web import Demand, in_thread
 
 NOBODY = Caller(None)
 
@@ -80,27 +80,18 @@ class TenantGate:
         hops = request.headers.getlist("x-forwarded-for") if self._clients.trusting else []
         return self._clients.address(peer, ",".join(hops))
 
-    def recall(self, request: Request, demand: Demand) -> Caller | None:
-        """Who is calling, from memory; None where that takes the database, or Redis."""
-        if not self.runtime.counters.quick:
-            return None
-        if demand.public:
-            return self._anybody(request)
-        try:
-            known = self._recent.get(self._credential(request, demand).digest)
-            return None if known is None else self._let_in(request, demand, known)
-        except FAILURES as error:
-            self._failed(request, error)
-            raise
-
-    def admit(self, request: Request, demand: Demand) -> Caller:
+    async def admit(self, request: Request, demand: Demand) -> Caller:
         """Who is calling."""
         if demand.public:
-            return self._anybody(request)
+            await self._count_address(request, "")
+            return NOBODY
         try:
-            return self._let_in(request, demand, self._known(self._credential(request, demand)))
+            credential = self._credential(request, demand)
+            known = self._recent.get(credential.digest)
+            known = known or await in_thread(request, self._known, credential)
+            return await self._let_in(request, demand, known)
         except FAILURES as error:
-            self._failed(request, error)
+            await self._failed(request, error)
             raise
 
     def still_admits(self, request: Request) -> bool:
@@ -159,11 +150,7 @@ class TenantGate:
                 return holder_of_token(session, self.runtime.tokens, credential.secret)
             return holder_of_key(session, credential.secret, credential.digest)
 
-    def _anybody(self, request: Request) -> Caller:
-        self._count_address(request, "")
-        return NOBODY
-
-    def _failed(self, request: Request, error: TldrError) -> None:
+    async def _failed(self, request: Request, error: TldrError) -> None:
         """Count a call that did not come in: apart, so that whoever guesses locks out no neighbour who does.
 
         An access token that has expired was one: it is told so whatever neighbours do, as its client
@@ -173,19 +160,19 @@ class TenantGate:
             RateError: there were too many from that address.
         """
         try:
-            self._count_address(request, "failed:")
+            await self._count_address(request, "failed:")
         except RateError:
             if not isinstance(error, TokenExpiredError):
                 raise
 
-    def _count_address(self, request: Request, what: str) -> None:
+    async def _count_address(self, request: Request, what: str) -> None:
         home = neighbourhood(request.state.address)
         most = self.runtime.settings.public_requests_per_minute
-        self._limits.count(what + home, most, request.state.headers)
+        await self._limits.count(what + home, most, request.state.headers)
 
-    def _let_in(self, request: Request, demand: Demand, known: Known) -> Caller:
+    async def _let_in(self, request: Request, demand: Demand, known: Known) -> Caller:
         _check_still(known, request)
-        self._limits.count(known.name, known.requests_per_minute, request.state.headers)
+        await self._limits.count(known.name, known.requests_per_minute, request.state.headers)
         self._uses.note(known.name)
         check(known, demand)
         return known.caller

@@ -21,13 +21,13 @@ class RateLimits:
     def __init__(self, counters: Counters) -> None:
         self._counters = counters
 
-    def count(self, name: str, limit: int, headers: dict[str, str]) -> None:
+    async def count(self, name: str, limit: int, headers: dict[str, str]) -> None:
         """Count one call; write into `headers` what its answer says of limits.
 
         Raises:
             RateError: it is more than `limit` this minute.
         """
-        count = self._counters.add(f"rate:{name}", MINUTE)
+        count = await self._counters.count(f"rate:{name}", MINUTE)
         headers.update(_headers(limit, count))
         if count.number > limit:
             raise RateError(

@@ -18,10 +18,11 @@ from tldr_highlight.errors import (
     SuspendedError,
     TokenError,
 )
+from tldr_highlight.runtime import Look
 from tldr_highlight.tenancy import logins, service
 from tldr_highlight.tenancy.cookies import drop_cookie, refuse_cross_site, refuse_plain, set_cookie
 from tldr_highlight.tenancy.logins import ACCESS, REFRESH, Login, Place
-from tldr_highlight.tenancy.models import LoginSession, Organization
+from tldr_highlight.tenancy.models import ApiKey, LoginSession, Organization
 from tldr_highlight.tenancy.roles import Scope
 from tldr_highlight.tenancy.schemas import (
     KeyCreate,
@@ -68,10 +69,10 @@ def create_key(call: Call, body: KeyCreate) -> KeyCreated:
     return KeyCreated(**KeyOut.model_validate(key).model_dump(), key=secret)
 
 
-@keys.get("/{key_id}", scope=Scope.KEYS_READ, quick=True)
-def get_key(call: Call, key_id: Id) -> KeyOut:
+@keys.get("/{key_id}", scope=Scope.KEYS_READ)
+async def get_key(look: Look, key_id: Id) -> KeyOut:
     """Read one key."""
-    return KeyOut.model_validate(service.get_key(call, key_id))
+    return KeyOut.model_validate(await look.own_row(ApiKey, key_id))
 
 
 @keys.patch("/{key_id}", scope=Scope.KEYS_WRITE)

@@ -31,11 +31,6 @@ def list_keys(act: Act, page: PageQuery) -> tuple[Sequence[ApiKey], str | None]:
     return paginate(act.session, ApiKey.of(act.organization_id), ApiKey.id, page)
 
 
-def get_key(act: Act, key_id: str) -> ApiKey:
-    """One of the organization's keys."""
-    return ApiKey.get_for(act.session, act.organization_id, key_id)
-
-
 def create_key(act: Act, wanted: KeyCreate) -> tuple[ApiKey, str]:
     """Make a key; the second value is the key itself, which is stored nowhere.
 

@@ -11,6 +11,13 @@ The caller is known and may do this before the body is read; the function then r
 transaction that commits before the answer is sent (plain reads have none; with `look: Look` as its first
 parameter not even a session). Its name is the operation id,
 its docstring the documentation, its annotations the shapes.
+
+What reads a row or two by their ids takes no turn in a thread, and shares its question with others:
+
+    @routes.get("/{key_id}", scope=Scope.KEYS_READ)
+    async def get_key(look: Look, key_id: Id) -> KeyOut:
+        "Read one key."
+        return KeyOut.model_validate(await look.own_row(ApiKey, key_id))
 """
 
 from __future__ import annotations
@@ -103,11 +110,7 @@ class Gate(Protocol):
         """Where a request comes from, as far as proxies are believed."""
         ...
 
-    def recall(self, request: Request, demand: Demand) -> Caller | None:
-        """Who is calling, from memory; None where that takes more. Never waits. Raises as `admit` does."""
-        ...
-
-    def admit(self, request: Request, demand: Demand) -> Caller:
+    async def admit(self, request: Request, demand: Demand) -> Caller:
         """Who is calling.
 
         Raises:
@@ -160,31 +163,21 @@ class GatedRoute(APIRoute):
         self.is_bare = list(inspect.signature(self.endpoint).parameters) == ["request"]
         inner = self.endpoint if self.is_bare else super().get_route_handler()
         operation: Operation = self.endpoint.operation  # pyright: ignore[reportFunctionMemberAccess]
-        serve: Callable[..., Response] = self.endpoint.serve  # pyright: ignore[reportFunctionMemberAccess]
         demand = operation.demand
-        in_one = self.is_bare and not operation.hashes
 
         async def handler(request: Request) -> Response:
-            request.state.operation = operation.id
-            request.state.compatible = operation.compatible
-            request.state.demand = demand
+            state, gate = request.state, cast(Gate, request.app.state.gate)
+            state.operation = operation.id
+            state.compatible = operation.compatible
+            state.demand = demand
             _refuse_nul(request)
-            gate: Gate = request.app.state.gate
-            request.state.arrived = now()
-            request.state.headers = {}
-            request.state.address = gate.address(request)
-            request.state.caller = gate.recall(request, demand)
-            if request.state.caller is None:
-                if in_one:  # a turn in a thread costs 0.1 ms: one is enough
-                    return await in_thread(request, admitted, request, gate)
-                request.state.caller = await in_thread(request, gate.admit, request, demand)
+            state.arrived = now()
+            state.headers = {}
+            state.address = gate.address(request)
+            state.caller = await gate.admit(request, demand)
             if self.body_field is not None:
                 await _read_json(request, operation)
             return await inner(request)
-
-        def admitted(request: Request, gate: Gate) -> Response:
-            request.state.caller = gate.admit(request, demand)
-            return serve(request, {})
 
         self._handler = handler
         return handler
@@ -334,7 +327,6 @@ class Routes:
         operator: bool = False,
         writes: bool | None = None,
         hashes: bool = False,
-        quick: bool = False,
         creates: bool = False,
         body_bytes: int = BODY_BYTES,
         status: int = 200,
@@ -357,8 +349,6 @@ class Routes:
             operator: It takes a person who runs the installation.
             writes: Runs in a transaction; all but GET do.
             hashes: It looks at passwords: it waits with its like, and opens its own transaction after that.
-            quick: It reads a row or two by their keys: from SQLite that is done at once, on the event loop,
-                where it takes 0.2 ms of everybody's time; a turn in a thread takes more than that again.
             creates: Takes an `Idempotency-Key`, with which sending it again answers again and does nothing.
             body_bytes: Of its body, at most.
             status: Of the answer when it went well.
@@ -374,6 +364,8 @@ class Routes:
             raise TypeError(f"{method} {path} must say who may call it")
 
         def declare(function: Callable[..., Any]) -> Callable[..., Any]:
+            if inspect.iscoroutinefunction(function) and (method != "GET" or writes):
+                raise TypeError(f"{function.__name__} is `async def`, and so reads a row or two: no more")
             operation = Operation(
                 function.__name__, demand, creates, hashes, body_bytes, tuple(errors), compatible
             )
@@ -382,7 +374,7 @@ class Routes:
             responds = isinstance(returns, type) and issubclass(returns, Response)
             form = cast(type[Response], returns) if responds and returns is not Response else JSONResponse
             in_transaction = method != "GET" and not hashes if writes is None else writes
-            endpoint = _endpoint(function, hints, operation, status, writes=in_transaction, quick=quick)
+            endpoint = _endpoint(function, hints, operation, status, writes=in_transaction)
             endpoint.operation = operation  # pyright: ignore[reportFunctionMemberAccess]
             text = inspect.cleandoc(function.__doc__ or "")
             self.router.add_api_route(
@@ -428,11 +420,11 @@ def _endpoint(
     status: int,
     *,
     writes: bool,
-    quick: bool,
 ) -> Callable[..., Coroutine[Any, Any, Response]]:
-    """What FastAPI calls: takes the function's parameters but the first, runs it in a thread."""
+    """What FastAPI calls: takes the function's parameters but the first, runs it in a thread or awaits it."""
     first, *others = inspect.signature(function).parameters.values()
     looks = hints[first.name] is Look
+    waits = inspect.iscoroutinefunction(function)
     body = next((p.name for p in others if hints[p.name] is Incoming), None)
 
     async def endpoint(request: Request, **given: Any) -> Response:
@@ -443,8 +435,8 @@ def _endpoint(
             intake: Intake = request.app.state.intake
             name = body
             return await intake.run(request, lambda incoming: serve(request, {**given, name: incoming}))
-        if quick and request.app.state.runtime.db.is_sqlite:
-            return serve(request, given)
+        if waits:
+            return _answer(await function(looking(request), **given), status, {})
         return await in_thread(request, serve, request, given)
 
     def serve(request: Request, given: dict[str, Any]) -> Response:
@@ -452,13 +444,17 @@ def _endpoint(
         run = functools.partial(run_once, request, given)
         return run() if key is None else _repeatable(request, operation, key, run)
 
+    def looking(request: Request) -> Look:
+        return Look(request.app.state.runtime, request.state.caller, request.state.address)
+
     def run_once(request: Request, given: dict[str, Any], keep: Keep | None = None) -> Response:
-        runtime: Runtime = request.app.state.runtime
-        caller, address = request.state.caller, request.state.address
         if looks:
-            return _answer(function(Look(runtime, caller, address), **given), status, {})
+            return _answer(function(looking(request), **given), status, {})
+        runtime: Runtime = request.app.state.runtime
         with (runtime.db.begin if writes else runtime.db.read)() as session:
-            call = Call(runtime, caller, address, session=session, request=request)
+            call = Call(
+                runtime, request.state.caller, request.state.address, session=session, request=request
+            )
             response = _answer(function(call, **given), status, call.headers)
             if keep is not None:
                 keep(session, response)
@@ -473,7 +469,6 @@ def _endpoint(
         ),
     ]
     endpoint.__signature__ = inspect.Signature(parameters)  # pyright: ignore[reportFunctionMemberAccess]
-    endpoint.serve = serve  # pyright: ignore[reportFunctionMemberAccess]
     endpoint.__name__ = function.__name__
     endpoint.__module__ = function.__module__
     return endpoint
