@@ -110,9 +110,10 @@ def rungs(of: Server, folder: Path) -> Iterator[list[Server]]:
         url = process.says(r"http://\S+")[0]
         yield [
             Server("HTTP, FastAPI, our edge", process, url, "/health/live"),
-            Server("+ a thread, a session", process, url, "/rungs/public"),
-            Server("+ key, scopes, limit", process, url, "/rungs/keyed", of.headers),
+            Server("+ a limit, counted", process, url, "/rungs/public"),
+            Server("+ key, scopes", process, url, "/rungs/keyed", of.headers),
             Server("+ one row, its shape", process, url, SMALL, of.headers),
+            Server("a thread, a session, no row", process, url, "/rungs/thread", of.headers),
         ]
 
 

@@ -1,6 +1,7 @@
-"""Where the time goes: `python -m benchmarks.api.rungs` is our API with two operations that do nothing.
+"""Where the time goes: `python -m benchmarks.api.rungs` is our API with operations that do nothing.
 
-Each rung of the ladder does all that the one below does and one thing more; the difference is its price.
+Each rung of the ladder does all that the one below does and one thing more; the difference is its price. The
+last is beside it: the one for a key, as operations do that are not `async def`.
 Settings come from the environment, as `tldr-highlight serve` takes them; the data folder exists.
 """
 
@@ -13,7 +14,7 @@ import uvicorn
 from tldr_highlight.api.app import create_app
 from tldr_highlight.core.shapes import Schema
 from tldr_highlight.core.telemetry import set_up_logs
-from tldr_highlight.runtime import opened
+from tldr_highlight.runtime import Look, opened
 from tldr_highlight.settings import Settings
 from tldr_highlight.tenancy.roles import Scope
 from tldr_highlight.web import Call, Routes
@@ -32,14 +33,20 @@ CONSTANT = Constant(id="org_06f3x7m0ay2s6k1d1n6xj4s5v8", name="ACME", plan="STAR
 
 
 @rungs.get("/public", public=True)
-def rung_public(call: Call) -> Constant:
+async def rung_public(look: Look) -> Constant:
     """Do nothing, for anybody."""
     return CONSTANT
 
 
 @rungs.get("/keyed", scope=Scope.ORGANIZATIONS_READ)
-def rung_keyed(call: Call) -> Constant:
+async def rung_keyed(look: Look) -> Constant:
     """Do nothing, for a key."""
+    return CONSTANT
+
+
+@rungs.get("/thread", scope=Scope.ORGANIZATIONS_READ)
+def rung_thread(call: Call) -> Constant:
+    """Do nothing, for a key, in a thread with a session."""
     return CONSTANT
 
 

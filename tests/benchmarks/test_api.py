@@ -148,7 +148,7 @@ def test_it_runs(tmp_path: Path) -> None:
             assert found.measured.requests > 10
             assert 10 < found.cpu_us < 100_000
         with rungs(server, tmp_path) as steps:
-            assert [asked(step.order(0.2)).statuses.keys() for step in steps] == [{"200"}] * 4
+            assert [asked(step.order(0.2)).statuses.keys() for step in steps] == [{"200"}] * 5
         server.headers["X-API-Key"] = "tldr_live_nobodys"
         with pytest.raises(RuntimeError, match="401"):
             asked(server.order(0.2))
