@@ -11,7 +11,9 @@ from tests.api.world import World, world_on
 from tests.schema import migrated
 from tests.services import Backend, Postgres, Redis, SQLite
 from tldr_highlight.api import health
+from tldr_highlight.core.pulse import HELLO_SECONDS, PATIENCE_SECONDS
 from tldr_highlight.core.work import enqueue
+from tldr_highlight.web import ANSWER_SECONDS
 
 METRICS = "/metrics"
 
@@ -65,6 +67,36 @@ def test_a_dead_database_is_503_within_two_seconds_and_comes_back(tmp_path: Path
         answers = [world.client.get("/api/v1/keys", headers=caller).status_code for _ in range(5)]
         assert answers[-1] == 200, answers
         assert world.client.post("/api/v1/keys", json={"name": "x"}, headers=caller).status_code == 201
+
+
+def test_a_database_that_hangs_is_503_and_goes_on(tmp_path: Path) -> None:
+    """R6, stopped and not killed: connections stay, and nothing answers. Who is slow is waited for."""
+    with (
+        Postgres() as server,
+        server.databases() as new,
+        world_on(Backend("postgres", new), tmp_path) as world,
+    ):
+        caller = world.caller()
+        calls = [
+            ("GET", "/api/v1/organization"), ("GET", "/api/v1/keys"), ("POST", "/api/v1/keys"),
+            ("GET", "/api/v1/keys"), ("GET", "/health/ready"),
+        ]  # fmt: skip
+        for method, path in calls:
+            assert world.client.request(method, path, headers=caller, json={"name": "x"}).status_code < 300
+        with world.runtime.db.read() as session:
+            session.execute(text("SELECT pg_sleep(2 * :patience)"), {"patience": PATIENCE_SECONDS})
+        server.hang()
+        for method, path in calls:
+            began = time.monotonic()
+            answer = world.client.request(method, path, headers=caller, json={"name": "x"})
+            assert answer.status_code == 503, answer.text
+            assert "too_slow" not in answer.text
+            assert time.monotonic() - began < ANSWER_SECONDS / 2  # 2 s, where nothing else runs
+        assert world.client.get("/health/live").status_code == 200
+        server.resume()
+        time.sleep(HELLO_SECONDS)  # for which what was heard last is believed
+        for method, path in calls:
+            assert world.client.request(method, path, headers=caller, json={"name": "x"}).status_code < 300
 
 
 @pytest.mark.parametrize("how", ["hang", "kill9"])

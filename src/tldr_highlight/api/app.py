@@ -225,6 +225,7 @@ def _application(route: APIRoute) -> ASGIApp:
 @contextlib.asynccontextmanager
 async def _lifespan(app: FastAPI) -> AsyncGenerator[None]:
     state = app.state
+    state.runtime.db.answer_requests()
     listeners = Listeners(state.runtime, state.gate.still_admits)
     with (
         ThreadPoolExecutor(THREADS, thread_name_prefix="request") as state.threads,

@@ -19,7 +19,7 @@ import threading
 import time
 from collections.abc import Callable, Generator, Iterator, Sequence
 from datetime import UTC, datetime
-from typing import Any, ClassVar, Generic, Self, TypeVar, cast
+from typing import TYPE_CHECKING, Any, ClassVar, Generic, Self, TypeVar, cast
 
 from sqlalchemy import (
     ARRAY,
@@ -49,6 +49,9 @@ from sqlalchemy.types import TypeDecorator
 
 from tldr_highlight.core.together import Together
 from tldr_highlight.errors import DatabaseError, NotFoundError
+
+if TYPE_CHECKING:
+    from tldr_highlight.core.pulse import Pulse
 
 T = TypeVar("T")
 
@@ -230,6 +233,7 @@ class Database:
         self._reader: Engine = create_engine(
             parsed, poolclass=NullPool, isolation_level="AUTOCOMMIT", connect_args=arguments
         )
+        self._pulse: Pulse | None = None
         self._idle: list[Connection] = []  # readers' connections between two reads
         self._lookups: dict[type[Any], _Lookup[Any]] = {}
         self._driver_error: type[Exception] = self._reader.dialect.loaded_dbapi.OperationalError
@@ -238,11 +242,29 @@ class Database:
             event.listen(self._reader, "connect", _forbid_writing)
             event.listen(self.engine, "connect", _set_up_sqlite)
             event.listen(self.engine, "begin", _begin_immediate)
+        else:
+            self._watch()
         self.info: dict[str, Any] = {}
         """What `info` of each write transaction begins with, for functions that get its session alone."""
         # SQLite takes one writer at a time and lets others poll for it: between threads of ours a lock is
         # fairer and wakes at once.
         self._writing = threading.Lock() if self.is_sqlite else contextlib.nullcontext()
+
+    def answer_requests(self) -> None:
+        """From now on, give up a PostgreSQL that hangs: callers wait for us. Workers can wait for it."""
+        if self._pulse is not None:
+            self._pulse.watching = True
+
+    def _watch(self) -> None:
+        from tldr_highlight.core.pulse import Pulse  # noqa: PLC0415 - the driver is an extra
+
+        self._pulse = pulse = Pulse()
+
+        def connect(dialect: object, record: object, given: Any, named: Any) -> Any:
+            return pulse.connect(*given, **named)
+
+        for engine in (self.engine, self._reader):
+            event.listen(engine, "do_connect", connect)
 
     @contextlib.contextmanager
     def begin(self) -> Generator[Session]:

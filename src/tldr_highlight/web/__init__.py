@@ -62,7 +62,7 @@ THREADS = 16
 
 ANSWER_SECONDS = 10.0
 """For one operation, its wait for a thread included: then the answer is 503. Ours take milliseconds; what
-takes as long hangs on a database that was stopped, not killed."""
+takes as long waits for a lock, or for a store. A database that hangs is given up sooner (`core/pulse.py`)."""
 
 BODY_BYTES = 1_000_000
 """Of a body, unless its operation takes more."""
