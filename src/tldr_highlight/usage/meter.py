@@ -17,7 +17,7 @@ from tldr_highlight.usage.quotas import Metric
 
 EVERY_SECONDS = 5.0
 """A record for each call would be its dearest part. A process that is killed loses as much, at most: see
-`docs/decisions/0026-calls-are-counted-in-memory.md`."""
+`docs/decisions/0027-calls-are-counted-in-memory.md`."""
 
 log = logger(__name__)
 
