@@ -6,10 +6,11 @@ import argparse
 import json
 import sys
 import time
+from collections.abc import Sequence
 from pathlib import Path
 from typing import get_args
 
-from benchmarks.detection.labels import GENRES, Split, VideoSpec
+from benchmarks.detection.labels import GENRES, NO_SOUND, Split, VideoSpec
 from benchmarks.detection.make import CACHE, version
 from benchmarks.detection.methods import METHODS
 from benchmarks.detection.plan import dataset
@@ -24,7 +25,8 @@ def main() -> int:
     """Parse, run, print."""
     options = _parser().parse_args()
     seeds = parse_seeds(options.seeds or SEEDS[options.split])
-    specs = [s for s in dataset(options.split, seeds, options.minutes) if _wanted(s, options.genre)]
+    made = silent if options.silent else dataset
+    specs = [s for s in made(options.split, seeds, options.minutes) if _wanted(s, options.genre)]
     if not options.json:
         length = f"{options.minutes:g} min"
         print(f"split {options.split} · seeds {seeds} · {length} · {len(specs)} videos · {version()}")
@@ -47,6 +49,11 @@ def main() -> int:
             )
         )
     return 0
+
+
+def silent(split: Split, seeds: Sequence[int], minutes: float) -> list[VideoSpec]:
+    """Per seed: a file without sound of every scene; what happens beside its events is all to be seen."""
+    return [VideoSpec(NO_SOUND, split, seed, minutes, scene) for seed in seeds for scene in GENRES]
 
 
 def _wanted(spec: VideoSpec, genre: str) -> bool:
@@ -72,6 +79,7 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument(
         "--genre", default="", help=f"only these, by comma: {', '.join(GENRES)}, no-sound, ..."
     )
+    parser.add_argument("--silent", action="store_true", help="every scene as a file without sound instead")
     parser.add_argument("--method", default="ours", help=f"by comma, or all: {', '.join(METHODS)}")
     parser.add_argument("--half-volume", action="store_true", help="the same videos 6 dB softer")
     parser.add_argument("--json", action="store_true")

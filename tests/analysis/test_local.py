@@ -10,7 +10,7 @@ from tldr_highlight.analysis.dimensions import preset
 from tldr_highlight.analysis.fusion import table
 from tldr_highlight.analysis.local import CONTEXT, KNOWN, analyse, features, kinds
 from tldr_highlight.analysis.moments import choose
-from tldr_highlight.analysis.signals import Signals, measure
+from tldr_highlight.analysis.signals import SOUND_CURVES, Signals, measure
 from tldr_highlight.media.types import Pictures, Segment
 
 GENERAL = preset("general")
@@ -187,3 +187,50 @@ def test_without_sound_the_picture_is_judged_and_calm_pictures_are_left() -> Non
     for seed in range(3):
         assert choose(analyse(filmed(180, (), seed)), GENERAL, 180) == []
         assert choose(analyse(filmed(180, (60.0, 120.0), seed, stir=1.6, show=False)), GENERAL, 180) == []
+
+
+def parted(whole: Signals, seconds: float, start: float) -> Analysis:
+    """What is made of a part with its context."""
+    first, last = max(0, int((start - CONTEXT) / STEP)), int((start + seconds + CONTEXT) / STEP)
+    part = Signals(first, {n: c[first:last] for n, c in whole.curves.items()})
+    return analyse(part, (start, start + seconds))
+
+
+def test_without_sound_results_do_not_depend_on_where_segments_end() -> None:
+    whole = filmed(480, (60.0, 200.0, 330.0, 440.0))
+    events = [e for start in range(0, 480, 30) for e in parted(whole, 30.0, float(start)).events]
+    assert events == list(analyse(whole).events)
+    assert len(events) >= 4
+
+
+def test_a_track_of_silence_is_no_sound() -> None:
+    seen = filmed(180, (60.0, 120.0))
+    nothing = measure(segments(np.zeros(180 * RATE, np.float32))).curves
+    mute = Signals(0, dict(seen.curves) | {n: nothing[n][: seen.steps] for n in SOUND_CURVES})
+    found = choose(analyse(mute), GENERAL, 180)
+    assert [(m.peak, m.score) for m in found] == [
+        (m.peak, m.score) for m in choose(analyse(seen), GENERAL, 180)
+    ]
+    assert len(found) == 2
+
+
+def test_what_happens_every_twenty_seconds_stands_out_less() -> None:
+    """Passers-by, one after the other, and one who comes alone."""
+    alone, passing = (
+        features(filmed(240, times, stir=8, show=False))["stands_out"][int(121.5 / STEP)]
+        for times in ((120.0,), tuple(float(t) for t in range(20, 230, 20)))
+    )
+    assert alone > 1.5
+    assert passing < 0.5 * alone
+
+
+@pytest.mark.parametrize("name", ["tremble", "cutting"])
+def test_a_trembling_camera_and_a_flurry_of_cuts_speak_against_a_moment(name: str) -> None:
+    calm = filmed(180, (60.0, 120.0), show=False)
+    at = slice(int(110 / STEP), int(132 / STEP))
+    curves = {n: c.copy() for n, c in calm.curves.items()}
+    curves["tremble" if name == "tremble" else "shots"][at] = 0.7
+    before, after = analyse(calm), analyse(Signals(0, curves))
+    top = int(122 / STEP)
+    assert after.worth[top] < before.worth[top] - 0.5
+    assert after.worth[int(61 / STEP)] == before.worth[int(61 / STEP)]

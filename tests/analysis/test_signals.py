@@ -165,6 +165,52 @@ def test_a_cut_is_counted_once_and_is_no_motion() -> None:
     assert np.nanmax(signals.curves["motion"]) < 5
 
 
+def wandering(way: NDArray[np.int64], light: float = 1.0) -> NDArray[np.uint8]:
+    """What a camera sees of one wall, whose left upper corner is at `way` (x, y); four pictures a second."""
+    wall = np.random.default_rng(5).standard_normal((130, 400))
+    kernel = np.ones(13) / 13
+    for axis in (0, 1):
+        wall = np.apply_along_axis(np.convolve, axis, wall, kernel, "same")
+    wall = 110 + 40 * wall / wall.std()
+    return np.array([light * wall[y : y + 90, x : x + 160] for x, y in way]).clip(0, 255).astype(np.uint8)
+
+
+def watched(gray: NDArray[np.uint8]) -> Signals:
+    return measure([segment(0, 0, (), ([i * 0.25 for i in range(len(gray))], gray))])
+
+
+def test_what_stirs_is_the_same_in_the_dark() -> None:
+    way = np.array([(2 * i, 10) for i in range(80)])
+    bright, dark = watched(wandering(way)), watched(wandering(way, 0.25))
+    assert middle(dark, "motion") < 0.5 * middle(bright, "motion")
+    assert middle(dark, "stir") == pytest.approx(middle(bright, "stir"), rel=0.1)
+
+
+def test_a_cut_in_the_dark_is_a_shot_change_and_stirs_nothing() -> None:
+    way = np.array([(10 if i < 40 else 210, 10) for i in range(80)])
+    signals = watched(wandering(way, 0.25))
+    assert np.nansum(signals.curves["cuts"]) == 0, "too dark for it"
+    assert np.flatnonzero(np.nan_to_num(signals.curves["shots"])).tolist() == [int(10 / STEP)]
+    assert np.nanmax(signals.curves["stir"]) < 0.01
+
+
+def test_a_swift_pan_is_no_shot_change_and_goes_straight_while_shaking_turns() -> None:
+    rng = np.random.default_rng(3)
+    pan = np.array([(min(3 * i, 480 - 3 * i), 20) for i in range(160)])
+    shake = (np.array([100, 20]) + rng.normal(0, 6, (160, 2)).clip(-15, 15)).astype(np.int64)
+    swift, shaken = watched(wandering(pan)), watched(wandering(shake))
+    assert np.nansum(swift.curves["shots"]) == np.nansum(shaken.curves["shots"]) == 0
+    assert middle(swift, "tremble") < 0.1
+    assert middle(shaken, "tremble") > 0.6
+
+
+def test_sparse_pictures_tell_what_stirs_and_nothing_of_the_camera() -> None:
+    times = [i * 2.0 for i in range(20)]
+    curves = measure([segment(0, 0, (), (times, moving(times, 3)))]).curves
+    assert np.isfinite(curves["stir"]).all()
+    assert np.isnan(curves["tremble"]).all()
+
+
 def test_sparse_pictures_leave_no_holes() -> None:
     times = [i * 2.0 for i in range(20)]
     signals = measure([segment(0, 0, (), (times, moving(times, 3)))])

@@ -70,17 +70,17 @@ def highest(curve: Curve, before: float, after: float) -> Curve:
     return np.where(some, np.max(np.where(np.isfinite(view), view, -np.inf), axis=1), np.nan)
 
 
-def contrast(curve: Curve, core: float, side: float, guard: float) -> Curve:
+def contrast(curve: Curve, core: float, side: float, guard: float, share: float = 0.75) -> Curve:
     """How far the `core` seconds around a step stand above both their sides (same unit as the curve).
 
     The sides are the `side` seconds that end `guard` seconds before, and begin `guard` seconds after, the
-    step; each counts by its 75th percentile, the larger one decides. A step up, a drift, rain, a music bed
-    or an advert break has one high side and so no contrast.
+    step; each counts by the value below which `share` of it lies, the larger one decides. A step up, a drift,
+    rain, a music bed or an advert break has one high side and so no contrast.
     """
     s, g = steps(side), steps(guard)
     least = max(1, s // 3)
-    before = rank(curve, -g - s, -g, 0.75, least)
-    after = rank(curve, g + 1, g + 1 + s, 0.75, least)
+    before = rank(curve, -g - s, -g, share, least)
+    after = rank(curve, g + 1, g + 1 + s, share, least)
     return mean(curve, core) - np.fmax(before, after)
 
 

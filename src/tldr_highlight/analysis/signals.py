@@ -34,12 +34,17 @@ Picture
     brightness  0..255, mean
     detail      gray levels, standard deviation over the picture: black and blank pictures have none
     packets     log2 of bytes per second of video
+    stir        share of the picture's own contrast that differs between two pictures of one shot: the same
+                in the dark, at any exposure and across a cut, which `motion` is not
+    shots       shot changes in the step: pictures unlike each other however one is shifted on the other
+    tremble     0..1, how much the camera's way turns from picture to picture: pans keep theirs, shaking not
 """
 
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
+from typing import NamedTuple, Self
 
 import numpy as np
 from numpy.typing import NDArray
@@ -59,7 +64,9 @@ SOUND_CURVES = (
     "onset", "tonality", "stability", "voiced", "pitch", "glide", "effort", "syllables", "ha", "wobble",
     "clipped",
 )  # fmt: skip
-PICTURE_CURVES = ("motion", "cuts", "flash", "brightness", "detail", "packets")
+PICTURE_CURVES = (
+    "motion", "cuts", "flash", "brightness", "detail", "packets", "stir", "shots", "tremble",
+)  # fmt: skip
 
 BANDS = {
     "low": (150, 600),
@@ -526,9 +533,9 @@ class _PictureTrack:
 
     def __init__(self, first: int) -> None:
         self._first = first
-        self._last: tuple[float, NDArray[np.float32]] | None = None
-        self._means: list[float] = []
-        self._spans: list[tuple[float, float, float, float, float, float, float]] = []
+        self._last: _Look | None = None
+        self._shift: _Shift | None = None  # from the picture before the last one to that
+        self._pairs: list[_Pair] = []
         self._bytes: list[tuple[NDArray[np.int64], NDArray[np.float64]]] = []
         self._end = first
 
@@ -541,37 +548,40 @@ class _PictureTrack:
 
     def pictures(self, pictures: Pictures) -> None:
         for at, gray in zip(pictures.times.tolist(), pictures.gray, strict=True):
-            picture = gray[1::2, 1::2].astype(np.float32)
-            if self._last is not None and at > self._last[0]:
-                self._spans.append(_compare(self._last, (at, picture)))
-            self._last = (at, picture)
+            look = _Look.of(at, gray)
+            if self._last is not None and at > self._last.at:
+                shift = _shift(self._last.coarse, look.coarse) if at - self._last.at <= SHIFT_PAIR else None
+                self._pairs.append(_compare(self._last, look, self._shift, shift))
+                self._shift = shift
+            self._last = look
 
     def forget(self, end: int) -> None:
         """Let go of what tells nothing of steps from `end` on."""
         self._first = end
-        self._spans = [s for s in self._spans if s[1] >= end * STEP]
+        self._pairs = [p for p in self._pairs if p.end >= end * STEP]
         self._bytes = [(where, sizes) for where, sizes in self._bytes if where[-1] >= end]
 
     def finish(self) -> NDArray[np.float32]:
-        ends = [int(np.ceil(s[1] / STEP)) for s in self._spans[-1:]]
+        ends = [int(np.ceil(p.end / STEP)) for p in self._pairs[-1:]]
         ends += [int(w[-1]) + 1 for w, _ in self._bytes[-1:]]
         length = max(0, max(ends, default=0) - self._first)
         out = np.full((len(PICTURE_CURVES), length), np.nan, np.float32)
         row = {name: out[i] for i, name in enumerate(PICTURE_CURVES)}
         self._fill_packets(row["packets"])
-        if not self._spans:
+        if not self._pairs:
             return out
-        spans = np.array(self._spans)
-        a = np.clip(np.floor(spans[:, 0] / STEP).astype(int) - self._first, 0, length)
-        b = np.clip(np.ceil(spans[:, 1] / STEP).astype(int) - self._first, 0, length)
-        apart = spans[:, 1] - spans[:, 0]
-        for column, name, longest in ((2, "motion", MOTION_PAIR), (3, "flash", MOTION_PAIR),
-                                      (4, "brightness", LOOK_PAIR), (5, "detail", LOOK_PAIR)):  # fmt: skip
-            near = apart <= longest
-            _mean_over_spans(row[name], a[near], b[near], spans[near, column])
-        row["cuts"][np.isfinite(row["brightness"])] = 0
-        at = np.floor(spans[spans[:, 6] > 0, 1] / STEP).astype(int) - self._first
-        np.add.at(row["cuts"], np.minimum(at[at >= 0], length - 1), 1)
+        pair = dict(zip(_Pair._fields, np.array(self._pairs).T, strict=True))
+        a = np.clip(np.floor(pair["start"] / STEP).astype(int) - self._first, 0, length)
+        b = np.clip(np.ceil(pair["end"] / STEP).astype(int) - self._first, 0, length)
+        apart = pair["end"] - pair["start"]
+        for name in ("motion", "flash", "brightness", "detail", "stir", "tremble"):
+            longest = LOOK_PAIR if name in {"brightness", "detail"} else MOTION_PAIR
+            told = (apart <= longest) & np.isfinite(pair[name])
+            _mean_over_spans(row[name], a[told], b[told], pair[name][told])
+        for name, changed in (("cuts", pair["cut"]), ("shots", pair["shot"])):
+            row[name][np.isfinite(row["brightness"])] = 0
+            at = np.floor(pair["end"][changed > 0] / STEP).astype(int) - self._first
+            np.add.at(row[name], np.minimum(at[at >= 0], length - 1), 1)
         return out
 
     def _fill_packets(self, row: NDArray[np.float32]) -> None:
@@ -585,6 +595,10 @@ class _PictureTrack:
 
 MOTION_PAIR = 3.5
 """Seconds between two pictures beyond which their difference says nothing about motion."""
+
+SHIFT_PAIR = 0.6
+"""Seconds between two pictures beyond which one is not looked for in the other: the camera may be anywhere
+by then."""
 
 LOOK_PAIR = 12.0
 """Seconds for which a picture stands for what is shown."""
@@ -603,15 +617,117 @@ def _mean_over_spans(
     row[count > 0] = (total[count > 0] / count[count > 0]).astype(np.float32)
 
 
-def _compare(
-    before: tuple[float, NDArray[np.float32]], after: tuple[float, NDArray[np.float32]]
-) -> tuple[float, float, float, float, float, float, float]:
-    """(from, to, motion, flash, brightness, detail, cut) of one pair of pictures."""
-    (t0, p0), (t1, p1) = before, after
-    mean0, mean1 = float(p0.mean()), float(p1.mean())
-    difference = float(np.abs((p1 - mean1) - (p0 - mean0)).mean())
-    detail = float(p1.std())
-    cut = difference > CUT_DIFFERENCE and difference > 0.6 * max(detail, float(p0.std()))
+class _Look(NamedTuple):
+    """What of one picture is compared with its neighbours."""
+
+    at: float
+    fine: NDArray[np.float32]  # 45 x 80, every second one of the rows and columns
+    coarse: NDArray[np.float32]  # 22 x 40, means of 16: grain is a quarter of what it is in one
+
+    @classmethod
+    def of(cls, at: float, gray: NDArray[np.uint8]) -> Self:
+        height, width = (n // 4 for n in gray.shape)
+        squares = gray[: 4 * height, : 4 * width].reshape(height, 4, width, 4)
+        return cls(at, gray[1::2, 1::2].astype(np.float32), squares.mean(axis=(1, 3), dtype=np.float32))
+
+
+class _Pair(NamedTuple):
+    """What two pictures that follow each other tell; NaN: nothing."""
+
+    start: float
+    end: float
+    motion: float
+    flash: float
+    brightness: float
+    detail: float
+    cut: float
+    stir: float
+    shot: float
+    tremble: float
+
+
+class _Shift(NamedTuple):
+    """Where one picture lies in the next, in squares of the coarse ones, and how like it is there."""
+
+    down: float
+    right: float
+    likeness: float  # -1..1
+
+
+def _compare(before: _Look, after: _Look, shift_before: _Shift | None, shift: _Shift | None) -> _Pair:
+    mean0, mean1 = float(before.fine.mean()), float(after.fine.mean())
+    difference = float(np.abs((after.fine - mean1) - (before.fine - mean0)).mean())
+    detail = float(after.fine.std())
+    cut = difference > CUT_DIFFERENCE and difference > 0.6 * max(detail, float(before.fine.std()))
     # Differences grow with the distance of pictures and then saturate: brought to the pace of 4 a second.
-    motion = 0.0 if cut else difference / max(1.0, ((t1 - t0) / 0.25) ** 0.5)
-    return t0, t1, motion, abs(mean1 - mean0), mean1, detail, float(cut)
+    pace = max(1.0, ((after.at - before.at) / 0.25) ** 0.5)
+    shot = shift.likeness < SAME_SHOT if shift else cut
+    return _Pair(
+        start=before.at,
+        end=after.at,
+        motion=0.0 if cut else difference / pace,
+        flash=abs(mean1 - mean0),
+        brightness=mean1,
+        detail=detail,
+        cut=float(cut),
+        stir=np.nan if shot else _stir(before.coarse, after.coarse) / pace,
+        shot=float(shot),
+        tremble=_turn(shift_before, shift) if shift_before and shift and not shot else np.nan,
+    )
+
+
+SAME_SHOT = 0.5
+"""Likeness below which two pictures are not of one shot; that of a shaken camera's is .6 and more."""
+
+LEAST_CONTRAST = 4.0
+"""Gray levels; what is paler has only noise to differ in."""
+
+
+def _stir(before: NDArray[np.float32], after: NDArray[np.float32]) -> float:
+    difference = np.abs((after - after.mean()) - (before - before.mean())).mean()
+    return float(difference / max((before.std() + after.std()) / 2, LEAST_CONTRAST))
+
+
+def _shift(before: NDArray[np.float32], after: NDArray[np.float32]) -> _Shift:
+    """By correlation, over up to half of the picture; what is behind the border counts as gray."""
+    height, width = before.shape
+    down, right = height // 2, width // 2
+    shape = (2 * height, 2 * width)
+    spectra = [np.fft.rfft2(p - p.mean(), shape) for p in (before, after)]
+    match = np.fft.irfft2(spectra[0].conj() * spectra[1], shape)
+    match = np.roll(match, (down, right), (0, 1))[: 2 * down + 1, : 2 * right + 1]
+    y, x = (int(i) for i in np.unravel_index(match.argmax(), match.shape))
+    likeness = max(_likeness(before, after, y - down, x - right), _likeness(before, after, 0, 0))
+    return _Shift(y - down + _between(match[:, x], y), x - right + _between(match[y], x), likeness)
+
+
+def _between(values: NDArray[np.float64], top: int) -> float:
+    """How far from `top` the parabola through it and its neighbours is highest."""
+    if not 0 < top < len(values) - 1:
+        return 0.0
+    low, middle, high = values[top - 1 : top + 2]
+    bend = low - 2 * middle + high
+    return float(0.5 * (low - high) / bend) if bend < 0 else 0.0
+
+
+def _likeness(before: NDArray[np.float32], after: NDArray[np.float32], down: int, right: int) -> float:
+    """Correlation of what both show when `before` is moved by so much."""
+    height, width = before.shape
+    a = before[max(0, -down) : height - max(0, down), max(0, -right) : width - max(0, right)]
+    b = after[max(0, down) : height - max(0, -down), max(0, right) : width - max(0, -right)]
+    a, b = a - a.mean(), b - b.mean()
+    return float((a * b).mean() / (np.sqrt((a**2).mean() * (b**2).mean()) + NOISE**2))
+
+
+NOISE = 0.5
+"""Gray levels that a coarse picture varies by where there is nothing to see."""
+
+
+def _turn(before: _Shift, after: _Shift) -> float:
+    turned = np.hypot(after.down - before.down, after.right - before.right)
+    gone = np.hypot(before.down, before.right) + np.hypot(after.down, after.right)
+    return float(turned / (gone + STANDING))
+
+
+STANDING = 0.3
+"""Squares per picture by which a standing camera seems to move."""
