@@ -107,7 +107,7 @@ ROUTINE = 0.7
 where somebody walks past every twenty seconds, one more who does counts little."""
 
 INAUDIBLE = -80.0
-"""dB that a minute of sound on both sides stays below where nothing is heard: tracks of silence are common."""
+"""dB below which a minute of sound on both sides is nothing that is heard: tracks of silence are common."""
 
 
 def _usual_spread(curve: Curve) -> Curve:

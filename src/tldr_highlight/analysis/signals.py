@@ -550,7 +550,7 @@ class _PictureTrack:
         for at, gray in zip(pictures.times.tolist(), pictures.gray, strict=True):
             look = _Look.of(at, gray)
             if self._last is not None and at > self._last.at:
-                shift = _shift(self._last.coarse, look.coarse) if at - self._last.at <= SHIFT_PAIR else None
+                shift = _shift(self._last, look) if at - self._last.at <= SHIFT_PAIR else None
                 self._pairs.append(_compare(self._last, look, self._shift, shift))
                 self._shift = shift
             self._last = look
@@ -622,13 +622,18 @@ class _Look(NamedTuple):
 
     at: float
     fine: NDArray[np.float32]  # 45 x 80, every second one of the rows and columns
-    coarse: NDArray[np.float32]  # 22 x 40, means of 16: grain is a quarter of what it is in one
+    coarse: NDArray[np.float32]  # 22 x 40, means of 16 without their mean: grain is a quarter of what it was
+    contrast: float  # standard deviation of it
+    spectrum: NDArray[np.complex64]  # of it, with room for shifts
 
     @classmethod
     def of(cls, at: float, gray: NDArray[np.uint8]) -> Self:
         height, width = (n // 4 for n in gray.shape)
-        squares = gray[: 4 * height, : 4 * width].reshape(height, 4, width, 4)
-        return cls(at, gray[1::2, 1::2].astype(np.float32), squares.mean(axis=(1, 3), dtype=np.float32))
+        rows = gray[: 4 * height].reshape(height, 4, -1).sum(axis=1, dtype=np.uint16)
+        coarse = rows[:, : 4 * width].reshape(height, width, 4).sum(axis=2, dtype=np.float32) / 16
+        coarse -= coarse.mean()
+        spectrum = np.fft.rfft2(coarse, (2 * height, 2 * width)).astype(np.complex64, copy=False)
+        return cls(at, gray[1::2, 1::2].astype(np.float32), coarse, float(coarse.std()), spectrum)
 
 
 class _Pair(NamedTuple):
@@ -670,7 +675,7 @@ def _compare(before: _Look, after: _Look, shift_before: _Shift | None, shift: _S
         brightness=mean1,
         detail=detail,
         cut=float(cut),
-        stir=np.nan if shot else _stir(before.coarse, after.coarse) / pace,
+        stir=np.nan if shot else _stir(before, after) / pace,
         shot=float(shot),
         tremble=_turn(shift_before, shift) if shift_before and shift and not shot else np.nan,
     )
@@ -683,25 +688,25 @@ LEAST_CONTRAST = 4.0
 """Gray levels; what is paler has only noise to differ in."""
 
 
-def _stir(before: NDArray[np.float32], after: NDArray[np.float32]) -> float:
-    difference = np.abs((after - after.mean()) - (before - before.mean())).mean()
-    return float(difference / max((before.std() + after.std()) / 2, LEAST_CONTRAST))
+def _stir(before: _Look, after: _Look) -> float:
+    difference = float(np.abs(after.coarse - before.coarse).mean())
+    return difference / max((before.contrast + after.contrast) / 2, LEAST_CONTRAST)
 
 
-def _shift(before: NDArray[np.float32], after: NDArray[np.float32]) -> _Shift:
+def _shift(before: _Look, after: _Look) -> _Shift:
     """By correlation, over up to half of the picture; what is behind the border counts as gray."""
-    height, width = before.shape
+    height, width = before.coarse.shape
     down, right = height // 2, width // 2
-    shape = (2 * height, 2 * width)
-    spectra = [np.fft.rfft2(p - p.mean(), shape) for p in (before, after)]
-    match = np.fft.irfft2(spectra[0].conj() * spectra[1], shape)
-    match = np.roll(match, (down, right), (0, 1))[: 2 * down + 1, : 2 * right + 1]
-    y, x = (int(i) for i in np.unravel_index(match.argmax(), match.shape))
+    match = np.fft.irfft2(before.spectrum.conj() * after.spectrum, (2 * height, 2 * width))
+    match = np.roll(match, (down, right), (0, 1))[: 2 * down + 1, : 2 * right + 1].astype(
+        np.float32, copy=False
+    )
+    y, x = divmod(int(match.argmax()), match.shape[1])
     likeness = max(_likeness(before, after, y - down, x - right), _likeness(before, after, 0, 0))
     return _Shift(y - down + _between(match[:, x], y), x - right + _between(match[y], x), likeness)
 
 
-def _between(values: NDArray[np.float64], top: int) -> float:
+def _between(values: NDArray[np.float32], top: int) -> float:
     """How far from `top` the parabola through it and its neighbours is highest."""
     if not 0 < top < len(values) - 1:
         return 0.0
@@ -710,13 +715,16 @@ def _between(values: NDArray[np.float64], top: int) -> float:
     return float(0.5 * (low - high) / bend) if bend < 0 else 0.0
 
 
-def _likeness(before: NDArray[np.float32], after: NDArray[np.float32], down: int, right: int) -> float:
+def _likeness(before: _Look, after: _Look, down: int, right: int) -> float:
     """Correlation of what both show when `before` is moved by so much."""
-    height, width = before.shape
-    a = before[max(0, -down) : height - max(0, down), max(0, -right) : width - max(0, right)]
-    b = after[max(0, down) : height - max(0, -down), max(0, right) : width - max(0, -right)]
-    a, b = a - a.mean(), b - b.mean()
-    return float((a * b).mean() / (np.sqrt((a**2).mean() * (b**2).mean()) + NOISE**2))
+    if down == right == 0:
+        common = float((before.coarse * after.coarse).mean())
+        return common / (before.contrast * after.contrast + NOISE**2)
+    height, width = before.coarse.shape
+    a = before.coarse[max(0, -down) : height - max(0, down), max(0, -right) : width - max(0, right)]
+    b = after.coarse[max(0, down) : height - max(0, -down), max(0, right) : width - max(0, -right)]
+    common = float((a * b).mean()) - float(a.mean()) * float(b.mean())
+    return common / (float(a.std()) * float(b.std()) + NOISE**2)
 
 
 NOISE = 0.5
