@@ -214,6 +214,11 @@ def test_a_track_of_silence_is_no_sound() -> None:
     assert len(found) == 2
 
 
+def test_without_sound_what_opens_a_film_is_no_change() -> None:
+    found = choose(analyse(filmed(120, (0.0, 60.0), show=False)), GENERAL, 120)
+    assert [round(m.peak / 10) * 10 for m in found] == [60]
+
+
 def test_what_happens_every_twenty_seconds_stands_out_less() -> None:
     """Passers-by, one after the other, and one who comes alone."""
     alone, passing = (

@@ -81,7 +81,8 @@ def features(signals: Signals) -> Features:
     out["flash"] = highest(c["flash"], 1.0, 1.0)
     stir = np.log2(c["stir"] + STILL)
     out["stir"] = contrast(stir, 1.5, 12.0, 2.5)
-    out["stir_wide"] = contrast(stir, 2.5, 15.0, 3.0, 0.6)
+    begun = np.isfinite(rank(stir, -steps(18), -steps(3), 0.6, steps(5)))  # what opens a film is no change
+    out["stir_wide"] = np.where(begun, contrast(stir, 2.5, 15.0, 3.0, 0.6), np.nan)
     out["stands_out"] = np.minimum(out["stir"], ROUTINE * out["stir_wide"] / _usual_spread(out["stir_wide"]))
     out["lively"] = mean(np.log2(c["stir"] + 0.03), 2.0)
     out["tremble"] = mean(c["tremble"], 3.0)
