@@ -29,12 +29,12 @@ class Resolved:
     def still(self, known: str | None, info: MediaInfo) -> str | None:
         """The version of the source that was opened, by which it is `known` later on; None: nothing tells.
 
-        What resolvers find behind a page may be another file each time.
+        A pair has the versions of both. What resolvers find behind a page may be another file each time.
 
         Raises:
             SourceChangedError: it is known by another one.
         """
-        version = self.version or (info.version if self.resolver in FOREVER else None)
+        version = info.version if self.sound and self.resolver in FOREVER else self.version
         if known and version and known != version:
             raise SourceChangedError(
                 "the source is another file than when its first part was analysed: submit it anew"
