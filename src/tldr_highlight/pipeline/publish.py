@@ -192,8 +192,7 @@ def ready(session: Session, highlight: Highlight, files: Files) -> None:
 
 def failed(session: Session, highlight: Highlight, error: TldrError) -> None:
     """A highlight without a clip; the others go on."""
-    highlight.state = "failed"
-    highlight.error_code = error.code
-    highlight.error_message = message_of(error)
-    event = HighlightFailed(**facts(highlight), error_code=error.code, error_message=highlight.error_message)
+    code, message = error.code, message_of(error)
+    highlight.state, highlight.error_code, highlight.error_message = "failed", code, message
+    event = HighlightFailed(**facts(highlight), error_code=code, error_message=message)
     emit(session, highlight.organization_id, event, stream_id=highlight.stream_id)

@@ -230,7 +230,7 @@ def _ready(session: Session, reel: Reel, joined: ClipResult, file: Stored) -> No
     reel.state = "ready"
     reel.ended_at = now()
     reel.key = file.key
-    reel.seconds = round(joined.actual_end, 3)
+    reel.seconds = seconds = round(joined.actual_end, 3)
     reel.stored_bytes = file.bytes
     reel.error_code = reel.error_message = None
     ledger.record(
@@ -245,7 +245,7 @@ def _ready(session: Session, reel: Reel, joined: ClipResult, file: Stored) -> No
         reel_id=reel.id,
         stream_id=reel.stream_id,
         target_seconds=reel.target_seconds,
-        seconds=reel.seconds,
+        seconds=seconds,
         note=reel.note,
     )
     emit(session, reel.organization_id, event, stream_id=reel.stream_id)
@@ -255,14 +255,10 @@ def _reel_ended(session: Session, runtime: Runtime, work: Work, error: TldrError
     mine = Reel.of(work.organization_id or "").where(Reel.id == work.object_id)
     if work.state != "done" and (reel := session.scalar(mine.with_for_update())):
         error = error or ConflictError("it was cancelled before it was made")
+        code, message = error.code, message_of(error)
         reel.state, reel.ended_at = "failed", now()
-        reel.error_code, reel.error_message = error.code, message_of(error)
-        event = ReelFailed(
-            reel_id=reel.id,
-            stream_id=reel.stream_id,
-            error_code=error.code,
-            error_message=reel.error_message,
-        )
+        reel.error_code, reel.error_message = code, message
+        event = ReelFailed(reel_id=reel.id, stream_id=reel.stream_id, error_code=code, error_message=message)
         emit(session, reel.organization_id, event, stream_id=reel.stream_id)
 
 

@@ -143,6 +143,9 @@ class Story:
                 stream.state = StreamState.PROCESSING
                 stream.started_at = stream.started_at or now()
                 stream.ended_at = stream.error_code = stream.error_message = None
+                failed = self._highlights().where(Highlight.state == "failed")
+                for lost in session.scalars(failed.with_for_update()):
+                    lost.state, lost.error_code, lost.error_message = "detected", None, None
                 started = StreamStarted(
                     stream_id=stream.id,
                     title=stream.title,
@@ -150,10 +153,6 @@ class Story:
                     platform=stream.platform,
                 )
                 emit(session, stream.organization_id, started, stream_id=stream.id)
-                again = self._highlights().where(Highlight.state == "failed").with_for_update()
-                for highlight in session.scalars(again):
-                    highlight.state, highlight.error_code, highlight.error_message = "detected", None, None
-                session.flush()
             if not self.checkpoint.whole:
                 self._require(session, Metric.PROCESSING_MS)
             self.wanted = Wanted.of(session, stream)
