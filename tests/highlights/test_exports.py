@@ -14,7 +14,7 @@ from typing import Any
 from xml.etree import ElementTree as ET
 
 import pytest
-from hypothesis import HealthCheck, given, settings
+from hypothesis import HealthCheck, example, given, settings
 from hypothesis import strategies as st
 
 from tests.peers import need
@@ -142,6 +142,7 @@ def test_chapters_come_back_as_the_same_seconds(starts: list[int], rate: Fractio
 
 @settings(deadline=None, max_examples=15, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(made=clips(), rate=st.sampled_from(RATES))
+@example(made=[(0.0, 1.0), (0.0, 1.0), (0.0, 2.0)], rate=Fraction(25))
 @pytest.mark.parametrize("format", ["otio", "fcpxml"])
 def test_timelines_come_back_as_the_same_frames(
     format: str, made: list[tuple[float, float]], rate: Fraction, tmp_path: Path

@@ -69,12 +69,13 @@ def _timeline(otio: Any, made: CutList, rate: Fraction) -> Any:
     for kind, there in (("Video", made.has_video), ("Audio", made.has_audio)):
         if there:
             track = otio.schema.Track(f"{kind[0]}1", kind=kind)
-            track.extend([_clip(otio, made, cut, rate, marked=not timeline.tracks) for cut in made.cuts])
+            cuts = enumerate(made.cuts, start=1)
+            track.extend([_clip(otio, made, n, cut, rate, marked=not timeline.tracks) for n, cut in cuts])
             timeline.tracks.append(track)
     return timeline
 
 
-def _clip(otio: Any, made: CutList, cut: Cut, rate: Fraction, *, marked: bool) -> Any:
+def _clip(otio: Any, made: CutList, number: int, cut: Cut, rate: Fraction, *, marked: bool) -> Any:
     def at(frame: int) -> Any:
         return otio.opentime.RationalTime(frame, float(rate))
 
@@ -91,6 +92,7 @@ def _clip(otio: Any, made: CutList, cut: Cut, rate: Fraction, *, marked: bool) -
     medium.name = _printable(Path(source).name)
     clip = otio.schema.Clip(_printable(cut.title), medium, between(counted(cut.first), counted(cut.end)))
     clip.metadata["tldr_highlight"] = {
+        "number": number,  # of equal clips `fcp_xml` writes one, and an empty item
         "score": h["score"],
         "confidence": h["confidence"],
         "types": [_printable(t) for t in h["types"]],
