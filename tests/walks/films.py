@@ -58,14 +58,17 @@ def film(path: Path, roars: Sequence[float] = (ROAR,), recipe: Recipe = SMALL, *
 
 
 def silent(path: Path, recipe: Recipe = SMALL) -> Path:
-    """A film without sound that stands still but for two seconds on both sides of `ROAR`."""
+    """A film without sound in which nothing moves but for two seconds on both sides of `ROAR`."""
     rng = np.random.default_rng(5)
-    x = np.arange(recipe.size[0])
-    still = np.tile(128 + 60 * np.sin(x * 2 * np.pi / 64), (recipe.size[1], 1)).astype(np.uint8)
+    blocks = rng.integers(60, 200, (recipe.size[1] // 8, recipe.size[0] // 8), dtype=np.uint8)
+    still = blocks.repeat(8, axis=0).repeat(8, axis=1)
 
     def picture(number: int, size: tuple[int, int], noise: float = 0.0) -> Gray:
-        moves = abs(number / recipe.fps - Fraction(ROAR)) < 2
-        return np.roll(still, int(rng.integers(0, 12)), axis=1) if moves else still
+        if abs(number / recipe.fps - Fraction(ROAR)) >= 2:
+            return still
+        shown, (down, right) = still.copy(), rng.integers(0, (size[1] * 3 // 4, size[0] * 7 // 8))
+        shown[down : down + size[1] // 4, right : right + size[0] // 8] = 230
+        return shown
 
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(media_maker, "picture", picture)

@@ -7,7 +7,6 @@ import re
 import shlex
 from collections.abc import Iterator
 from contextlib import suppress
-from http import HTTPStatus
 from pathlib import Path
 from typing import Any
 
@@ -109,6 +108,5 @@ def test_a_problem_looks_as_shown(world: World) -> None:
     shown: dict[str, Any] = json.loads(blocks("api.md", "json"))
     owner = world.person(world.organization())
     answer = world.client.patch("/api/v1/organization", json={"name": "x" * 101}, headers=owner)
-    title = HTTPStatus(422).phrase  # Python's word, another one from 3.13 on
-    assert answer.json() | {"trace_id": shown["trace_id"]} == shown | {"title": title}
+    assert answer.json() | {"trace_id": shown["trace_id"]} == shown
     assert answer.headers["content-type"] == "application/problem+json"

@@ -112,8 +112,14 @@ INAUDIBLE = -80.0
 
 
 def _usual_spread(curve: Curve) -> Curve:
-    """From the middle to the highest tenth of three minutes, no less than a quarter."""
-    middle, high = (rank(curve, -steps(100), steps(100) + 1, share, 8) for share in (0.5, 0.9))
+    """From the middle to the highest tenth of three minutes, no less than a quarter.
+
+    What is not known, before the beginning and behind the end, does not rise: else a short film's only moment
+    would be what it is used to.
+    """
+    reach = steps(100)
+    known = np.pad(np.nan_to_num(curve), reach)
+    middle, high = (rank(known, -reach, reach + 1, share, 8)[reach:-reach] for share in (0.5, 0.9))
     return np.maximum(high - middle, 0.25)
 
 

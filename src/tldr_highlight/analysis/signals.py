@@ -702,8 +702,10 @@ def _shift(before: _Look, after: _Look) -> _Shift:
         np.float32, copy=False
     )
     y, x = divmod(int(match.argmax()), match.shape[1])
-    likeness = max(_likeness(before, after, y - down, x - right), _likeness(before, after, 0, 0))
-    return _Shift(y - down + _between(match[:, x], y), x - right + _between(match[y], x), likeness)
+    moved, standing = _likeness(before, after, y - down, x - right), _likeness(before, after, 0, 0)
+    if standing >= moved:  # what matched was something large that moves, not the camera
+        return _Shift(0.0, 0.0, standing)
+    return _Shift(y - down + _between(match[:, x], y), x - right + _between(match[y], x), moved)
 
 
 def _between(values: NDArray[np.float32], top: int) -> float:
