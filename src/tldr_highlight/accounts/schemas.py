@@ -255,7 +255,7 @@ class PlanChange(Schema):
 class CapChange(Schema):
     """How much of the plan's amounts may be used."""
 
-    percent: Annotated[int, Field(ge=100, le=HIGHEST_CAP)] = Field(
+    percent: Annotated[int, Field(strict=True, ge=100, le=HIGHEST_CAP)] = Field(
         description="100: nothing beyond them, which would be billed.", examples=[150]
     )
 

@@ -58,6 +58,7 @@ class TryCreate(Schema):
     stream_id: Id
     as_submitted: bool = Field(
         default=False,
+        strict=True,
         description="By the version, types and threshold that the stream remembers; the set has to be its "
         "own. Else by the latest ones, and the set's threshold.",
     )
