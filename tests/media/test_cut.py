@@ -101,6 +101,13 @@ def test_every_start_of_a_gop_is_exact(media: Maker, tmp_path: Path) -> None:
         made.assert_exact(result, at, at + 0.1)
 
 
+def test_hurrying_to_the_start_loses_no_picture_behind_it(media: Maker, tmp_path: Path) -> None:
+    made = media("mp4", codec="libsvtav1", gop=250, size=SMALL)
+    result = clip_of(made, tmp_path, 2.5, 4.0)  # the first that is decoded, far behind its key picture
+    made.assert_exact(result, 2.5, 4.0)
+    assert result.reason == "av1 does not play everywhere"
+
+
 def test_two_pictures(tmp_path: Path) -> None:
     path = make(tmp_path / "two.mp4", Recipe(seconds=0.08))
     made = Made(path, Recipe(seconds=0.08))

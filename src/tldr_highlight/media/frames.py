@@ -53,6 +53,9 @@ MOST_REORDERED = 16
 INTERLEAVED = 1 << 20
 """Bytes that pictures and sound of one time may lie apart and still be read as one."""
 
+UNHURRIED = {"libdav1d"}
+"""Decoders that look at `skip_frame` once, as they begin, and then leave the same pictures out for ever."""
+
 MOST_THREADS = 8
 """Decoding threads; each holds pictures, and of 8K ones 50 MB each."""
 
@@ -488,6 +491,8 @@ def _decoded(stream: VideoStream, packets: Iterable[Placed], all_from: float) ->
     tick = stream.time_base
     shifts: dict[int, float] = {}
     shift = 0.0
+    if stream.codec_context.codec.name in UNHURRIED:
+        all_from = -math.inf
     for placed in packets:
         shift = placed.shift
         if placed.packet.pts is not None:
