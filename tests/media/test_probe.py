@@ -262,6 +262,17 @@ def test_truncated_before_its_index(media: Maker, tmp_path: Path) -> None:
     assert "index (moov)" in refusal(tmp_path / "cut.mp4", MediaError)
 
 
+@pytest.mark.parametrize("suffix", ["mkv", "flv"])
+def test_a_short_rest_of_a_file_says_how_long_it_was(suffix: str, media: Maker, tmp_path: Path) -> None:
+    data = media(suffix, seconds=6.0).path.read_bytes()
+    rest = tmp_path / f"cut.{suffix}"
+    rest.write_bytes(data[: len(data) // 3])
+    info = probe(rest)
+    assert info.duration < 3.5
+    (told,) = info.warnings
+    assert told.startswith(f"the file ends at {info.duration:.1f} s though its header promises 6.")
+
+
 def test_subtitles_only(tmp_path: Path) -> None:
     path = tmp_path / "x.mkv"
     with av.open(path, "w") as container:

@@ -521,6 +521,17 @@ def _duration(
     return _estimate(container, used, look, start), True
 
 
+CUT_OFF = 2.0
+"""Seconds that are missing where a file was cut off; headers round, and count silence behind the end."""
+
+
+def _promised(container: InputContainer) -> float:
+    """Seconds, or when it ends, by a header that speaks of the whole file; 0 where libav asked its streams."""
+    if any(s.duration for s in container.streams):
+        return 0.0
+    return (container.duration or 0) / av.time_base
+
+
 def _whole_length(medium: Medium | None) -> tuple[float, bool] | None:
     """Seconds of a recording in several parts, of which libav sees one at a time, and that they are known."""
     if medium is None or len(medium.parts) < 2:
@@ -675,6 +686,8 @@ def _warnings(
         yield f"the frame rate varies, {float(video.frame_rate):.2f} per second on average"
     if abs(start) > 0.5:
         yield f"timestamps start at {start:.3f} s; times here count from there"
+    if look.complete and (promised := _promised(container)) > look.last + CUT_OFF:
+        yield f"the file ends at {look.last - start:.1f} s though its header promises {promised:.1f} s"
     if estimated:
         yield "the file does not say how long it is; its length is an estimate until it is read"
     for stream in container.streams:

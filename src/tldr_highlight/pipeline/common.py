@@ -45,7 +45,8 @@ def reading_notes(info: MediaInfo, last: Piece) -> tuple[str, ...]:
     """How the reading went, in words, where it went not quite well."""
     notes: list[str] = []
     if last.damaged:
-        notes.append(f"{last.damaged} damaged packets were left out")
+        many = "1 damaged packet was" if last.damaged == 1 else f"{last.damaged} damaged packets were"
+        notes.append(f"{many} left out")
     if last.jumped:
         notes.append("timestamps jump inside the file; times here count what is played, without the jumps")
     elif last.read < info.duration - 2.0:
