@@ -94,6 +94,46 @@ def test_another_source_is_refused(tmp_path: Path, source: Path) -> None:
     assert not (out / NAME).exists()
 
 
+def test_another_source_of_the_same_name_is_refused(tmp_path: Path, source: Path) -> None:
+    out, other = tmp_path / "out", tmp_path / "other" / source.name
+    out.mkdir()
+    (out / "highlights.json").write_text(json.dumps({"source": str(other)}))
+    with opened(out, source, {}):
+        pass  # it is not there any more: this may be it, moved
+    other.parent.mkdir()
+    other.write_bytes(source.read_bytes())
+    with pytest.raises(UsageError, match="holds the highlights of"), opened(out, source, {}):
+        pass
+
+
+@pytest.mark.parametrize("name", ["reel.mp4", "report.html", "highlights.csv", "clips/highlight-07.mp4"])
+def test_files_that_no_run_made_are_not_replaced(name: str, tmp_path: Path, source: Path) -> None:
+    out = tmp_path / "out"
+    mine = out / name
+    mine.parent.mkdir(parents=True)
+    mine.write_bytes(b"mine")
+    with pytest.raises(UsageError, match="no run of find made it"), opened(out, source, {}):
+        pass
+    assert mine.read_bytes() == b"mine"
+    assert not (out / NAME).exists()
+    (out / "highlights.json").write_text(json.dumps({"source": source.name}))
+    with opened(out, source, {}):
+        pass  # a run made them
+
+
+@pytest.mark.parametrize("name", ["reel.mp4", "thumbnails/highlight-01.jpg"])
+def test_a_source_in_the_place_of_a_result_is_refused(name: str, tmp_path: Path) -> None:
+    source = tmp_path / name
+    source.parent.mkdir(exist_ok=True)
+    source.write_bytes(b"not really")
+    for document in (None, {"source": str(source)}):
+        if document:
+            (tmp_path / "highlights.json").write_text(json.dumps(document))
+        with pytest.raises(UsageError, match="choose another --out"), opened(tmp_path, source, {}):
+            pass
+    assert source.read_bytes() == b"not really"
+
+
 def test_two_runs_on_one_folder(tmp_path: Path, source: Path) -> None:
     out = tmp_path / "out"
     with opened(out, source, {}) as work:
@@ -112,7 +152,8 @@ def test_files_of_an_earlier_run_go(tmp_path: Path, source: Path) -> None:
     with opened(tmp_path / "out", source, {}) as work:
         clips = work.out / "clips"
         clips.mkdir()
-        for name in ("highlight-01.mp4", "highlight-02.mp4", "mine.mp4"):
+        for name in ("highlight-01.mp4", "highlight-02.mp4", "highlight-x.mp4", "mine.mp4"):
             (clips / name).write_text("")
         work.forget_others({clips / "highlight-01.mp4"})
-        assert sorted(p.name for p in clips.iterdir()) == ["highlight-01.mp4", "mine.mp4"]
+        kept = sorted(p.name for p in clips.iterdir())
+        assert kept == ["highlight-01.mp4", "highlight-x.mp4", "mine.mp4"]

@@ -526,7 +526,7 @@ CUT_OFF = 2.0
 
 
 def _promised(container: InputContainer) -> float:
-    """Seconds, or when it ends, by a header that speaks of the whole file; 0 where libav asked its streams."""
+    """Seconds, or when it ends, by a header that speaks of the whole; 0 where its streams say it."""
     if any(s.duration for s in container.streams):
         return 0.0
     return (container.duration or 0) / av.time_base

@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import hashlib
 import json
+import re
 import shutil
 import zipfile
 from collections.abc import Generator, Mapping
@@ -21,6 +22,8 @@ from tldr_highlight.media.types import ClipResult, ClipSpec
 
 NAME = ".tldr-highlight"
 DOCUMENT = "highlights.json"
+FOLDERS = ("clips", "thumbnails")
+NUMBERED = re.compile(r"highlight-\d{2,}\.(mp4|jpg|webp)")
 
 
 @dataclass(slots=True)
@@ -86,8 +89,8 @@ class Workspace:
 
     def forget_others(self, keep: set[Path]) -> None:
         """Remove an earlier run's clips and thumbnails that this one has no use for."""
-        for folder in ("clips", "thumbnails"):
-            for path in (self.out / folder).glob("highlight-*.*"):
+        for folder in FOLDERS:
+            for path in _numbered(self.out / folder):
                 if path not in keep:
                     path.unlink(missing_ok=True)
             with contextlib.suppress(OSError):
@@ -106,11 +109,13 @@ def opened(out: Path, source: Path, decides: Mapping[str, object]) -> Generator[
 
     Raises:
         OutputBusyError: another run holds the folder.
-        UsageError: it holds the highlights of another source, which nobody asked us to lose.
+        UsageError: it holds the highlights of another source, the source itself or other files under the
+            names of results, which nobody asked us to lose.
         OutputError: it cannot be written.
     """
     missing = [p for p in (out, *out.parents) if not p.exists()]
     _refuse_others(out, source)
+    _refuse_strangers(out, source)
     with output_errors(out):
         (out / NAME).mkdir(parents=True, exist_ok=True)
     with held(out / NAME):
@@ -121,14 +126,42 @@ def opened(out: Path, source: Path, decides: Mapping[str, object]) -> Generator[
 
 
 def _refuse_others(out: Path, source: Path) -> None:
-    try:
-        held_source = json.loads((out / DOCUMENT).read_text("utf-8"))["source"]
-    except (OSError, ValueError, KeyError, TypeError):
-        return
-    if Path(str(held_source)).name != source.name:
+    held_source = _source_of(out)
+    if held_source is not None and not _is_same(Path(held_source), source):
         raise UsageError(
             f"{out} holds the highlights of {held_source}: choose another --out, or remove that folder"
         )
+
+
+def _is_same(before: Path, source: Path) -> bool:
+    """Whether two names are one file's. What is not where it was, seen from here, goes by its last name."""
+    try:
+        return before.name == source.name and before.samefile(source)
+    except (OSError, ValueError):
+        return True
+
+
+def _source_of(out: Path) -> str | None:
+    """Whose highlights a folder holds, as its document tells."""
+    try:
+        return str(json.loads((out / DOCUMENT).read_text("utf-8"))["source"])
+    except (OSError, ValueError, KeyError, TypeError):
+        return None
+
+
+def _refuse_strangers(out: Path, source: Path) -> None:
+    """A run replaces what has its results' names: only what runs have made, and never what it reads."""
+    there = [p for p in (*out.glob("highlights.*"), out / "report.html", out / "reel.mp4") if p.is_file()]
+    there += [p for folder in FOLDERS for p in _numbered(out / folder)]
+    if any(p.samefile(source) for p in there):
+        raise UsageError(f"{source} lies where its own results would go: choose another --out")
+    if there and _source_of(out) is None and not (out / NAME).is_dir():
+        raise UsageError(f"{there[0]} is there already, and no run of find made it: choose another --out")
+
+
+def _numbered(folder: Path) -> list[Path]:
+    """Files under the names of clips and thumbnails."""
+    return sorted(p for p in folder.glob("highlight-*") if NUMBERED.fullmatch(p.name))
 
 
 def _tidy(out: Path, missing: list[Path]) -> None:
