@@ -135,8 +135,20 @@ def test_an_empty_result_is_honest_and_names_the_near_misses(tmp_path: Path) -> 
     for part in ("Nothing in 20:00 stood out", "All 20:00 were looked at", "judged crowd reaction, humor",
                  "reaches 0.50; none did", "score 0.41 at 4:59", "crowd reaction 0.37"):  # fmt: skip
         assert part in words
-    flat = ReportCurves(STEP, {}, np.full(2400, 0.01), 0.5)
-    assert "no near misses either" in visible(render(document(), flat, tmp_path))
+    even = curves(top=0.04)
+    assert "no near misses either" in visible(render(document(), even, tmp_path))
+
+
+def test_a_film_that_nothing_could_be_judged_of_has_no_score(tmp_path: Path) -> None:
+    blind = Analysis(
+        0, np.full(6, 0.2), {"humor": np.full(6, np.nan)}, (), np.zeros(6), np.zeros(6), np.zeros((6, 3))
+    )
+    made = ReportCurves.of(blind, 0.5)
+    assert np.isnan(made.score).all()
+    words = visible(render(document(duration=3.0), made, tmp_path))
+    assert "There was nothing that the signals analyzer could judge." in words
+    assert "none did" not in words
+    assert "near misses" not in words
 
 
 def test_near_misses_are_apart_below_the_threshold_and_best_first() -> None:

@@ -257,7 +257,7 @@ def tell(document: HighlightsDoc, out: Path) -> None:
                           h["types"][0] if h["types"] else "-", escape(why))  # fmt: skip
         console.print(table)
     else:
-        console.print("Nothing stood out enough. A lower --threshold shows the strongest there is.")
+        console.print("Nothing stood out enough; the report says more.")
     for warning in document["warnings"]:
         Console(stderr=True, highlight=False).print(f"[yellow]note:[/] {escape(warning)}")
     console.print(f"[bold]{escape(str(out / 'report.html'))}[/]", soft_wrap=True)

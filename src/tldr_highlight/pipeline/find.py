@@ -28,7 +28,7 @@ from tldr_highlight.media.picture import thumbnails
 from tldr_highlight.media.probe import probe
 from tldr_highlight.media.read import Sampling, sampling_for
 from tldr_highlight.media.types import ClipResult, ClipSpec, CutOptions, MediaInfo
-from tldr_highlight.pipeline.common import Piece, blindness, reading_notes, reel_ranges
+from tldr_highlight.pipeline.common import Piece, blindness, reading_notes, reel_ranges, unjudged
 from tldr_highlight.pipeline.pieces import pieces
 from tldr_highlight.pipeline.report import ReportCurves, render
 from tldr_highlight.pipeline.workspace import DOCUMENT, Workspace, opened
@@ -90,7 +90,7 @@ def find(
             "degraded": False,
             "warnings": [*info.warnings, *measured.warnings],
         }
-        _note_blindness(document, info, options.dimension_set)
+        _note_blindness(document, info, options.dimension_set, unjudged(analysis, measured.signals, info))
         if options.clips:
             _render(info, moments, document, work, options, jumped=measured.jumped, progress=progress)
         if work.resumed:
@@ -144,10 +144,12 @@ def _read(info: MediaInfo, sampling: Sampling, work: Workspace | None, progress:
     return Measured(strung(parts), piece.read, piece.jumped, reading_notes(info, piece))
 
 
-def _note_blindness(document: HighlightsDoc, info: MediaInfo, dimension_set: DimensionSet) -> None:
+def _note_blindness(
+    document: HighlightsDoc, info: MediaInfo, dimension_set: DimensionSet, missed: str | None
+) -> None:
     degraded, warnings = blindness(info, dimension_set)
-    document["degraded"] |= degraded
-    document["warnings"] += warnings
+    document["degraded"] |= degraded or missed is not None
+    document["warnings"] += [*warnings, missed] if missed else warnings
 
 
 # --- rendering -----------------------------------------------------------------------------------------

@@ -70,6 +70,8 @@ class ReportCurves:
         """
         curves = {name: mean(curve, SMOOTHING, least=0.1) for name, curve in analysis.dimensions.items()}
         odds = 0.5 * (1.0 + np.tanh(0.5 * analysis.worth))  # the logistic function, without overflow
+        judged = np.isfinite([*analysis.dimensions.values()]).any(axis=0)
+        odds = np.where(judged, odds, np.nan)
         misses = None
         if dimension_set:
             scored = ((e.peak, score(e, dimension_set)) for e in analysis.events)
@@ -371,9 +373,12 @@ class _Page:
 
     def _empty(self) -> str:
         document, misses = self._document, self._misses()
-        judged = ", ".join(_human(n).lower() for n in self._lanes) or "nothing"
-        looked = (
-            f"All {clock(document['duration'])} were looked at."
+        judged = ", ".join(_human(n).lower() for n in self._lanes)
+        looked = f"All {clock(document['duration'])} were looked at."
+        if not judged:
+            looked += f" There was nothing that the {document['analyzer']} analyzer could judge."
+            return self._nothing(looked, "")
+        looked += (
             f" The {document['analyzer']} analyzer judged {judged}."
             f" A moment is kept when its score reaches {self._curves.threshold:.2f}; none did."
         )
@@ -388,6 +393,9 @@ class _Page:
                 '<p class="near">To see them as clips, run again with '
                 f"<code>--threshold {lower:.2f}</code></p>"
             )
+        return self._nothing(looked, near)
+
+    def _nothing(self, looked: str, near: str) -> str:
         return (
             '<section id="highlights" class="empty"><h2>Nothing to show, and that is the result</h2>'
             f"<p>{_e(looked)}</p>{near}</section>"
