@@ -185,6 +185,8 @@ def _options(
     from tldr_highlight.media.read import Sampling  # noqa: PLC0415
     from tldr_highlight.pipeline.find import FindOptions  # noqa: PLC0415
 
+    if reel is not None and not clips:
+        raise UsageError("a reel is made of clips: leave out --no-clips or --reel")
     AnalyzerName(analyzer or read_settings().analyzer)
     sampling = {Motion.AUTO: None, Motion.KEYS: Sampling.KEYS, Motion.EXACT: Sampling.ALL}[motion]
     return FindOptions(
@@ -192,7 +194,7 @@ def _options(
         moments=MomentOptions(threshold=threshold, max_highlights=most),
         sampling=sampling,
         clips=clips,
-        reel_seconds=reel if clips else None,
+        reel_seconds=reel,
         exports=_formats(export or []),
     )
 
