@@ -238,13 +238,14 @@ def tell(document: HighlightsDoc, out: Path) -> None:
     from rich.table import Table  # noqa: PLC0415
 
     from tldr_highlight.analysis.base import clock  # noqa: PLC0415
+    from tldr_highlight.media.types import printable  # noqa: PLC0415
 
     console = Console(highlight=False)
     found = document["highlights"]
     speed = document["duration"] / max(document["elapsed"], 1e-3)
     console.print(
         f"[bold]{len(found)} highlight{'' if len(found) == 1 else 's'}[/] in {clock(document['duration'])}"
-        f" of {escape(Path(document['source']).name)} ({speed:.0f}x realtime)"
+        f" of {escape(printable(Path(document['source']).name))} ({speed:.0f}x realtime)"
     )
     if found:
         table = Table(box=None, padding=(0, 2, 0, 0), pad_edge=False, expand=True)
@@ -262,4 +263,4 @@ def tell(document: HighlightsDoc, out: Path) -> None:
         console.print("Nothing stood out enough; the report says more.")
     for warning in document["warnings"]:
         Console(stderr=True, highlight=False).print(f"[yellow]note:[/] {escape(warning)}")
-    console.print(f"[bold]{escape(str(out / 'report.html'))}[/]", soft_wrap=True)
+    console.print(f"[bold]{escape(printable(str(out / 'report.html')))}[/]", soft_wrap=True)

@@ -38,7 +38,12 @@ def shown(origin: Origin) -> str:
     Of an address host and path only: the rest may hold keys.
     """
     name = origin.name if isinstance(origin, Path) else without_keys(origin.url).partition("://")[2]
-    return "'" + "".join(c if c.isprintable() else ascii(c)[1:-1] for c in name) + "'"
+    return f"'{printable(name)}'"
+
+
+def printable(text: str) -> str:
+    """Text that no terminal obeys: line breaks and other controls as escapes."""
+    return "".join(c if c.isprintable() else ascii(c)[1:-1] for c in text)
 
 
 def range_text(start: float, end: float) -> str:
