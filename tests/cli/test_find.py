@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from tldr_highlight.cli.find import tell
+from tldr_highlight.cli.find import expand, tell
 from tldr_highlight.highlights.document import HighlightsDoc
 
 
@@ -22,3 +22,10 @@ def test_no_name_gives_orders_to_the_terminal(capsys: pytest.CaptureFixture[str]
         "realtime)", "more.", r"highlights/red\x1b[31m\nfilm/report.html",
     ]  # fmt: skip
     assert r"of red\x1b[31m\nfilm.mp4 (60x" in out
+
+
+def test_a_folder_is_its_media_but_what_is_hidden(tmp_path: Path) -> None:
+    for name in ("b.MKV", "a.mp4", "._a.mp4", ".cut.mp4", "notes.txt"):
+        (tmp_path / name).write_bytes(b"x")
+    (tmp_path / "folder.mp4").mkdir()
+    assert [p.name for p in expand([str(tmp_path)])] == ["a.mp4", "b.MKV"]

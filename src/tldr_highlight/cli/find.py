@@ -135,7 +135,7 @@ def expand(sources: Sequence[str]) -> list[Path]:
     for source in sources:
         path = Path(source)
         if path.is_dir():
-            inside = sorted(p for p in path.iterdir() if p.suffix.lower() in MEDIA and p.is_file())
+            inside = sorted(p for p in path.iterdir() if _is_media(p))
             if not inside:
                 raise NotFoundError(
                     f"no media in the folder {source}: nothing there ends in .mp4, .mkv, .mp3 ..."
@@ -148,6 +148,11 @@ def expand(sources: Sequence[str]) -> list[Path]:
         else:
             raise NotFoundError(f"nothing matches {source}")
     return list(dict.fromkeys(paths))
+
+
+def _is_media(path: Path) -> bool:
+    """Whether a file in a folder is meant; as with globs, hidden ones are not: macOS leaves `._film.mp4`."""
+    return path.suffix.lower() in MEDIA and not path.name.startswith(".") and path.is_file()
 
 
 def outputs(paths: Sequence[Path], out: Path | None) -> list[Path]:
