@@ -18,6 +18,7 @@ from typer.core import TyperGroup
 
 import tldr_highlight
 from tldr_highlight import errors
+from tldr_highlight.analysis.signals import PICTURE_CURVES, SOUND_CURVES
 from tldr_highlight.settings import Settings
 
 ROOT = Path(__file__).parents[1]
@@ -119,6 +120,14 @@ def test_every_preset_analyzer_format_and_motion_is_documented() -> None:
 
 
 # --- settings and errors -------------------------------------------------------------------------------
+
+
+def test_curves_are_counted_right() -> None:
+    count = len(SOUND_CURVES) + len(PICTURE_CURVES)
+    for page in ("README.md", "docs/architecture.md", "docs/detection.md"):
+        told = re.findall(r"(\d+) (?:curves|numbers per half)", text(page))
+        assert told, page
+        assert set(told) == {str(count)}, page
 
 
 def test_settings_are_documented_with_their_defaults() -> None:
