@@ -103,21 +103,27 @@ def _media() -> list[Check]:
     return checks
 
 
-def _optional() -> list[Check]:
+EXTRAS: dict[str, tuple[tuple[str, ...], str]] = {
+    "otio": (("opentimelineio", "otio_fcp_adapter"), "OTIO and FCP7 XML exports"),
+    "ytdlp": (("yt_dlp",), "web pages as sources"),
+    "client": (("httpx2",), "the client for Python"),
+    "server": (("fastapi", "sqlalchemy", "uvicorn"), "serve, the API on this machine"),
+    "scale": (("celery", "psycopg", "redis"), "PostgreSQL, Redis and workers elsewhere"),
+    "s3": (("boto3",), "files kept in a bucket"),
+}
+"""Libraries by which an extra is known to be there, and what it adds."""
 
+
+def _optional() -> list[Check]:
     program = shutil.which("ffmpeg")
-    otio = importlib.util.find_spec("opentimelineio") is not None
     key = read_settings().gemini_api_key is not None
-    ytdlp = importlib.util.find_spec("yt_dlp") is not None
-    pages = "web pages as sources"
-    exports = "OTIO and FCP7 XML exports"
     judge = "TLDR_GEMINI_API_KEY is set" if key else "not set; signals judge, offline and free"
-    return [
-        _wanted("ffmpeg program", program or "", "only SRT sources need it; files do not"),
-        _wanted("otio extra", exports if otio else "", f"pip install 'tldr-highlight[otio]' adds {exports}"),
-        _wanted("ytdlp extra", pages if ytdlp else "", f"pip install 'tldr-highlight[ytdlp]' adds {pages}"),
-        Check("Gemini key", "ok" if key else "missing", judge),
-    ]
+    checks = [_wanted("ffmpeg program", program or "", "only SRT sources need it; files do not")]
+    for name, (libraries, adds) in EXTRAS.items():
+        there = all(importlib.util.find_spec(library) for library in libraries)
+        otherwise = f"pip install 'tldr-highlight[{name}]' adds {adds}"
+        checks.append(_wanted(f"{name} extra", adds if there else "", otherwise))
+    return [*checks, Check("Gemini key", "ok" if key else "missing", judge)]
 
 
 def _wanted(name: str, found: str, otherwise: str) -> Check:
