@@ -519,6 +519,19 @@ def test_it_works_in_a_browser(page: Any, folder: Path) -> None:
     assert all(address.startswith(("file:", "data:")) for address in page.asked)
 
 
+def test_a_clip_of_sound_alone_is_no_black_box(page: Any, folder: Path) -> None:
+    heard = document(highlight(200.0, clip="clips/highlight-01.mp4", thumbnail=None))
+    (folder / "sound.html").write_text(render(heard, curves(), folder), "utf-8")
+    page.goto((folder / "sound.html").as_uri())
+    drawn = page.evaluate(
+        "new Promise((done) => { const i = new Image(); i.onload = () => done(i.width > 0);"
+        " i.onerror = () => done(false); i.src = video.poster; })"
+    )
+    assert drawn
+    assert 'stroke="rgb(139, 138, 245)"' in page.evaluate("decodeURIComponent(video.poster)")
+    assert page.complaints == []
+
+
 @pytest.mark.parametrize("name", ["report.html", "empty.html"])
 @pytest.mark.parametrize("width", [390, 768, 1280])
 @pytest.mark.parametrize("scheme", ["light", "dark"])
