@@ -121,6 +121,22 @@ def test_files_that_no_run_made_are_not_replaced(name: str, tmp_path: Path, sour
         pass  # a run made them
 
 
+def test_what_a_failed_run_left_is_a_runs(tmp_path: Path, source: Path) -> None:
+    out = tmp_path / "out"
+
+    def failed() -> None:
+        with opened(out, source, {}) as work:
+            (work.out / "clips").mkdir()
+            (work.out / "clips" / "highlight-01.mp4").write_bytes(b"clip")
+            raise OutputError("no space left for the note that it is finished")
+
+    with pytest.raises(OutputError):
+        failed()
+    with opened(out, source, {}) as work:
+        work.forget_others(set())
+    assert not out.exists() or not any(out.iterdir())
+
+
 @pytest.mark.parametrize("name", ["reel.mp4", "thumbnails/highlight-01.jpg"])
 def test_a_source_in_the_place_of_a_result_is_refused(name: str, tmp_path: Path) -> None:
     source = tmp_path / name

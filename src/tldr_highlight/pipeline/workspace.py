@@ -151,12 +151,17 @@ def _source_of(out: Path) -> str | None:
 
 def _refuse_strangers(out: Path, source: Path) -> None:
     """A run replaces what has its results' names: only what runs have made, and never what it reads."""
-    there = [p for p in (*out.glob("highlights.*"), out / "report.html", out / "reel.mp4") if p.is_file()]
-    there += [p for folder in FOLDERS for p in _numbered(out / folder)]
+    there = _results(out)
     if any(p.samefile(source) for p in there):
         raise UsageError(f"{source} lies where its own results would go: choose another --out")
     if there and _source_of(out) is None and not (out / NAME).is_dir():
         raise UsageError(f"{there[0]} is there already, and no run of find made it: choose another --out")
+
+
+def _results(out: Path) -> list[Path]:
+    """Files under the names of results."""
+    there = [p for p in (*out.glob("highlights.*"), out / "report.html", out / "reel.mp4") if p.is_file()]
+    return there + [p for folder in FOLDERS for p in _numbered(out / folder)]
 
 
 def _numbered(folder: Path) -> list[Path]:
@@ -167,7 +172,8 @@ def _numbered(folder: Path) -> list[Path]:
 def _tidy(out: Path, missing: list[Path]) -> None:
     work = out / NAME
     with contextlib.suppress(OSError):
-        if {p.name for p in work.iterdir()} <= {"lock"}:
+        left = _source_of(out) is None and _results(out)  # the next run is to know them for a run's
+        if not left and {p.name for p in work.iterdir()} <= {"lock"}:
             shutil.rmtree(work)
     for folder in (out / "clips", out / "thumbnails", *missing):
         with contextlib.suppress(OSError):
