@@ -705,6 +705,19 @@ def test_work_that_names_anothers_endpoint_is_dropped_and_written_down(shop: Sho
     assert (record.object_id, record.details["said"], record.actor) == (id, "org_2", "system")
 
 
+def test_threads_end_with_the_runtime_they_are_for(quick: Shop) -> None:
+    def names() -> set[str]:
+        return {thread.name for thread in threading.enumerate()} & {"webhook-sender", "webhook-recorder"}
+
+    with receiver() as there, quick.working():
+        id = quick.verified(there)
+        quick.tell()
+        sort_out(quick, id, {"delivered"})
+        assert len(names()) == 2
+    quick.runtime.closing.close()
+    until(lambda: not names(), "they end")
+
+
 def test_old_events_and_deliveries_go(shop: Shop) -> None:
     kept = timedelta(days=shop.runtime.settings.events_kept_days)
     with receiver() as there, shop.working():

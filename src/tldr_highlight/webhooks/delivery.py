@@ -353,7 +353,7 @@ class _Desk:
         )
         self._egress = Egress(policy)
         self._start_within = start_within(runtime.settings)
-        self._chains: queue.SimpleQueue[Sequence[Parcel]] = queue.SimpleQueue()
+        self._chains: queue.SimpleQueue[Sequence[Parcel] | None] = queue.SimpleQueue()
         self._outcomes: queue.SimpleQueue[Outcome | None] = queue.SimpleQueue()
         self._changed = threading.Condition()
         self._on_the_way = Counter[str]()  # endpoint -> deliveries of it that are not stored yet
@@ -408,12 +408,14 @@ class _Desk:
         self._egress.close()
         with self._changed:
             self._changed.wait_for(lambda: not self._on_the_way.total(), 1.0)
+            senders = self._senders
         self._outcomes.put(None)
+        for _ in range(senders):
+            self._chains.put(None)
         self._recorder.join(max(1.0, end - time.monotonic()))
 
     def _send_forever(self) -> None:
-        while True:
-            chain = self._chains.get()
+        while (chain := self._chains.get()) is not None:
             is_well = True
             for parcel in chain:
                 outcome = self._sent(parcel) if is_well else Outcome(parcel, now(), UNSENT)
