@@ -59,8 +59,12 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     items.sort(key=place)
 
 
-def pytest_collection_finish() -> None:
-    """Keep what was loaded out of collections of garbage: a clip asks for two, 0.2 s each of such a heap."""
+@pytest.fixture(scope="module", autouse=True)
+def small_heap() -> None:
+    """Keep what files before this one left, and all that was loaded, out of collections of garbage.
+
+    A clip asks for two, which took 0.2 s each of such a heap: most of what tests of clips took.
+    """
     gc.collect()
     gc.freeze()
 
