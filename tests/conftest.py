@@ -3,12 +3,10 @@
 from __future__ import annotations
 
 import gc
-import itertools
 import os
 import sys
 from collections import Counter
 from collections.abc import Callable, Generator, Iterator
-from contextlib import ExitStack
 from pathlib import Path
 from typing import Any
 
@@ -17,7 +15,7 @@ from argon2 import PasswordHasher
 from hypothesis import settings
 
 from tests.peers import need
-from tests.program import Process, Program
+from tests.program import Process, Program, programs
 from tests.services import Backend, Postgres, Redis, SQLite
 from tldr_highlight.core import db, passwords
 
@@ -179,11 +177,5 @@ def deployment(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Backe
 @pytest.fixture
 def program(tmp_path: Path) -> Iterator[Callable[..., Program]]:
     """Starts our command: `program("serve", "--port", "0", env={...})`. Nothing of it outlives the test."""
-    with ExitStack() as stack:
-        count = itertools.count()
-
-        def start(*arguments: object, folder: Path | None = None, **how: Any) -> Program:
-            folder = folder or tmp_path / f"program_{next(count)}"
-            return stack.enter_context(Program(*arguments, folder=folder, **how))
-
+    with programs(tmp_path) as start:
         yield start

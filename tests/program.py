@@ -12,16 +12,17 @@ its own. All that one process prints goes into one file, `Process.log`.
 from __future__ import annotations
 
 import http.client
+import itertools
 import os
 import pwd
 import re
 import signal
 import subprocess
-from collections.abc import Callable, Mapping, Sequence
-from contextlib import suppress
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import ExitStack, contextmanager, suppress
 from pathlib import Path
 from types import TracebackType
-from typing import Self
+from typing import Any, Self
 from urllib.parse import urlsplit
 
 import psutil
@@ -230,6 +231,19 @@ class Program(Process):
             log=folder / "output.txt",
             env={**own, "HOME": str(home), **(env or {})},
         )
+
+
+@contextmanager
+def programs(home: Path) -> Iterator[Callable[..., Program]]:
+    """Starts the command, each time in a folder of its own in `home`. Nothing of it outlives the context."""
+    with ExitStack() as stack:
+        count = itertools.count()
+
+        def start(*arguments: object, folder: Path | None = None, **how: Any) -> Program:
+            folder = folder or home / f"program_{next(count)}"
+            return stack.enter_context(Program(*arguments, folder=folder, **how))
+
+        yield start
 
 
 def as_user(user: pwd.struct_passwd | None) -> dict[str, object]:

@@ -43,6 +43,6 @@ def match(folder: Path) -> Path:
 
 
 @pytest.fixture(scope="session")
-def hour(folder: Path) -> Path:
-    """An hour whose analysis takes long enough to be interrupted."""
-    return films.hours(folder / "hour.mkv", 6, heard=600)
+def half_hour(folder: Path) -> Path:
+    """Half an hour whose analysis takes long enough to be interrupted."""
+    return films.hours(folder / "half_hour.mkv", 3, heard=600)

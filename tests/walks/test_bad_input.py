@@ -461,25 +461,25 @@ def _interrupt(process: subprocess.Popen[str], number: signal.Signals) -> Run:
 
 
 @pytest.fixture(scope="module")
-def undisturbed(hour: Path, match: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+def undisturbed(half_hour: Path, match: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("undisturbed")
-    assert find(hour, match, "--out", "out", cwd=folder).code == 0
+    assert find(half_hour, match, "--out", "out", cwd=folder).code == 0
     return folder / "out"
 
 
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
 def test_interrupted_while_reading(
-    tmp_path: Path, hour: Path, undisturbed: Path, number: signal.Signals
+    tmp_path: Path, half_hour: Path, undisturbed: Path, number: signal.Signals
 ) -> None:
     out = tmp_path / "out"
-    process = start("find", hour, "--out", "out", cwd=tmp_path)
+    process = start("find", half_hour, "--out", "out", cwd=tmp_path)
     until((out / WORK / "curves.npz").exists)
     _interrupt(process, number)
     assert tree(out) == {WORK, f"{WORK}/curves.npz", f"{WORK}/lock"}
-    again = find(hour, "--out", "out", cwd=tmp_path)
+    again = find(half_hour, "--out", "out", cwd=tmp_path)
     assert again.code == 0
     assert re.search(r"took over from an interrupted run: the analysis of the first [\d:]+\n", again.err)
-    assert stored(out) == stored(undisturbed / "hour")
+    assert stored(out) == stored(undisturbed / "half_hour")
     assert left_over(out) == []
 
 
@@ -501,16 +501,16 @@ def test_interrupted_while_cutting(tmp_path: Path, match: Path, undisturbed: Pat
     assert left_over(out) == []
 
 
-def test_two_runs_on_one_folder(tmp_path: Path, hour: Path, tiny: Path, undisturbed: Path) -> None:
+def test_two_runs_on_one_folder(tmp_path: Path, half_hour: Path, tiny: Path, undisturbed: Path) -> None:
     out = tmp_path / "out"
-    first = start("find", hour, "--out", "out", cwd=tmp_path)
+    first = start("find", half_hour, "--out", "out", cwd=tmp_path)
     until((out / WORK / "lock").exists)
-    for source in (hour, tiny):
+    for source in (half_hour, tiny):
         second = find(source, "--out", "out", "--json", cwd=tmp_path)
         assert (second.code, second.error) == (1, "output_busy")
         assert "another run is writing into out: wait for it" in second.err
     assert ended(first).code == 0
-    assert stored(out) == stored(undisturbed / "hour")
+    assert stored(out) == stored(undisturbed / "half_hour")
     assert left_over(out) == []
     before = tree(out)
     other = find(tiny, "--out", "out", "--json", cwd=tmp_path)

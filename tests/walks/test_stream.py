@@ -5,9 +5,10 @@ Embedded, and on PostgreSQL, Redis, two workers and a bucket.
 
 from __future__ import annotations
 
+import itertools
 import re
 from collections.abc import Callable, Iterator
-from contextlib import closing
+from contextlib import ExitStack, closing
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -20,9 +21,8 @@ from sqlalchemy import select
 from sqlalchemy.orm import InstrumentedAttribute
 
 from tests.core.servers import AUTHORITY, Server, parts
-from tests.program import Program
+from tests.program import Program, programs
 from tests.s3_server import bucket
-from tests.services import Backend
 from tests.walks.command import until
 from tests.walks.films import ROAR
 from tests.webhooks.shop import Receiver, receiver, verified
@@ -36,6 +36,8 @@ from tldr_highlight.usage.models import UsageRecord
 from tldr_highlight.webhooks.models import Webhook
 
 ADDRESS = re.compile(r"^  address   (http://\S+)$", re.MULTILINE)
+
+NUMBERS = itertools.count()
 
 
 @dataclass
@@ -108,25 +110,37 @@ class Service:
         return to
 
 
-@pytest.fixture
-def service(
-    program: Callable[..., Program], deployment: Backend, request: pytest.FixtureRequest, tmp_path: Path
-) -> Iterator[Service]:
-    data = tmp_path / "data"
+@pytest.fixture(scope="module", params=["embedded", "scaled"])
+def running(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Service]:
+    """One for all that follows: its processes compute for 14 s until they work, scaled."""
+    folder = tmp_path_factory.mktemp(request.param)
+    data = folder / "data"
     env = {"TLDR_DATA_DIR": str(data), "TLDR_ALLOW_NETWORKS": "127.0.0.0/8", "TLDR_CA_FILE": str(AUTHORITY)}
     env |= {"TLDR_WORKER_LEASE_SECONDS": "5", "TLDR_DATABASE_URL": f"sqlite:///{data / 'tldr.db'}"}
     env |= {"TLDR_WEBHOOK_TIMEOUT_SECONDS": "2"}  # what a killed process was sending is sent again by then
-    if deployment.redis_url:
-        env |= {"TLDR_DATABASE_URL": deployment.database_url, "TLDR_BROKER_URL": deployment.redis_url}
-        env |= {**bucket(request.getfixturevalue("s3_server")), "TLDR_WORKER_THREADS": "1"}
-    db = Database(env["TLDR_DATABASE_URL"])
-    service = Service(program, env, db, workers=2 if deployment.redis_url else 0)
-    with closing(db), service.http:
+    with ExitStack() as stack:
+        if request.param == "scaled":
+            postgres, redis = request.getfixturevalue("postgres"), request.getfixturevalue("redis")
+            redis.flush()
+            env |= {"TLDR_DATABASE_URL": stack.enter_context(postgres.databases())()}
+            env |= {"TLDR_BROKER_URL": redis.url, "TLDR_WORKER_THREADS": "1"}
+            env |= bucket(request.getfixturevalue("s3_server"))
+        db = stack.enter_context(closing(Database(env["TLDR_DATABASE_URL"])))
+        program = stack.enter_context(programs(folder))
+        service = Service(program, env, db, workers=2 if request.param == "scaled" else 0)
+        stack.enter_context(service.http)
         service.start()
-        with Client(service.url) as nobody:
-            key = nobody.auth.register("ann@example.com", "seven wet otters sing", "Nordlicht").api_key.key
-        service.http.headers["X-API-Key"] = key
         yield service
+
+
+@pytest.fixture
+def service(running: Service) -> Service:
+    """As an organization of the test's own sees it."""
+    with Client(running.url) as nobody:
+        email = f"ann-{next(NUMBERS)}@example.com"
+        key = nobody.auth.register(email, "seven wet otters sing", "Nordlicht").api_key.key
+    running.http.headers["X-API-Key"] = key
+    return running
 
 
 def test_an_address_becomes_clips_that_play(service: Service, film: Path, tmp_path: Path) -> None:
@@ -192,10 +206,10 @@ def test_a_receiver_hears_of_everything_once_whoever_is_killed(service: Service,
     assert of == dict.fromkeys(HIGHLIGHT, sorted(highlights))
 
 
-def test_told_to_stop_in_the_middle_it_goes_on_from_there(service: Service, hour: Path) -> None:
+def test_told_to_stop_in_the_middle_it_goes_on_from_there(service: Service, half_hour: Path) -> None:
     """R12: all end well, within 30 s, and nothing that was measured is measured or charged again."""
-    with Server(parts(hour.read_bytes(), 'ETag: "1"')) as source:
-        id = service.post("/streams", {"source_url": f"{source.url}hour.mkv"})["id"]
+    with Server(parts(half_hour.read_bytes(), 'ETag: "1"')) as source:
+        id = service.post("/streams", {"source_url": f"{source.url}half_hour.mkv"})["id"]
         segments = select(Segment.ordinal).where(Segment.stream_id == id)
         until(lambda: service.rows(segments))
         assert service.stop() == [0] * len(service.running)
@@ -209,7 +223,9 @@ def test_told_to_stop_in_the_middle_it_goes_on_from_there(service: Service, hour
     every = service.rows(segments.order_by(Segment.ordinal))
     assert every == list(range(len(every)))
     assert 0 < len(kept) < len(every)
-    charged = select(UsageRecord.amount).where(UsageRecord.metric == "processing_ms")
+    charged = select(UsageRecord.amount).where(
+        UsageRecord.metric == "processing_ms", UsageRecord.object_id == id
+    )
     assert sum(service.rows(charged)) == pytest.approx(1000 * stream["duration"], abs=len(every))
 
 
