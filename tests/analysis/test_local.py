@@ -149,13 +149,21 @@ def test_balance_tells_engines_from_people(low: float, high: float, sign: int) -
     assert sign * features(measure(segments(samples)))["balance"][at] > 2.5
 
 
-def test_swing_tells_what_dies_down_from_what_stops() -> None:
-    cheer, machine = bed(60), bed(60)
-    put(cheer, 30, roar(20)[: int(5 * RATE)])
-    put(machine, 30, roar(20)[: int(5 * RATE)][::-1])
-    dies, stops = (features(measure(segments(x)))["swing"][int(32 / STEP)] for x in (cheer, machine))
-    assert dies < 0 < stops
-    assert stops - dies > 5
+def attack(samples: NDArray[np.float32], at: float) -> float:
+    return float(features(measure(segments(samples)))["attack"][int(at / STEP)])
+
+
+def test_the_first_word_after_a_pause_is_no_attack_and_a_roar_is() -> None:
+    spoken, cheered = bed(120), bed(120)
+    spoken[int(56 * RATE) : int(60 * RATE)] *= 1e-3
+    put(cheered, 60, roar(20))
+    assert attack(spoken, 61) < 3 < 6 < attack(cheered, 61)
+
+
+def test_that_nothing_flashes_says_nothing() -> None:
+    flashing = filmed(120, (40.0, 80.0))
+    assert np.nanmin(features(flashing)["flash"]) == 0
+    assert np.nanmax(features(flashing)["flash"]) > 1
 
 
 def filmed(

@@ -79,7 +79,7 @@ def test_a_source_may_end_anywhere(signals: Signals, end: int, cut: int, short: 
 
 
 def test_moments_come_early_and_in_order_of_time(signals: Signals) -> None:
-    settler = Settler(GENERAL)
+    settler = Settler(GENERAL, MomentOptions(threshold=0.3))
     fed: dict[float, float] = {}
     for at in range(0, signals.steps, 40):
         for moment in settler.feed(signals.part(at, at + 40)):
