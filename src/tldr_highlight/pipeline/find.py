@@ -99,12 +99,16 @@ def find(
     return document
 
 
-def detect(source: Path, preset_name: str = "general") -> list[Moment]:
-    """The moments of a file, without clips or folder: what benchmarks and programs ask for."""
+def detect(source: Path, preset_name: str = "general", threshold: float | None = None) -> list[Moment]:
+    """The moments of a file, without clips or folder: what benchmarks and programs ask for.
+
+    `threshold` is the least score; None is the preset's.
+    """
     info = probe(source)
     sampling = sampling_for(info)
     measured = _read(info, sampling, None, _quiet)
-    return choose(analyse(measured.signals), preset(preset_name), measured.end)
+    options = MomentOptions(threshold=threshold)
+    return choose(analyse(measured.signals), preset(preset_name), measured.end, options)
 
 
 # --- reading -------------------------------------------------------------------------------------------
