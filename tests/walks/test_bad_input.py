@@ -104,6 +104,11 @@ USAGE: dict[str, tuple[list[str], int, str]] = {
     "threshold": (["film.mp4", "--threshold", "2"], 2, "--threshold"),
     "preset": (["film.mp4", "--preset", "cooking"], 2, "cooking"),
     "reel": (["film.mp4", "--reel", "0"], 2, "--reel"),
+    "a preset beside a set": (
+        ["film.mp4", "--preset", "sports", "--dimensions", "my.toml"],
+        2,
+        "leave out --preset or",
+    ),
     "a reel of nothing": (["film.mp4", "--reel", "60", "--no-clips"], 2, "leave out --no-clips or --reel"),
     "no source": ([], 2, "SOURCE"),
     "a dash": (["-film.mp4"], 2, "-f"),

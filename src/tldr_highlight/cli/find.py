@@ -65,7 +65,7 @@ def find(
             show_default=False,
         ),
     ] = None,
-    preset: Annotated[Preset, typer.Option(help="What it is about.")] = Preset.GENERAL,
+    preset: Annotated[Preset | None, typer.Option(help="What it is about.", show_default="general")] = None,
     dimensions: Annotated[
         Path | None, typer.Option(help="Your own dimension set (TOML) instead of a preset.")
     ] = None,
@@ -174,7 +174,7 @@ def outputs(paths: Sequence[Path], out: Path | None) -> list[Path]:
 
 
 def _options(
-    preset: Preset,
+    preset: Preset | None,
     dimensions: Path | None,
     analyzer: AnalyzerName | None,
     most: int | None,
@@ -192,10 +192,14 @@ def _options(
 
     if reel is not None and not clips:
         raise UsageError("a reel is made of clips: leave out --no-clips or --reel")
+    if preset and dimensions:
+        raise UsageError(
+            "a dimension set of your own takes the place of a preset: leave out --preset or --dimensions"
+        )
     AnalyzerName(analyzer or read_settings().analyzer)
     sampling = {Motion.AUTO: None, Motion.KEYS: Sampling.KEYS, Motion.EXACT: Sampling.ALL}[motion]
     return FindOptions(
-        dimension_set=sets.load(dimensions) if dimensions else sets.preset(preset.value),
+        dimension_set=sets.load(dimensions) if dimensions else sets.preset(preset or Preset.GENERAL),
         moments=MomentOptions(threshold=threshold, max_highlights=most),
         sampling=sampling,
         clips=clips,
