@@ -53,8 +53,9 @@ def test_the_same_input_gives_the_same_bytes(tmp_path: Path, tiny: Path) -> None
 
 
 def test_a_second_run_replaces_the_first(tmp_path: Path, match: Path) -> None:
-    assert find(match, "--out", "out", "--reel", "5", cwd=tmp_path).code == 0
+    assert find(match, "--out", "out", "--reel", "5", "--export", "csv", cwd=tmp_path).code == 0
     assert find(match, "--out", "out", "--max", "2", cwd=tmp_path).code == 0
+    assert len((tmp_path / "out" / "highlights.csv").read_text("utf-8").splitlines()) == 1 + 2
     assert len(stored(tmp_path / "out")["highlights"]) == 2
     assert {p for p in tree(tmp_path / "out") if p.startswith("clips/")} == {
         "clips/highlight-01.mp4",

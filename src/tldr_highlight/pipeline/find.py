@@ -21,7 +21,7 @@ from tldr_highlight.analysis.moments import MomentOptions, choose
 from tldr_highlight.analysis.signals import Signals, strung
 from tldr_highlight.core.files import write_text
 from tldr_highlight.highlights.document import HighlightDoc, HighlightsDoc, dumps
-from tldr_highlight.highlights.exports import export
+from tldr_highlight.highlights.exports import FORMATS, export
 from tldr_highlight.media.cut import cut
 from tldr_highlight.media.join import join
 from tldr_highlight.media.picture import thumbnails
@@ -296,12 +296,13 @@ def _publish(
     curves = ReportCurves.of(analysis, threshold, options.dimension_set)
     rate = info.video.frame_rate if info.video else Fraction(25)
     document["elapsed"] = round(time.monotonic() - began, 3)
-    for name in options.exports:
-        if name != "json":  # the document itself
+    for name in FORMATS:
+        path = work.out / f"highlights.{SUFFIXES.get(name, name)}"
+        if name != "json" and (name in options.exports or path.exists()):  # an older run's names its clips
             export(
                 document,
                 name,
-                work.out / f"highlights.{SUFFIXES.get(name, name)}",
+                path,
                 frame_rate=rate,
                 has_video=info.video is not None,
                 has_audio=info.audio is not None,
