@@ -16,6 +16,7 @@ from typing import Any
 
 import psutil
 import pytest
+from sqlalchemy import text
 
 from tests.schema import tables
 from tests.services import Backend
@@ -216,6 +217,21 @@ def test_what_never_asks_is_given_back_when_its_process_must_end(
     assert shop.said("s", "finished") == []
 
 
+def stopped_between_transactions(shop: Shop, pid: int) -> bool:
+    """Stops a process, and wakes it if that was within a transaction, whose locks it would keep."""
+    os.kill(pid, signal.SIGSTOP)
+    time.sleep(0.2)
+    with shop.runtime.db.read() as session:
+        if not session.scalar(text(OPEN)):
+            return True
+    os.kill(pid, signal.SIGCONT)
+    return False
+
+
+OPEN = """SELECT count(*) FROM pg_stat_activity
+WHERE datname = current_database() AND pid <> pg_backend_pid() AND state LIKE 'idle in transaction%'"""
+
+
 @pytest.mark.parametrize(
     "backend", ["postgres"], indirect=True
 )  # on SQLite it might be stopped as the writer
@@ -223,8 +239,8 @@ def test_a_worker_that_was_stopped_and_wakes_can_write_nothing(shop: Shop) -> No
     shop.worker.start()
     id = shop.add("count", "c", to=200, pause=1.5, asks=False)
     stopped = shop.child()
-    until(lambda: shop.said("c", "wrote", 1))  # now it pauses: not within a transaction, which would be kept
-    os.kill(stopped, signal.SIGSTOP)
+    until(lambda: shop.said("c", "wrote", 1))
+    until(lambda: stopped_between_transactions(shop, stopped), "it holds no lock")
     try:
         until(
             lambda: [line for line in shop.said("c", "wrote") if line[0] != str(stopped)], "another goes on"
