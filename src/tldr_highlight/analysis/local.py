@@ -64,10 +64,10 @@ def features(signals: Signals) -> Features:
     spread = rank(out["mid_slow"], -steps(90), steps(90) + 1, 0.84, 8)
     spread -= rank(out["mid_slow"], -steps(90), steps(90) + 1, 0.5, 8)
     out["mid_z"] = out["mid_slow"] / np.maximum(spread, 0.8)
-    for name in ("tonality", "stability", "flatness", "fill", "wobble", "voiced", "glide", "ha", "clipped"):
+    compared = ("tonality", "flatness", "voiced", "wobble", "ha", "syllables")
+    for name in (*compared, "stability", "fill", "glide", "clipped"):
         out[name] = mean(c[name], 3.0)
-    out["syllables"] = mean(c["syllables"], 3.0)
-    for name in ("tonality", "flatness", "voiced", "wobble", "ha", "syllables"):
+    for name in compared:
         out[f"d_{name}"] = out[name] - rank(c[name], -steps(60), steps(60) + 1, 0.5, 8)
     out["hiss"] = mean(c["air"] - c["mid"], 3.0)
     out["d_hiss"] = out["hiss"] - rank(c["air"] - c["mid"], -steps(60), steps(60) + 1, 0.5, 8)
@@ -82,8 +82,8 @@ def features(signals: Signals) -> Features:
     out["flash"] = np.maximum(contrast(flicker, 2.0, 15.0, 3.0), 0.0)  # that none flashes here says nothing
     stir = np.log2(c["stir"] + STILL)
     out["stir"] = contrast(stir, 1.5, 12.0, 2.5)
-    begun = np.isfinite(rank(stir, -steps(18), -steps(3), 0.6, steps(5)))  # what opens a film is no change
     out["stir_near"] = highest(out["stir"], 4.0, 1.5)
+    begun = np.isfinite(rank(stir, -steps(18), -steps(3), 0.6, steps(5)))  # what opens a film is no change
     out["stir_wide"] = np.where(begun, contrast(stir, 2.5, 15.0, 3.0, 0.6), np.nan)
     out["stands_out"] = np.minimum(out["stir"], ROUTINE * out["stir_wide"] / _usual_spread(out["stir_wide"]))
     out["lively"] = mean(np.log2(c["stir"] + 0.03), 2.0)
