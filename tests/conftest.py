@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import gc
+import io
+import logging
 import os
 import sys
 from collections import Counter
@@ -11,6 +13,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import structlog
 from argon2 import PasswordHasher
 from hypothesis import settings
 
@@ -18,6 +21,7 @@ from tests.peers import need
 from tests.program import Process, Program, programs
 from tests.services import Backend, Postgres, Redis, SQLite
 from tldr_highlight.core import db, passwords
+from tldr_highlight.core.telemetry import set_up_logs
 
 # no deadline: a machine that is busy for a moment is no finding. The same examples each time, or a change
 # would be told of what it has nothing to do with; long runs look for new ones.
@@ -107,6 +111,19 @@ def quick_commits() -> Iterator[None]:
 def safe_commits(monkeypatch: pytest.MonkeyPatch) -> None:
     """What is opened after this commits as the product does."""
     monkeypatch.setattr(db, "_set_up_sqlite", set_up_sqlite)
+
+
+@pytest.fixture
+def logged(monkeypatch: pytest.MonkeyPatch) -> Iterator[io.StringIO]:
+    """What is logged, as JSON lines on stderr; afterwards lines go where they went before."""
+    root, stream = logging.getLogger(), io.StringIO()
+    handlers, level, before = root.handlers[:], root.level, structlog.get_config()
+    monkeypatch.setattr(sys, "stderr", stream)
+    set_up_logs(terminal=False)
+    yield stream
+    root.handlers[:] = handlers
+    root.setLevel(level)
+    structlog.configure(**before)
 
 
 # --- servers (see `services.py`) -----------------------------------------------------------------------

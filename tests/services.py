@@ -32,6 +32,9 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Protocol
 from urllib.parse import quote
 
+from sqlalchemy import NullPool, create_engine, text
+from sqlalchemy.exc import OperationalError
+
 from tests.peers import leave_out, need
 from tests.program import Process, as_user
 
@@ -46,6 +49,24 @@ class NewDatabase(Protocol):
     """Makes a database, empty or a copy of a template, that lasts as long as the test: its address."""
 
     def __call__(self, fill: Fill | None = None) -> str: ...
+
+
+def in_transaction(url: str) -> bool:
+    """Whether somebody is within a transaction: who is stopped there keeps its locks from all others."""
+    engine = create_engine(url, poolclass=NullPool)
+    with engine.connect() as connection:
+        if engine.dialect.name == "postgresql":
+            return bool(connection.scalar(text(IN_TRANSACTION)))
+        try:
+            connection.exec_driver_sql("PRAGMA busy_timeout=500")
+            connection.exec_driver_sql("BEGIN IMMEDIATE")
+        except OperationalError:
+            return True
+        return False
+
+
+IN_TRANSACTION = """SELECT count(*) FROM pg_stat_activity
+WHERE datname = current_database() AND pid <> pg_backend_pid() AND state LIKE 'idle in transaction%'"""
 
 
 @dataclass

@@ -19,7 +19,7 @@ from sqlalchemy.exc import DBAPIError, OperationalError
 
 from tests.peers import need
 from tests.program import Process, alive
-from tests.services import Backend, Postgres, Redis
+from tests.services import Backend, Postgres, Redis, in_transaction
 from tests.walks.command import until
 
 ROOT = Path(__file__).parents[1]
@@ -112,6 +112,16 @@ def test_databases_are_dropped_with_all_connections(postgres: Postgres, postgres
     made.dispose()
     left = one(postgres_url, f"SELECT count(*) FROM pg_database WHERE datname = '{made.url.database}'")
     assert left == 0
+
+
+def test_who_is_within_a_transaction_is_seen(backend: Backend) -> None:
+    url = backend.database(fill)
+    assert not in_transaction(url)
+    with engine(url) as made, made.connect() as connection:
+        connection.execute(text("DELETE FROM things"))
+        assert in_transaction(url)
+        connection.rollback()
+        assert not in_transaction(url)
 
 
 def test_deployments_have_what_they_name(deployment: Backend, request: pytest.FixtureRequest) -> None:

@@ -2,9 +2,7 @@ from __future__ import annotations
 
 import io
 import json
-import logging
 import re
-from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -14,21 +12,8 @@ from tests.api.world import World, world_on
 from tests.services import Backend, SQLite
 from tldr_highlight.api.edge import HEADERS
 from tldr_highlight.api.openapi import codes
-from tldr_highlight.core.telemetry import set_up_logs
 
 TRACE = "00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-01"
-
-
-@pytest.fixture
-def logged() -> Iterator[io.StringIO]:
-    """What is logged, as JSON lines."""
-    root, before = logging.getLogger(), logging.getLogger().handlers[:]
-    level, text = root.level, io.StringIO()
-    set_up_logs(terminal=False)
-    root.handlers[0].stream = text
-    yield text
-    root.handlers[:] = before
-    root.setLevel(level)
 
 
 def lines(logged: io.StringIO) -> list[dict[str, object]]:

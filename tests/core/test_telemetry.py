@@ -7,11 +7,9 @@ import json
 import logging
 import re
 import sys
-from collections.abc import Iterator
 from typing import Any
 
 import pytest
-import structlog
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -35,21 +33,8 @@ W3C = "00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01"  # the recommend
 JWT = "eyJhbGciOiJIUzI1NiJ9.eyJzdWIiOiIxIn0.c2lnbmF0dXJl"
 
 
-@pytest.fixture
-def lines(monkeypatch: pytest.MonkeyPatch) -> Iterator[io.StringIO]:
-    """What is logged, as it would stand on stderr; the process's own set-up comes back afterwards."""
-    stream = io.StringIO()
-    root = logging.getLogger()
-    handlers, level = root.handlers[:], root.level
-    monkeypatch.setattr(sys, "stderr", stream)
-    set_up_logs(terminal=False)
-    yield stream
-    root.handlers[:], root.level = handlers, level
-    structlog.reset_defaults()
-
-
-def logged(lines: io.StringIO) -> list[dict[str, Any]]:
-    return [json.loads(line) for line in lines.getvalue().splitlines()]
+def lines_of(logged: io.StringIO) -> list[dict[str, Any]]:
+    return [json.loads(line) for line in logged.getvalue().splitlines()]
 
 
 # --- traces --------------------------------------------------------------------------------------------
@@ -93,12 +78,12 @@ def test_the_current_trace_is_that_of_the_innermost_block() -> None:
 # --- logs ----------------------------------------------------------------------------------------------
 
 
-def test_a_line_is_json_with_its_trace(lines: io.StringIO) -> None:
+def test_a_line_is_json_with_its_trace(logged: io.StringIO) -> None:
     with tracing(W3C, job="job_1"):
         logger("tldr").info("did it", seconds=1.5)
         logging.getLogger("other").warning("old %s", "style")
     logger("tldr").info("after")
-    ours, theirs, after = logged(lines)
+    ours, theirs, after = lines_of(logged)
     assert (ours["event"], ours["seconds"], ours["level"], ours["logger"]) == ("did it", 1.5, "info", "tldr")
     assert ours["trace_id"] == theirs["trace_id"] == trace_id(W3C)
     assert ours["job"] == theirs["job"] == "job_1"
@@ -107,11 +92,11 @@ def test_a_line_is_json_with_its_trace(lines: io.StringIO) -> None:
     assert re.fullmatch(r"\d{4}-\d\d-\d\dT[\d:.]+Z", ours["timestamp"])
 
 
-def test_a_requests_line_is_what_the_logger_writes(lines: io.StringIO) -> None:
+def test_a_requests_line_is_what_the_logger_writes(logged: io.StringIO) -> None:
     with tracing(W3C):
         logger("requests").info("answered", status=200, caller=None)
         write_line("requests", "answered", status=200, caller=None)
-    slow, quick = logged(lines)
+    slow, quick = lines_of(logged)
     assert quick.keys() == slow.keys()
     assert {k: v for k, v in quick.items() if k != "timestamp"} == {
         k: v for k, v in slow.items() if k != "timestamp"
@@ -120,28 +105,28 @@ def test_a_requests_line_is_what_the_logger_writes(lines: io.StringIO) -> None:
 
 
 def test_a_requests_line_is_for_people_where_the_others_are(
-    lines: io.StringIO, monkeypatch: pytest.MonkeyPatch
+    logged: io.StringIO, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(sys, "stderr", lines)
+    monkeypatch.setattr(sys, "stderr", logged)
     set_up_logs(terminal=True)
     write_line("requests", "answered", status=200)
-    assert "answered" in lines.getvalue()
-    assert "{" not in lines.getvalue()
+    assert "answered" in logged.getvalue()
+    assert "{" not in logged.getvalue()
 
 
-def test_levels_below_the_set_one_are_dropped(lines: io.StringIO) -> None:
+def test_levels_below_the_set_one_are_dropped(logged: io.StringIO) -> None:
     logger("tldr").debug("detail")
     logging.getLogger("other").debug("detail")
-    assert lines.getvalue() == ""
+    assert logged.getvalue() == ""
 
 
-def test_people_at_a_terminal_get_no_json(lines: io.StringIO, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(sys, "stderr", lines)  # pytest has put its own there since
+def test_people_at_a_terminal_get_no_json(logged: io.StringIO, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(sys, "stderr", logged)  # pytest has put its own there since
     set_up_logs(terminal=True)
     logger("tldr").info("did it", token="t0ps3cret")
-    assert "did it" in lines.getvalue()
-    assert not lines.getvalue().startswith("{")
-    assert "t0ps3cret" not in lines.getvalue()
+    assert "did it" in logged.getvalue()
+    assert not logged.getvalue().startswith("{")
+    assert "t0ps3cret" not in logged.getvalue()
 
 
 CANARIES = {
@@ -153,7 +138,7 @@ CANARIES = {
 
 
 @pytest.mark.parametrize("canary", CANARIES.values(), ids=CANARIES.keys())
-def test_what_looks_like_a_secret_never_shows(canary: str, lines: io.StringIO) -> None:
+def test_what_looks_like_a_secret_never_shows(canary: str, logged: io.StringIO) -> None:
     log = logger("tldr")
     log.info(f"got {canary}")
     log.info("got it", value=canary, nested={"list": [canary, {"deep": f"x={canary};"}]}, raw=canary.encode())
@@ -164,9 +149,9 @@ def test_what_looks_like_a_secret_never_shows(canary: str, lines: io.StringIO) -
     except ValueError:
         log.exception("failed")
         logging.getLogger("other").exception("failed")
-    assert len(logged(lines)) == 6
-    assert canary not in lines.getvalue()
-    assert lines.getvalue().count(HIDDEN) >= 8
+    assert len(lines_of(logged)) == 6
+    assert canary not in logged.getvalue()
+    assert logged.getvalue().count(HIDDEN) >= 8
 
 
 @pytest.mark.parametrize(
@@ -174,9 +159,9 @@ def test_what_looks_like_a_secret_never_shows(canary: str, lines: io.StringIO) -
     ["password", "new_password", "Authorization", "access_token", "client-secret", "X-API-Key", "apiKey",
      "api_key", "Set-Cookie", "sealed", "webhook-signature"],
 )  # fmt: skip
-def test_what_is_called_a_secret_never_shows(name: str, lines: io.StringIO) -> None:
+def test_what_is_called_a_secret_never_shows(name: str, logged: io.StringIO) -> None:
     logger("tldr").info("got it", **{name: "plainword", "headers": {name: ["plainword"]}})
-    (line,) = logged(lines)
+    (line,) = lines_of(logged)
     assert (line[name], line["headers"]) == (HIDDEN, {name: HIDDEN})
 
 

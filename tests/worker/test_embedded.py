@@ -16,10 +16,9 @@ from typing import Any
 
 import psutil
 import pytest
-from sqlalchemy import text
 
 from tests.schema import tables
-from tests.services import Backend
+from tests.services import Backend, in_transaction
 from tests.worker.chores import CHORES, RUNG, chores
 from tldr_highlight.core import work
 from tldr_highlight.core.work import Work, enqueue
@@ -221,15 +220,10 @@ def stopped_between_transactions(shop: Shop, pid: int) -> bool:
     """Stops a process, and wakes it if that was within a transaction, whose locks it would keep."""
     os.kill(pid, signal.SIGSTOP)
     time.sleep(0.2)
-    with shop.runtime.db.read() as session:
-        if not session.scalar(text(OPEN)):
-            return True
+    if not in_transaction(database_url(shop.runtime.settings)):
+        return True
     os.kill(pid, signal.SIGCONT)
     return False
-
-
-OPEN = """SELECT count(*) FROM pg_stat_activity
-WHERE datname = current_database() AND pid <> pg_backend_pid() AND state LIKE 'idle in transaction%'"""
 
 
 @pytest.mark.parametrize(
