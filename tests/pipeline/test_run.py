@@ -5,14 +5,17 @@ from __future__ import annotations
 import subprocess
 import sys
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
+from tests import media_maker
+from tests.media_maker import make
 from tests.pipeline.office import ORGANIZATION, Office
 from tests.schema import tables
 from tests.services import Backend
-from tests.walks.films import ROAR, film
+from tests.walks.films import ROAR, SMALL, film
 from tldr_highlight.media.probe import probe
 from tldr_highlight.runtime import opened
 from tldr_highlight.settings import Settings
@@ -63,6 +66,28 @@ def test_a_stream_becomes_highlights(office: Office, match: Path, tmp_path: Path
     assert sum(usage.values()) == pytest.approx(1000 * stream.duration, abs=len(usage))
     assert len(kept) == 3
     assert list((office.runtime.data_dir / "scratch").iterdir()) == []
+
+
+@pytest.mark.parametrize(
+    ("seconds", "gain", "said"), [(6.0, 1.0, "too short to judge"), (24.0, 0.0, "the sound is silent")]
+)
+def test_what_could_not_be_judged_is_told(
+    seconds: float,
+    gain: float,
+    said: str,
+    office: Office,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    noise = media_maker.sound
+    monkeypatch.setattr(media_maker, "sound", lambda *about: gain * noise(*about))
+    office.submit(make(tmp_path / "film.mp4", replace(SMALL, seconds=seconds)))
+    office.work()
+    stream = office.stream()
+    assert (stream.state, stream.degraded, office.highlights()) == ("completed", True, [])
+    assert [w for w in stream.warnings if said in w] == [*stream.warnings]
+    [completed] = [e for e in office.events() if e.type == "stream.completed"]
+    assert completed.data["degraded"] is True
 
 
 def test_shorter_segments_change_nothing_but_their_number(office: Office, match: Path) -> None:

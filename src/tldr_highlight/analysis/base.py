@@ -76,3 +76,8 @@ class Analysis:
     loudness: Curve  # LUFS, where clips look for pauses
     cuts: Curve  # shot changes per step, which clips like to start at
     texture: Curve  # (steps, fields): what a moment looks and sounds like, to know a replay again
+
+    @property
+    def judged_anything(self) -> bool:
+        """Whether any dimension is known at any step."""
+        return any(np.isfinite(curve).any() for curve in self.dimensions.values())

@@ -86,6 +86,8 @@ class Settler:
         self._options = options or MomentOptions()
         self._curves: Signals | None = None  # as far as they are still needed
         self._judged = 0  # step up to which all events are known
+        self.judged_anything = False
+        """Whether anything could be judged, in what is."""
         self._waiting: list[tuple[Scored, Curve]] = []  # events with their looks; one may come before them
         self._open: Scored | None = None  # the next may belong to it
         self._closed: deque[Scored] = deque()  # whole; what surrounds them is not known
@@ -116,7 +118,9 @@ class Settler:
         if self._curves is None:
             return []
         if self._options.max_highlights is not None:
-            return rescore(self._curves, self._set, duration, self._options)
+            analysis = analyse(self._curves)
+            self.judged_anything = analysis.judged_anything
+            return choose(analysis, self._set, duration, self._options)
         while self._end > self._judged * STEP:
             self._judge()
         return self._settle(math.inf, duration)
@@ -146,6 +150,7 @@ class Settler:
         assert self._curves
         start, end = self._judged, self._next_stretch()
         analysis = analyse(self._curves.part(start - steps(CONTEXT), end + steps(CONTEXT)))
+        self.judged_anything |= analysis.judged_anything
         inside = [e for e in analysis.events if start * STEP <= e.peak < end * STEP]
         found = worthy(inside, self._set, self._options)
         self._waiting += [(each, look_of(each[1], analysis)) for each in found]

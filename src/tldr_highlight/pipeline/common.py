@@ -8,9 +8,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-import numpy as np
-
-from tldr_highlight.analysis.base import STEP, Analysis, Moment, clock
+from tldr_highlight.analysis.base import STEP, Moment, clock
 from tldr_highlight.analysis.dimensions import DimensionSet
 from tldr_highlight.analysis.local import INAUDIBLE, KNOWN
 from tldr_highlight.analysis.scoring import known_share
@@ -78,14 +76,18 @@ SHORT = 20.0
 """Seconds in which nothing may be judged for lack of anything around it to compare it with."""
 
 
-def unjudged(analysis: Analysis, signals: Signals, info: MediaInfo) -> str | None:
-    """What the curves show that nothing, or no sound, could be judged, in words."""
-    silent = not (signals.curves["peak"] >= INAUDIBLE).any()
-    if not any(np.isfinite(c).any() for c in analysis.dimensions.values()):
-        if signals.end < SHORT:
+def audible(signals: Signals) -> bool:
+    """Whether anything in them is loud enough to be heard."""
+    return bool((signals.curves["peak"] >= INAUDIBLE).any())
+
+
+def unjudged(info: MediaInfo, end: float, *, judged: bool, heard: bool) -> str | None:
+    """What the curves of `end` seconds show: that nothing, or no sound, could be judged, in words."""
+    if not judged:
+        if end < SHORT:
             return "too short to judge: a moment is told by the seconds on both sides of it"
         return "there is nothing in it that could be judged"
-    if silent and info.audio and info.video:
+    if not heard and info.audio and info.video:
         return "the sound is silent: judged by the picture alone, which finds about half as much"
     return None
 

@@ -28,7 +28,7 @@ from tldr_highlight.media.picture import thumbnails
 from tldr_highlight.media.probe import probe
 from tldr_highlight.media.read import Sampling, sampling_for
 from tldr_highlight.media.types import ClipResult, ClipSpec, CutOptions, MediaInfo
-from tldr_highlight.pipeline.common import Piece, blindness, reading_notes, reel_ranges, unjudged
+from tldr_highlight.pipeline.common import Piece, audible, blindness, reading_notes, reel_ranges, unjudged
 from tldr_highlight.pipeline.pieces import pieces
 from tldr_highlight.pipeline.report import ReportCurves, render
 from tldr_highlight.pipeline.workspace import DOCUMENT, Workspace, opened
@@ -90,7 +90,8 @@ def find(
             "degraded": False,
             "warnings": [*info.warnings, *measured.warnings],
         }
-        _note_blindness(document, info, options.dimension_set, unjudged(analysis, measured.signals, info))
+        missed = unjudged(info, duration, judged=analysis.judged_anything, heard=audible(measured.signals))
+        _note_blindness(document, info, options.dimension_set, missed)
         if options.clips:
             _render(info, moments, document, work, options, jumped=measured.jumped, progress=progress)
         if work.resumed:

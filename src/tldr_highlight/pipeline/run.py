@@ -42,7 +42,7 @@ from tldr_highlight.media.job import Visit, cut_apart
 from tldr_highlight.media.types import ClipResult, ClipSpec, MediaInfo
 from tldr_highlight.pipeline import publish
 from tldr_highlight.pipeline.checkpoint import Checkpoint, Progress
-from tldr_highlight.pipeline.common import Piece, blindness, reading_notes
+from tldr_highlight.pipeline.common import Piece, audible, blindness, reading_notes, unjudged
 from tldr_highlight.pipeline.ends import ended
 from tldr_highlight.pipeline.measure import measure
 from tldr_highlight.pipeline.shortage import watching
@@ -92,7 +92,7 @@ def run(job: Job[Runtime]) -> None:
                 story.look(visit, resolved)
                 story.cut()
                 for signals in story.pieces():
-                    story.publish(story.settler.feed(signals))
+                    story.take(signals)
                     story.cut()
                 story.settle()
                 story.cut(last=True)
@@ -117,6 +117,7 @@ class Story:
     uncut: deque[Highlight] = field(default_factory=deque[Highlight], init=False)
     later: list[Highlight] = field(default_factory=list[Highlight], init=False)  # their clips failed once
     seen: int = field(default=0, init=False)  # moments that became certain
+    heard: bool = field(default=False, init=False)  # anything, so far
     settled: bool = field(default=False, init=False)  # all moments were asked for
     ending: bool = field(default=False, init=False)  # nothing more will come
     before: dict[str, Any] = field(init=False)
@@ -166,7 +167,7 @@ class Story:
         with self.job.runtime.db.read() as session:
             stored = [curves.unpacked(row.curves) for row in session.scalars(self._segments())]
         for signals in stored:
-            self.publish(self.settler.feed(signals))
+            self.take(signals)
 
     def look(self, visit: Visit, resolved: Resolved) -> None:
         """What the source turned out to be.
@@ -273,11 +274,29 @@ class Story:
 
     # --- publishing ------------------------------------------------------------------------------------
 
+    def take(self, signals: Signals) -> None:
+        """Publish what the next curves make certain."""
+        self.heard |= audible(signals)
+        self.publish(self.settler.feed(signals))
+
     def settle(self) -> None:
         """Publish what is certain once nothing more comes; all of it, with `max_highlights`."""
         if not self.settled:
             self.settled = True
-            self.publish(self.settler.finish(self.checkpoint.end))
+            moments = self.settler.finish(self.checkpoint.end)
+            if self.visit and not self.ending:
+                self._note_unjudged(self.visit.info)
+            self.publish(moments)
+
+    def _note_unjudged(self, info: MediaInfo) -> None:
+        missed = unjudged(info, self.checkpoint.end, judged=self.settler.judged_anything, heard=self.heard)
+        if missed is None:
+            return
+        with self.job.step() as session:
+            stream = self._stream(session)
+            stream.degraded = True
+            if missed not in stream.warnings:  # an earlier run may have said so
+                stream.warnings = [*stream.warnings, missed]
 
     def publish(self, moments: Sequence[Moment]) -> None:
         """Make highlights of moments that became certain, but for those that an earlier run published."""
