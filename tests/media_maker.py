@@ -522,6 +522,18 @@ def damage(path: Path, start: float, end: float, seed: int = 0) -> Path:
     return path
 
 
+def spoil(path: Path, kind: str, which: slice) -> Path:
+    """Replace the content of some packets of the first stream of a kind by ones, in place."""
+    data = bytearray(path.read_bytes())
+    with av.open(path) as container:
+        packets = [bytes(p) for p in container.demux(**{kind: 0}) if p.size][which]
+    for packet in packets:
+        place = data.index(packet)
+        data[place : place + len(packet)] = b"\xff" * len(packet)
+    path.write_bytes(data)
+    return path
+
+
 def join_bytes(path: Path, parts: Iterable[Path]) -> Path:
     """Put transport streams behind each other: timestamps then leap, as in recordings of broken streams."""
     path.write_bytes(b"".join(p.read_bytes() for p in parts))

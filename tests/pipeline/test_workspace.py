@@ -1,6 +1,7 @@
 """The output folder: resumable, never another source's, tidy."""
 
 import json
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -59,8 +60,11 @@ def test_a_finished_clip_is_known_by_range_recipe_and_content(tmp_path: Path, so
         import hashlib
 
         digest = hashlib.sha256(b"clip").hexdigest()
-        work.remember(ClipResult(spec, 1.0, 2.0, 25, "encode", "asked for", 0.0, 4, digest), "crf 20")
+        result = replace(result, sha256=digest, warnings=("2 damaged pictures are left out",))
+        assert work.warnings(spec) == []
+        work.remember(result, "crf 20")
         assert work.finished(spec, "crf 20")
+        assert work.warnings(spec) == ["2 damaged pictures are left out"]
         assert not work.finished(spec, "crf 30")
         assert not work.finished(ClipSpec(1.0, 2.5, spec.path), "crf 20")
 

@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import itertools
 import json
+import re
 import shutil
 from pathlib import Path
 
+from tests.media_maker import spoil
 from tests.walks import films
 from tests.walks.command import find, left_over, look, run, stored, tree
 
@@ -98,6 +100,16 @@ def test_nothing_found_is_an_honest_empty_result(tmp_path: Path) -> None:
     done = find("calm.mp4", "--reel", "10", cwd=tmp_path)
     assert done.code == 0
     assert "0 highlights in 0:24 of calm.mp4" in done.out
+    assert "no reel: there is no moment to show in it" in done.err
     out = tmp_path / "highlights" / "calm"
     assert tree(out) == {"highlights.json", "report.html"}
     assert json.loads((out / "highlights.json").read_text("utf-8"))["highlights"] == []
+
+
+def test_pictures_that_a_clip_lacks_are_told(tmp_path: Path) -> None:
+    films.film(tmp_path / "film.webm", codec="libvpx-vp9", audio="libopus")
+    spoil(tmp_path / "film.webm", "video", slice(121, 124))
+    assert find("film.webm", cwd=tmp_path).code == 0
+    document = stored(tmp_path / "highlights" / "film")
+    [told] = [w for w in document["warnings"] if "damaged picture" in w]
+    assert re.fullmatch(r"the clip 0:\d\d-0:\d\d: \d+ damaged pictures are left out", told)

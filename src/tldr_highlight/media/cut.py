@@ -197,7 +197,10 @@ def _encoded(source: Source, spec: ClipSpec, options: CutOptions, tell: Progress
         return written
 
     result = finished(spec, "encode", reason, write)
-    return replace(result, reason=f"{reason}; {lost} damaged pictures are left out") if lost else result
+    if not lost:
+        return result
+    many = "1 damaged picture is" if lost == 1 else f"{lost} damaged pictures are"
+    return replace(result, warnings=(*result.warnings, f"{many} left out"))
 
 
 MOST_LOST = 0.6

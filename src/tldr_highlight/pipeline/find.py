@@ -209,7 +209,9 @@ def _render(
                 made |= {item[1], item[2]}
     work.forget_others(made)
     (work.out / "reel.mp4").unlink(missing_ok=True)
-    if options.reel_seconds and moments:
+    if options.reel_seconds and not moments:
+        document["warnings"].append("no reel: there is no moment to show in it")
+    elif options.reel_seconds:
         progress("reel", 0, 1)
         clips_of = {(s.start, s.end): s.path for s in specs if s.path in made}
         _make_reel(info, moments, clips_of, document, work, options, jumped=jumped)
@@ -242,6 +244,10 @@ def _cut_missing(
             work.remember(outcome, recipe)
         else:
             document["warnings"].append(f"no clip for {clock(spec.start)}-{clock(spec.end)}: {outcome}")
+    for spec in specs:
+        if spec.path in made:
+            about = f"the clip {clock(spec.start)}-{clock(spec.end)}"
+            document["warnings"] += [f"{about}: {warning}" for warning in work.warnings(spec)]
     return made
 
 

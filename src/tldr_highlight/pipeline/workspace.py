@@ -11,6 +11,7 @@ import zipfile
 from collections.abc import Generator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
@@ -68,13 +69,21 @@ class Workspace:
     def remember(self, result: ClipResult, recipe: str) -> None:
         """Note a finished clip."""
         clips = self._clips()
-        clips[result.spec.path.name] = {"key": self._key(result.spec, recipe), "sha256": result.sha256}
+        clips[result.spec.path.name] = {
+            "key": self._key(result.spec, recipe),
+            "sha256": result.sha256,
+            "warnings": result.warnings,
+        }
         write_text(self._work / "clips.json", json.dumps(clips, indent=1))
+
+    def warnings(self, spec: ClipSpec) -> list[str]:
+        """What is not quite as asked for in a finished clip, whichever run made it."""
+        return self._clips().get(spec.path.name, {}).get("warnings", [])
 
     def _key(self, spec: ClipSpec, recipe: str) -> str:
         return f"{self.fingerprint} {spec.start!r} {spec.end!r} {recipe}"
 
-    def _clips(self) -> dict[str, dict[str, str]]:
+    def _clips(self) -> dict[str, dict[str, Any]]:
         try:
             return json.loads((self._work / "clips.json").read_text("utf-8"))
         except (OSError, ValueError):
