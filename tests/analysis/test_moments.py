@@ -1,14 +1,12 @@
 """From events to moments: kept, merged, never twice, with clips that do not overlap."""
 
 import itertools
-from typing import Any
 
 import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from tldr_highlight.analysis import moments
 from tldr_highlight.analysis.base import STEP, Analysis, Event, Evidence
 from tldr_highlight.analysis.dimensions import preset
 from tldr_highlight.analysis.moments import MomentOptions, choose, peaks, region
@@ -102,37 +100,39 @@ def test_a_replay_is_left_out_and_a_likeness_is_not() -> None:
     assert [m.peak for m in found] == [100, 150]
 
 
-def test_of_many_moments_the_same_replays_are_left_out_with_little_to_compare(
-    monkeypatch: pytest.MonkeyPatch,
-) -> None:
-    """Each with each is what it would take; some are shown again, some are unknown in part."""
-    rng = np.random.default_rng(3)
-    texture = rng.normal(size=(8000, 6))
-    texture[4000:6000] = texture[:2000] + rng.normal(0, 0.25, (2000, 6))  # 2000 s later, 50 events
-    texture[rng.random(texture.shape) < 0.01] = np.nan
-    texture[rng.random(texture.shape) < 0.001] = -np.inf
-    texture[7000:, :2] = np.nan
-    texture[7500:, 2] = 7.0
-    texture[1100:1140] = texture[1100]  # a still picture: nothing varies
-    events = [event(10 + 20 * i, 2 + rng.random()) for i in range(200)]
-    shown = analysis(*events, seconds=4000, texture=texture)
-    compared: list[int] = []
-    looking = moments.shown_before
+@pytest.mark.parametrize("shift", [0.0, 0.25, 0.4, 0.5, 0.9])  # steps
+def test_a_replay_may_begin_between_two_steps(shift: float) -> None:
+    fine = 20  # values of each step
+    raw = RNG.normal(size=(1200 * fine, 6))
+    slow = np.apply_along_axis(lambda c: np.convolve(c, np.hanning(fine * 4), "same"), 0, raw)
+    begin, length, moved = 180 * fine, 40 * fine, round(200 * fine + shift * fine)
+    slow[begin + moved : begin + moved + length] = slow[begin : begin + length]
+    texture = slow.reshape(1200, fine, 6).mean(axis=1)
+    found = choose(analysis(event(100, 3), event(200, 2), event(150, 2), texture=texture), GENERAL, 600)
+    assert [m.peak for m in found] == [100, 150]
 
-    def counted(look: Any, known: Any) -> bool:
-        compared.append(len(known))
-        return looking(look, known)
 
-    monkeypatch.setattr(moments, "shown_before", counted)
-    found = {m.peak for m in choose(shown, GENERAL, 4000)}
-    plain: list[Any] = []
-    for each in sorted(events, key=lambda e: -e.worth):
-        look = moments.look_of(each, shown)
-        if not looking(look, [known for known, _ in plain]):
-            plain.append((look, each.peak))
-    assert found == {peak for _, peak in plain}
-    assert len(found) < 170
-    assert sum(compared) < 2 * len(events)
+@pytest.mark.parametrize(("fields", "replayed"), [(3, False), (6, True), (8, True)])
+def test_the_less_there_is_to_compare_the_more_alike_it_must_be(fields: int, *, replayed: bool) -> None:
+    texture = RNG.normal(size=(1200, 8))
+    texture[380:420] = texture[180:220] + RNG.normal(0, 0.32, (40, 8))  # a correlation of .94
+    texture[:, fields:] = np.nan if fields == 3 else 7.0  # unknown, or of a still picture
+    found = choose(analysis(event(100, 3), event(200, 2), texture=texture), GENERAL, 600)
+    assert [m.peak for m in found] == [100] + [200] * (not replayed)
+
+
+def test_what_is_unknown_in_part_is_not_compared() -> None:
+    texture = RNG.normal(size=(1200, 8))
+    texture[380:420, :6] = texture[180:220, :6]
+    texture[392, 6], texture[206:220, 7] = np.nan, -np.inf
+    found = choose(analysis(event(100, 3), event(200, 2), texture=texture), GENERAL, 600)
+    assert [m.peak for m in found] == [100]
+
+
+def test_nothing_is_like_what_nothing_is_known_of() -> None:
+    texture = np.full((1200, 8), np.nan)
+    found = choose(analysis(event(100, 3), event(200, 2), texture=texture), GENERAL, 600)
+    assert [m.peak for m in found] == [100, 200]
 
 
 def test_a_clip_begins_at_a_shot_change_or_a_pause() -> None:

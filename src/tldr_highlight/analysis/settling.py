@@ -31,6 +31,7 @@ from tldr_highlight.analysis.moments import (
     REACTION_LEAD,
     SNAP,
     Clip,
+    Look,
     MomentOptions,
     Scored,
     apart,
@@ -56,7 +57,7 @@ SLACK = 5.0
 """Seconds by which a source may end before its curves do: half a step and a sound packet, in truth."""
 
 REMEMBERED = 256
-"""Published events that later ones are compared with: 1.3 MB, and more than most days hold."""
+"""Published events that later ones are compared with: 1.7 MB, and more than most days hold."""
 
 
 def rescore(
@@ -88,11 +89,11 @@ class Settler:
         self._judged = 0  # step up to which all events are known
         self.judged_anything = False
         """Whether anything could be judged, in what is."""
-        self._waiting: list[tuple[Scored, Curve]] = []  # events with their looks; one may come before them
+        self._waiting: list[tuple[Scored, Look]] = []  # events with their looks; one may come before them
         self._open: Scored | None = None  # the next may belong to it
         self._closed: deque[Scored] = deque()  # whole; what surrounds them is not known
         self._last: tuple[Scored, Clip] | None = None  # the next one's clip may take some of its end
-        self._looks: deque[Curve] = deque(maxlen=REMEMBERED)
+        self._looks: deque[Look] = deque(maxlen=REMEMBERED)
 
     def feed(self, signals: Signals) -> list[Moment]:
         """Take the next stretch; give what is certain now, behind all that was given before.
@@ -166,9 +167,9 @@ class Settler:
             self._open = None
         return [moment(scored, clip, self._set) for scored, clip in self._framed(sure, duration)]
 
-    def _add(self, scored: Scored, look: Curve) -> None:
+    def _add(self, scored: Scored, look: Look) -> None:
         """Take the next event in order of time."""
-        if shown_before(look, self._looks):
+        if self._looks and shown_before(look, np.stack(self._looks)):
             return
         self._looks.append(look)
         one = united(self._open, scored, self._options) if self._open else None
