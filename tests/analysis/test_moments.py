@@ -121,6 +121,15 @@ def test_the_less_there_is_to_compare_the_more_alike_it_must_be(fields: int, *, 
     assert [m.peak for m in found] == [100] + [200] * (not replayed)
 
 
+def test_two_roars_over_the_same_pictures_are_two() -> None:
+    texture = RNG.normal(size=(1200, 8))
+    texture[380:420] = texture[180:220]
+    across = np.sin(np.arange(1200))
+    texture[:, 1] = np.where(np.arange(1200) < 300, across, 0.3 * across + np.cos(2 * np.arange(1200)))
+    found = choose(analysis(event(100, 3), event(200, 2), texture=texture), GENERAL, 600)
+    assert [m.peak for m in found] == [100, 200]
+
+
 def test_what_is_unknown_in_part_is_not_compared() -> None:
     texture = RNG.normal(size=(1200, 8))
     texture[380:420, :6] = texture[180:220, :6]
