@@ -27,19 +27,15 @@ from tldr_highlight.analysis.base import STEP
 from tldr_highlight.analysis.signals import Signals
 
 NAMES = (
-    "hand", "gate", "mid_z", "balance", "floor", "attack", "fill", "stability", "d_tonality",
-    "d_wobble", "voiced", "d_voiced", "d_syllables", "ha", "hiss", "hissing", "motion_near",
-    "stir_near", "flash", "tremble",
+    "hand", "gate", "mid_z", "balance", "floor", "attack", "d_tonality", "d_wobble", "voiced", "d_voiced",
+    "d_syllables", "ha", "hiss", "hissing", "motion_near", "stir_near", "flash", "tremble",
 )  # fmt: skip
-"""Features that are weighed: those whose absence costs on kinds not heard or on videos made by others.
-
-`fill` and `stability` have come to weigh next to nothing (.05 and -.02) and may go with the next fit.
-"""
+"""Features that are weighed: those whose absence costs on kinds not heard or on videos made by others."""
 
 RIDGE = 40.0
 """Penalty on squared weights. 20 is .006 better on kinds not heard, 80 as much on videos made by others."""
 
-PRIOR = 0.3
+PRIOR = 0.4
 """Logits added to the intercept: the generator has more distractors, and louder events, than footage does."""
 
 TAKES = (0, 1, 2)

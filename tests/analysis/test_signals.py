@@ -76,6 +76,20 @@ def test_curves_do_not_depend_on_how_sound_is_split(seconds: float) -> None:
         np.testing.assert_array_equal(whole.curves[name], split.curves[name], err_msg=name)
 
 
+@pytest.mark.parametrize("name", ["mid", "floor", "flatness"])
+def test_a_file_that_begins_a_little_later_looks_the_same(name: str) -> None:
+    """Voices and bangs of half a second and a second in noise, cut off by a part of a step."""
+    samples = noise(60, 0.02)
+    for at in range(6, 56, 5):
+        length = 0.5 + 0.5 * (at % 2)
+        sound = tone(length, 300 + at, 0.3) if at % 3 else noise(length, 0.3, seed=at)
+        samples[round((at + 0.13) * RATE) :][: len(sound)] += sound
+    whole = measure(segments(samples)).curves[name]
+    off = np.interp(np.arange(100) + 0.5, np.arange(len(whole)), whole)
+    later = measure(segments(samples[RATE // 4 :])).curves[name][:100]
+    assert np.nanstd(later - off) < 0.35 * np.nanstd(whole)  # .55 to .64 of one look
+
+
 def test_half_the_volume_moves_levels_and_nothing_else() -> None:
     samples = noise(20) + tone(20, 220, 0.2)
     loud, quiet = measure(segments(samples)), measure(segments(samples / 2))
