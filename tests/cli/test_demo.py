@@ -126,12 +126,12 @@ def test_a_match_that_is_there_is_used_again(stage: Stage, monkeypatch: pytest.M
     assert stage.asked == ["find demo/match.mp4 demo/highlights sports 60"]
 
 
-def test_a_real_run_finds_its_goal(tmp_path: Path) -> None:
+def test_a_real_run_of_the_shortest_match_finds_its_goal(tmp_path: Path) -> None:
     result = CliRunner().invoke(
-        app, ["demo", "--out", str(tmp_path), "--seconds", "20"], catch_exceptions=False
+        app, ["demo", "--out", str(tmp_path), "--seconds", f"{match.SHORTEST:g}"], catch_exceptions=False
     )
     assert "1 of 1 planted moments found" in result.stdout
     results = tmp_path / "highlights"
     for path in ("report.html", "reel.mp4", "highlights.json", "clips/highlight-01.mp4"):
         assert (results / path).stat().st_size > 500
-    assert match.made(tmp_path / "match.mp4", seconds=20)
+    assert match.made(tmp_path / "match.mp4", seconds=match.SHORTEST)

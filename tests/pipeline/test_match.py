@@ -16,7 +16,7 @@ from tldr_highlight.errors import DiskFullError, OutputError, UsageError
 from tldr_highlight.pipeline import match
 from tldr_highlight.pipeline.match import RATE, made, make, plan_match, planted
 
-SECONDS = 12.0
+SECONDS = match.SHORTEST
 
 
 @pytest.fixture(scope="module")
@@ -57,7 +57,7 @@ def test_three_minutes_hold_five_moments_of_four_kinds() -> None:
     assert {p.kind for p in plan_match(180, seed=1).pauses} == {"chant", "announcement", "break"}
 
 
-@pytest.mark.parametrize("seconds", [12, 40, 54, 90, 180, 333.3, 600])
+@pytest.mark.parametrize("seconds", [20, 40, 54, 90, 180, 333.3, 600])
 @pytest.mark.parametrize("seed", [1, 2, 3])
 def test_moments_are_apart_and_nothing_else_is_on_them(seconds: float, seed: int) -> None:
     plan = plan_match(seconds, seed)
@@ -68,9 +68,9 @@ def test_moments_are_apart_and_nothing_else_is_on_them(seconds: float, seed: int
         assert all(pause.end <= m.start - 2 or m.end <= pause.start for m in moments)
 
 
-@pytest.mark.parametrize("seconds", [0, -5, 11.9, 601, float("nan"), float("inf")])
+@pytest.mark.parametrize("seconds", [0, -5, 19.9, 601, float("nan"), float("inf")])
 def test_a_length_nobody_can_use_is_refused(seconds: float, tmp_path: Path) -> None:
-    with pytest.raises(UsageError, match="choose 12 to 600"):
+    with pytest.raises(UsageError, match="choose 20 to 600"):
         make(tmp_path / "match.mp4", seconds=seconds)
     assert not list(tmp_path.iterdir())
 
@@ -87,7 +87,7 @@ def test_streams_are_as_promised(film: Path) -> None:
         packets = [p for p in container.demux(video) if p.size]
         keys = sorted(float(p.pts * p.time_base) for p in packets if p.is_keyframe)  # type: ignore[operator]
     assert len(packets) == SECONDS * 25
-    assert keys == [0, 2, 4, 6, 8, 10]
+    assert keys == [*range(0, int(SECONDS), 2)]
     assert make_head(film) == b"moov", "the index is not in front: players could not start at once"
 
 
@@ -111,7 +111,7 @@ def test_another_seed_makes_another_match() -> None:
 def test_a_goal_cuts_to_a_replay_and_nothing_else_jumps(seen: list[NDArray[np.float32]]) -> None:
     goal = plan_match(SECONDS, 1).scenes[0]
     replay = round((goal.at + match.REPLAY["goal"][0]) * 25)
-    jumps = changes(seen)
+    jumps = changes(seen[: replay + 25])  # later the replay's own camera chases the ball
     assert abs(int(np.argmax(jumps)) + 1 - replay) <= 1
     others = [j for i, j in enumerate(jumps) if abs(i + 1 - replay) > 1]
     assert max(others) < 0.6 * max(jumps)
@@ -262,7 +262,7 @@ def test_a_folder_that_cannot_be_is_known_before_the_work(tmp_path: Path) -> Non
 def test_a_film_is_known_again(film: Path, tmp_path: Path) -> None:
     assert made(film, seconds=SECONDS)
     assert not made(film, seconds=SECONDS, seed=2)
-    assert not made(film, seconds=13)
+    assert not made(film, seconds=21)
     assert not made(tmp_path / "none.mp4")
 
 

@@ -47,8 +47,8 @@ RATE = 48_000
 VERSION = 2
 """Goes up when the same seed makes another film."""
 
-SHORTEST, LONGEST = 12.0, 600.0
-"""Seconds: from one moment with something before and after it to what memory holds with ease."""
+SHORTEST, LONGEST = 20.0, 600.0
+"""Seconds: from one moment with enough before and after it to be told by, to what memory holds with ease."""
 
 TEAMS = ("NORTHGATE", "RIVERTON")
 SCORERS = (("9  HARLAN", "11  OKORO", "7  LINDQVIST"), ("10  MARCHETTI", "9  DUBOIS", "8  SATO"))
