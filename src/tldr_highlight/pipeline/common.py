@@ -99,19 +99,32 @@ SHORTEST_PIECE = 2.0
 def reel_ranges(moments: Sequence[Moment], target: float) -> list[tuple[float, float]]:
     """The best moments' clips, in order of time, that fill `target` seconds exactly or hold all there is.
 
-    The last one taken is trimmed around its peak.
+    The last one taken is trimmed around its peak. Where less would be left for it than shows anything, the
+    longest of the others gives the rest.
     """
-    left = target
-    ranges: list[tuple[float, float]] = []
-    for moment in sorted(moments, key=lambda m: (-m.score, m.peak)):
-        length = moment.clip_end - moment.clip_start
-        if length > left:
-            if left < SHORTEST_PIECE and ranges:
-                break
-            start = min(max(moment.clip_start, moment.peak - left / 2), moment.clip_end - left)
-            ranges.append((start, start + left))
-            left = 0.0
+    best = sorted(moments, key=lambda m: (-m.score, m.peak))
+    shown: list[float] = []  # seconds of each
+    for moment in best:
+        left = target - sum(shown)
+        if left < 0.001:
             break
-        ranges.append((moment.clip_start, moment.clip_end))
-        left -= length
-    return sorted(ranges)
+        shown.append(min(left, _length(moment)))
+    if len(shown) > 1:
+        longest = max(range(len(shown) - 1), key=shown.__getitem__)
+        both, whole = shown[longest] + shown[-1], _length(best[len(shown) - 1])
+        lacking = min(SHORTEST_PIECE, whole, both / 2) - shown[-1]
+        if lacking > 0:
+            shown[longest] -= lacking
+            shown[-1] += lacking
+    return sorted(_around_peak(moment, seconds) for moment, seconds in zip(best, shown, strict=False))
+
+
+def _length(moment: Moment) -> float:
+    return moment.clip_end - moment.clip_start
+
+
+def _around_peak(moment: Moment, seconds: float) -> tuple[float, float]:
+    if seconds >= _length(moment):
+        return moment.clip_start, moment.clip_end
+    start = min(max(moment.clip_start, moment.peak - seconds / 2), moment.clip_end - seconds)
+    return start, start + seconds

@@ -261,14 +261,15 @@ def _make_reel(
     *,
     jumped: bool,
 ) -> None:
-    """Join the best clips; the one that is trimmed to fill the reel is cut for it alone."""
+    """Join the best clips; those that are trimmed to fill the reel exactly are cut for it alone."""
     target = options.reel_seconds or 0.0
+    ranges = reel_ranges(moments, target)
     pieces: list[Path] = []
-    for start, end in reel_ranges(moments, target):
+    for start, end in ranges:
         if (start, end) in clips:
             pieces.append(clips[start, end])
             continue
-        spec = ClipSpec(start, end, work.piece)
+        spec = ClipSpec(start, end, work.piece(len(pieces)))
         outcome = next(cut(info, [spec], options=options.encode, jumped=jumped))
         if isinstance(outcome, ClipResult):
             pieces.append(spec.path)
@@ -279,8 +280,7 @@ def _make_reel(
         return
     finished = replace(options.encode, mode="auto", watermark=None, loudness=None)  # the clips have them
     result = join(pieces, work.out / "reel.mp4", options=finished)
-    work.piece.unlink(missing_ok=True)
-    if result.actual_end < target - 0.5:
+    if len(pieces) == len(ranges) and result.actual_end < target - 0.5:
         document["warnings"].append(
             f"the reel is {result.actual_end:.1f} s long, not {target:g}: there is no more worth showing"
         )

@@ -22,7 +22,7 @@ from tldr_highlight.media.job import Visit, cut_apart, join_apart
 from tldr_highlight.media.sandbox import ProcessLimits
 from tldr_highlight.media.types import ClipResult, ClipSpec, CutOptions
 from tldr_highlight.pipeline import publish
-from tldr_highlight.pipeline.common import SHORTEST_PIECE, reel_ranges
+from tldr_highlight.pipeline.common import reel_ranges
 from tldr_highlight.pipeline.wanted import Wanted
 from tldr_highlight.runtime import Runtime
 from tldr_highlight.storage.base import Stored
@@ -156,23 +156,10 @@ def join_best(job: Job[Runtime]) -> None:
 def _shown(highlights: Sequence[Highlight], reel: Reel) -> list[tuple[Highlight, float, float]]:
     """Which highlights a reel shows, and of each from when to when, in media seconds as its clip has them."""
     shown: list[tuple[Highlight, float, float]] = []
-    for start, end in _ranges([_moment(each) for each in highlights], reel.target_seconds, reel.tolerance):
+    for start, end in reel_ranges([_moment(each) for each in highlights], reel.target_seconds):
         whose = next(h for h in highlights if h.clip["start"] <= start and end <= h.clip["end"])
         shown.append((whose, start, end))
     return shown
-
-
-def _ranges(moments: Sequence[Moment], target: float, tolerance: float) -> list[tuple[float, float]]:
-    """As `reel_ranges`, which leaves a last piece out that is too short to show anything.
-
-    Where that would be missed, it is made long enough at the cost of the one before it.
-    """
-    ranges = reel_ranges(moments, target)
-    left = [m for m in moments if not any(m.clip_start <= a and b <= m.clip_end for a, b in ranges)]
-    if target - sum(b - a for a, b in ranges) <= tolerance or not left:
-        return ranges
-    best = max(left, key=lambda m: m.score)
-    return sorted([*reel_ranges(moments, target - SHORTEST_PIECE), *reel_ranges([best], SHORTEST_PIECE)])
 
 
 def _moment(row: Highlight) -> Moment:

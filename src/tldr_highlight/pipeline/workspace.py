@@ -89,10 +89,9 @@ class Workspace:
         except (OSError, ValueError):
             return {}
 
-    @property
-    def piece(self) -> Path:
+    def piece(self, number: int) -> Path:
         """Where a clip goes that only the reel needs."""
-        return self._work / "piece.mp4"
+        return self._work / f"piece-{number}.mp4"
 
     # the end
 
