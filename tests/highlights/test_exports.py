@@ -26,18 +26,24 @@ from tldr_highlight.highlights.exports import FORMATS, export
 from tldr_highlight.highlights.ranges import NamedRange, read_chapters, read_csv, read_edl, read_vtt
 from tldr_highlight.highlights.timecode import frame_at
 
-NTSC = Fraction(30_000, 1001)
-RATES = [
-    *(Fraction(24_000, 1001), Fraction(24), Fraction(25), NTSC, Fraction(30), Fraction(50)),
-    *(
-        Fraction(60_000, 1001),
-        Fraction(60),
-        Fraction(25, 2),
-        Fraction(15),
-        Fraction(120),
-        Fraction(2997, 100),
-    ),
-]
+FILM, NTSC, NTSC2 = Fraction(24_000, 1001), Fraction(30_000, 1001), Fraction(60_000, 1001)
+OWN = (FILM, Fraction(24), Fraction(25), NTSC, Fraction(30), Fraction(50), NTSC2, Fraction(60))
+COUNTED = {rate: rate for rate in OWN} | {
+    Fraction(23.976): FILM,
+    Fraction(2997, 100): NTSC,
+    Fraction(59.94): NTSC2,
+    Fraction(12): Fraction(24),
+    Fraction(25, 2): Fraction(25),
+    Fraction(15): Fraction(30),
+    Fraction(120_000, 1001): NTSC2,
+    Fraction(120): Fraction(60),
+    Fraction(240): Fraction(60),
+    Fraction(250, 11): Fraction(24),
+    Fraction(29.5): Fraction(30),
+    Fraction(2243, 1001): Fraction(24),
+}
+"""Rates of sources, and those of editing programs that their exports count in; the last three vary."""
+RATES = list(COUNTED)
 DAY = 86_400.0
 
 
@@ -111,7 +117,7 @@ def test_times_come_back_as_the_same_frames(
 ) -> None:
     text = written(tmp_path, format, document(*(highlight(*c) for c in made)), rate)
     back = {"csv": read_csv, "vtt": read_vtt}[format](text)
-    assert frames(back, rate) == expected(made, rate)
+    assert frames(back, COUNTED[rate]) == expected(made, COUNTED[rate])
     assert {r.title for r in back} == {"Crowd reaction at 5:00"}
 
 
@@ -122,8 +128,7 @@ def test_an_edl_comes_back_as_the_same_frames(
 ) -> None:
     made = list(dict.fromkeys(made))
     text = written(tmp_path, "edl", document(*(highlight(*c) for c in made)), rate, drop_frame=drop)
-    once = [c for i, c in enumerate(expected(made, rate)) if c not in expected(made, rate)[:i]]
-    assert frames(read_edl(text, rate), rate) == once
+    assert frames(read_edl(text, rate), COUNTED[rate]) == list(dict.fromkeys(expected(made, COUNTED[rate])))
 
 
 @many
@@ -155,19 +160,37 @@ def test_timelines_come_back_as_the_same_frames(
     timeline = opentimelineio.adapters.read_from_string(text, adapter)
     assert [t.kind for t in timeline.tracks] == ["Video", "Audio"]
     for track in timeline.tracks:
-        found = [
-            (c.source_range.start_time.to_seconds(), c.source_range.end_time_exclusive().to_seconds())
-            for c in track
-        ]
-        if rate in (Fraction(120), Fraction(2997, 100)) and format == "fcpxml":  # xmeml has no such rate
-            for (a, b), (c, d) in zip(found, expected(made, rate), strict=True):
-                assert a == pytest.approx(float(c / rate), abs=0.02 + 1e-5 * a)
-                assert b == pytest.approx(float(d / rate), abs=0.04 + 1e-5 * b)
-        else:
-            step = track[0].source_range.start_time.rate  # 15 counts in 30
-            back = [(c.source_range.start_time.value, c.source_range.duration.value) for c in track]
-            times = round(step / float(rate), 3)
-            assert back == [(a * round(times), (b - a) * round(times)) for a, b in expected(made, rate)]
+        back = [(c.source_range.start_time.value, c.source_range.duration.value) for c in track]
+        assert back == [(a, b - a) for a, b in expected(made, COUNTED[rate])]
+        assert track[0].source_range.start_time.rate == pytest.approx(float(COUNTED[rate]))
+
+
+@pytest.mark.parametrize("rate", RATES, ids=lambda rate: f"{float(rate):.3f}")
+def test_all_formats_tell_the_same_times(rate: Fraction, tmp_path: Path) -> None:
+    """Within half a frame those of the document, as OpenTimelineIO reads them at an editor's rate."""
+    need("otio")
+    from opentimelineio import adapters, opentime
+
+    made = document(highlight(83.69, 97.31), highlight(7321.123, 7350.5))
+    counted = float(COUNTED[rate])
+    rows = list(csv.DictReader(io.StringIO(written(tmp_path, "csv", made, rate))))
+    events = [r.split()[4:6] for r in written(tmp_path, "edl", made, rate).splitlines() if " AX " in r]
+    codes = [(row["timecode_in"], row["timecode_out"]) for row in rows]
+    assert [tuple(event) for event in events] == codes
+    told = [
+        [(float(row["clip_start"]), float(row["clip_end"])) for row in rows],
+        [tuple(opentime.from_timecode(c, counted).to_seconds() for c in pair) for pair in codes],
+        [(r.start, r.end) for r in read_vtt(written(tmp_path, "vtt", made, rate))],
+    ]
+    for format, adapter in (("otio", "otio_json"), ("fcpxml", "fcp_xml")):
+        track = adapters.read_from_string(written(tmp_path, format, made, rate), adapter).tracks[0]
+        ranges = [clip.source_range for clip in track]
+        told.append([(r.start_time.to_seconds(), r.end_time_exclusive().to_seconds()) for r in ranges])
+    for times in told:
+        for (start, end), clip in zip(times, made["highlights"], strict=True):
+            assert (start, end) == pytest.approx(
+                (clip["clip_start"], clip["clip_end"]), abs=0.5 / counted + 0.001
+            )
 
 
 # --- what each of them says
@@ -344,6 +367,7 @@ def test_a_timeline_says_where_its_medium_is(tmp_path: Path) -> None:
         (Fraction(15), 30, "FALSE"),
         (Fraction(25, 2), 25, "FALSE"),
         (Fraction(2997, 100), 30, "TRUE"),
+        (Fraction(250, 11), 24, "FALSE"),
     ],
 )
 def test_fcp7_xml_counts_at_a_rate_it_has(rate: Fraction, timebase: int, ntsc: str, tmp_path: Path) -> None:

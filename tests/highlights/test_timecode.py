@@ -10,7 +10,14 @@ from hypothesis import strategies as st
 
 from tests.peers import need
 from tldr_highlight.errors import RangeError, UsageError
-from tldr_highlight.highlights.timecode import base_of, frame_at, from_timecode, seconds_at, to_timecode
+from tldr_highlight.highlights.timecode import (
+    base_of,
+    editing_rate,
+    frame_at,
+    from_timecode,
+    seconds_at,
+    to_timecode,
+)
 
 NTSC, NTSC2, FILM = Fraction(30_000, 1001), Fraction(60_000, 1001), Fraction(24_000, 1001)
 RATES = [FILM, Fraction(24), Fraction(25), NTSC, Fraction(30), Fraction(50), NTSC2, Fraction(60)]
@@ -110,6 +117,8 @@ def test_frames_beyond_the_rate_and_rates_beyond_reason() -> None:
         from_timecode("00:00:00;01", Fraction(25))
     with pytest.raises(UsageError, match="must be above 0"):
         to_timecode(1, Fraction(0))
+    with pytest.raises(UsageError, match="must be above 0"):
+        editing_rate(Fraction(0))
     with pytest.raises(RangeError, match="has no timecode"):
         to_timecode(-1, Fraction(25))
     with pytest.raises(RangeError, match="has no timecode"):
@@ -121,6 +130,16 @@ def test_frames_beyond_the_rate_and_rates_beyond_reason() -> None:
 )
 def test_base(rate: Fraction, base: int) -> None:
     assert base_of(rate) == base
+
+
+@given(st.fractions(Fraction(1, 1000), 1000))
+def test_any_rate_counts_in_one_that_editing_programs_have(rate: Fraction) -> None:
+    found = editing_rate(rate)
+    assert found in RATES or found == 48
+    assert editing_rate(found) == found
+    if found.denominator == 1001:  # such timecode is no clock: only where the rate is just that
+        times = float(max(found / rate, rate / found))
+        assert times == pytest.approx(round(times), abs=0.0005)
 
 
 @given(rates, st.integers(0, DAY * 130))

@@ -1,4 +1,4 @@
-"""What is exported: the clips of a document in frames of the source, and text that fits on a line."""
+"""What is exported: the clips of a document in frames, and text that fits on a line."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from tldr_highlight.highlights.timecode import frame_at
 
 @dataclass(frozen=True, slots=True)
 class Cut:
-    """One highlight's clip in frames of the source."""
+    """One highlight's clip in frames."""
 
     first: int
     end: int  # the first frame that is not in it
@@ -26,7 +26,7 @@ class CutList:
 
     document: HighlightsDoc
     cuts: tuple[Cut, ...]  # in order of time
-    rate: Fraction  # frames per second of the source
+    rate: Fraction  # frames per second: the editing rate
     drop: bool  # drop-frame timecode
     has_video: bool
     has_audio: bool

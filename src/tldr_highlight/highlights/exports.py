@@ -8,7 +8,8 @@
     otio       OpenTimelineIO timeline    (extra `otio`)
     fcpxml     Final Cut Pro 7 XML, xmeml  (extra `otio`)
 
-All of them list the clips, `[clip_start, clip_end)` snapped to frames of the source, in order of time.
+All of them list the clips, `[clip_start, clip_end)`, in order of time. But for the document, all snap them to
+frames, of which there are as many a second as `timecode.editing_rate` says: so they agree.
 """
 
 from __future__ import annotations
@@ -28,7 +29,7 @@ from tldr_highlight.errors import UsageError
 from tldr_highlight.highlights import otio
 from tldr_highlight.highlights.cuts import FORMULA, CutList, cut_of, one_line
 from tldr_highlight.highlights.document import HighlightsDoc, dumps
-from tldr_highlight.highlights.timecode import DROP_RATES, base_of, seconds_at, to_timecode
+from tldr_highlight.highlights.timecode import DROP_RATES, editing_rate, seconds_at, to_timecode
 
 
 def export(
@@ -43,7 +44,8 @@ def export(
 ) -> None:
     """Write `document` to `path`, whole or not at all.
 
-    Without `drop_frame`, timecode drops frames where that is defined (29.97 and 59.94).
+    `frame_rate` is the source's; times are counted in the editing rate that goes with it. Without
+    `drop_frame`, timecode drops frames where that is defined (29.97 and 59.94).
 
     Raises:
         UsageError: no such format, a frame rate that is not above 0, drop-frame where there is none.
@@ -52,11 +54,11 @@ def export(
     """
     if format not in _WRITERS:
         raise UsageError(f"cannot export {format!r}: choose from {', '.join(FORMATS)}")
-    base_of(frame_rate)
-    drop = frame_rate in DROP_RATES if drop_frame is None else drop_frame
-    to_timecode(0, frame_rate, drop)
-    cuts = sorted((cut_of(h, frame_rate) for h in document["highlights"]), key=lambda c: (c.first, c.end))
-    made = CutList(document, tuple(cuts), frame_rate, drop, has_video, has_audio)
+    rate = editing_rate(frame_rate)
+    drop = rate in DROP_RATES if drop_frame is None else drop_frame
+    to_timecode(0, rate, drop)
+    cuts = sorted((cut_of(h, rate) for h in document["highlights"]), key=lambda c: (c.first, c.end))
+    made = CutList(document, tuple(cuts), rate, drop, has_video, has_audio)
     write_text(path, _WRITERS[format](made))
 
 

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import importlib
 import re
-from fractions import Fraction
 from pathlib import Path
 from typing import Any
 
@@ -24,21 +23,18 @@ def as_otio(made: CutList) -> str:
         MissingExtraError: opentimelineio is not installed.
     """
     otio = _extra("opentimelineio", "OpenTimelineIO")
-    return str(otio.adapters.write_to_string(_timeline(otio, made, made.rate), "otio_json")) + "\n"
+    return str(otio.adapters.write_to_string(_timeline(otio, made), "otio_json")) + "\n"
 
 
 def as_fcp7(made: CutList) -> str:
     """The timeline as Final Cut Pro 7 XML (xmeml).
-
-    That format, and the adapter's timecode, know the usual rates only. Another rate counts in a multiple
-    of itself where there is one (15 in 30, 25/2 in 25: still exact), else in the nearest.
 
     Raises:
         MissingExtraError: opentimelineio or its adapter is not installed.
     """
     otio = _extra("opentimelineio", "Final Cut Pro 7 XML")
     _extra("otio_fcp_adapter", "Final Cut Pro 7 XML")
-    text: str = otio.adapters.write_to_string(_timeline(otio, made, _fcp7_rate(made.rate)), "fcp_xml")
+    text: str = otio.adapters.write_to_string(_timeline(otio, made), "fcp_xml")
     return text.rstrip() + "\n"
 
 
@@ -51,46 +47,32 @@ def _extra(module: str, what: str) -> Any:
         ) from error
 
 
-_FCP7_RATES = tuple(
-    Fraction(*rate)
-    for rate in ((24_000, 1001), (24,), (25,), (30_000, 1001), (30,), (48,), (50,), (60_000, 1001), (60,))
-)
-
-
-def _fcp7_rate(rate: Fraction) -> Fraction:
-    multiples = [known for known in _FCP7_RATES if (known / rate).denominator == 1]
-    return min(multiples or _FCP7_RATES, key=lambda known: abs(known - rate))
-
-
-def _timeline(otio: Any, made: CutList, rate: Fraction) -> Any:
-    """`otio` is the module; the result an `otio.schema.Timeline` that counts frames at `rate`."""
+def _timeline(otio: Any, made: CutList) -> Any:
+    """`otio` is the module; the result an `otio.schema.Timeline`."""
     source = made.document["source"]
     timeline = otio.schema.Timeline(_printable(Path(source).name))
     for kind, there in (("Video", made.has_video), ("Audio", made.has_audio)):
         if there:
             track = otio.schema.Track(f"{kind[0]}1", kind=kind)
             cuts = enumerate(made.cuts, start=1)
-            track.extend([_clip(otio, made, n, cut, rate, marked=not timeline.tracks) for n, cut in cuts])
+            track.extend([_clip(otio, made, n, cut, marked=not timeline.tracks) for n, cut in cuts])
             timeline.tracks.append(track)
     return timeline
 
 
-def _clip(otio: Any, made: CutList, number: int, cut: Cut, rate: Fraction, *, marked: bool) -> Any:
+def _clip(otio: Any, made: CutList, number: int, cut: Cut, *, marked: bool) -> Any:
     def at(frame: int) -> Any:
-        return otio.opentime.RationalTime(frame, float(rate))
+        return otio.opentime.RationalTime(frame, float(made.rate))
 
     def between(first: int, end: int) -> Any:
-        return otio.opentime.TimeRange(at(first), at(max(1, end - first)))
-
-    def counted(frame: int) -> int:
-        return frame if rate == made.rate else frame_at(Fraction(frame) / made.rate, rate)
+        return otio.opentime.TimeRange(at(first), at(end - first))
 
     h, source = cut.highlight, made.document["source"]
     last = max(c.end for c in made.cuts)
-    whole = between(0, counted(max(last, frame_at(made.document["duration"], made.rate))))
+    whole = between(0, max(last, frame_at(made.document["duration"], made.rate)))
     medium = otio.schema.ExternalReference(_address(source), whole)
     medium.name = _printable(Path(source).name)
-    clip = otio.schema.Clip(_printable(cut.title), medium, between(counted(cut.first), counted(cut.end)))
+    clip = otio.schema.Clip(_printable(cut.title), medium, between(cut.first, cut.end))
     clip.metadata["tldr_highlight"] = {
         "number": number,  # of equal clips `fcp_xml` writes one, and an empty item
         "score": h["score"],
@@ -100,7 +82,7 @@ def _clip(otio: Any, made: CutList, number: int, cut: Cut, rate: Fraction, *, ma
         "evidence": [_printable(e["text"]) for e in h["evidence"]],
     }
     if marked:
-        peak = counted(min(max(cut.first, frame_at(h["peak"], made.rate)), cut.end - 1))
+        peak = min(max(cut.first, frame_at(h["peak"], made.rate)), cut.end - 1)
         clip.markers.append(otio.schema.Marker(f"Peak, score {h['score']:.2f}", between(peak, peak + 1)))
     return clip
 

@@ -21,7 +21,7 @@ from typing import TYPE_CHECKING, BinaryIO, cast
 
 from tldr_highlight.errors import NotFoundError, RangeError, UsageError
 from tldr_highlight.highlights.cuts import FORMULA, one_line
-from tldr_highlight.highlights.timecode import DROP_RATES, from_timecode, seconds_at
+from tldr_highlight.highlights.timecode import DROP_RATES, editing_rate, from_timecode, seconds_at
 
 if TYPE_CHECKING:
     from _csv import Reader as CsvReader
@@ -76,7 +76,7 @@ class RangeList:
     def ranges(self, *, frame_rate: Fraction, duration: float) -> list[NamedRange]:
         """The ranges, in the list's own order.
 
-        `frame_rate` is what timecode counts in; `duration` (seconds) ends the last chapter.
+        `frame_rate` is the source's; `duration` (seconds) ends the last chapter.
 
         Raises:
             UsageError: not a text of that kind.
@@ -244,18 +244,21 @@ _COMMENT = re.compile(r"\*\s*(?P<kind>COMMENT|FROM CLIP NAME)\s*:\s*(?P<text>.*)
 def read_edl(text: str, frame_rate: Fraction) -> list[NamedRange]:
     """The source ranges of a CMX 3600 list; sound and picture of one event count once.
 
+    `frame_rate` is the source's; timecode is taken to count in the editing rate that goes with it.
+
     Raises:
         RangeError: an event that names no range, with its line.
     """
     out: list[NamedRange] = []
     drop: bool | None = None
+    rate = editing_rate(frame_rate)
     for number, raw in enumerate(text.splitlines(), 1):
         line = raw.strip()
         if line.upper().startswith("FCM:"):
             drop = not line.upper().split(":", 1)[1].strip().startswith("NON")
         elif event := _EVENT.fullmatch(line):
-            first, end = (_frame(event[k], frame_rate, drop, number) for k in ("first", "end"))
-            found = NamedRange(seconds_at(first, frame_rate), seconds_at(end, frame_rate))
+            first, end = (_frame(event[k], rate, drop, number) for k in ("first", "end"))
+            found = NamedRange(seconds_at(first, rate), seconds_at(end, rate))
             last = out[-1] if out else None
             if first < end and not (last and (last.start, last.end) == (found.start, found.end)):
                 out.append(found)

@@ -18,6 +18,33 @@ _TIMECODE = re.compile(r"(\d{2,3}):([0-5]\d):([0-5]\d)([:;.,])(\d{2,3})")
 DROP_RATES = (Fraction(30_000, 1001), Fraction(60_000, 1001))
 """The rates that drop-frame timecode is defined for: 29.97 and 59.94."""
 
+EDITING_RATES = tuple(
+    Fraction(*rate)
+    for rate in ((24_000, 1001), (24,), (25,), (30_000, 1001), (30,), (48,), (50,), (60_000, 1001), (60,))
+)
+"""The rates that editing programs have in common. A list in timecode does not say which it counts in: they
+take it for the project's."""
+
+
+def editing_rate(rate: Fraction) -> Fraction:
+    """The rate that times of a source with this one are counted in: one that editing programs have.
+
+    Its own (29.97, which containers round, is 30000/1001), else the nearest one that is a multiple of it or
+    a part (15 in 30, 240 in 60). Any other, as of sources whose rate varies, is none that an editor counts
+    in: the nearest whole one, whose timecode is the clock's.
+
+    Raises:
+        UsageError: a rate that is not above 0.
+    """
+    base_of(rate)
+    even = [known for known in EDITING_RATES if _is_whole(max(known / rate, rate / known))]
+    whole = [known for known in EDITING_RATES if known.denominator == 1]
+    return min(even or whole, key=lambda known: abs(known - rate))
+
+
+def _is_whole(ratio: Fraction) -> bool:
+    return abs(ratio - round(ratio)) < Fraction(1, 2000)  # 30 and 29.97 are twice as far from each other
+
 
 def base_of(rate: Fraction) -> int:
     """Named frames per named second: the whole number nearest to the rate, at least 1.

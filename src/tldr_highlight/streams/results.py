@@ -180,18 +180,11 @@ def exported(act: Act, stream_id: str, format: str) -> tuple[bytes, str]:
             document,
             format,
             path,
-            frame_rate=_frame_rate(stream.media.get("frame_rate") or 25.0),
+            frame_rate=Fraction(stream.media.get("frame_rate") or 25.0),
             has_video=bool(stream.media.get("video_codec")),
             has_audio=bool(stream.media.get("audio_codec")),
         )
         return path.read_bytes(), f"{stream.title or stream.id}.{ENDINGS.get(format, format)}"
-
-
-def _frame_rate(shown: float) -> Fraction:
-    """The rate that is shown with three decimals: 29.97 is 30000/1001, which timecode depends on."""
-    exact = Fraction(shown).limit_denominator(1000)
-    ntsc = Fraction(round(shown * 1.001) * 1000, 1001)
-    return ntsc if abs(float(ntsc) - shown) < 0.0006 else exact
 
 
 def _not_dropped() -> ColumnElement[bool]:
