@@ -133,16 +133,24 @@ def test_an_edl_comes_back_as_the_same_frames(
 
 @many
 @given(
-    starts=st.lists(st.integers(1, 8000), min_size=2, max_size=8, unique=True), rate=st.sampled_from(RATES)
+    made=st.lists(st.tuples(st.floats(0, 60), st.floats(10, 60)), min_size=1, max_size=8),
+    rate=st.sampled_from(RATES),
 )
-def test_chapters_come_back_as_the_same_seconds(starts: list[int], rate: Fraction, tmp_path: Path) -> None:
-    made = [highlight(10.0 * s + 0.3, 10.0 * s + 9, title=f"number {s}") for s in starts]
-    text = written(tmp_path, "chapters", document(*made), rate)
-    back = read_chapters(text, DAY)
-    wanted = sorted(starts)
-    assert [r.title for r in back if r.title != "Start"] == [f"number {s}" for s in wanted]
-    assert [r.start for r in back if r.title != "Start"] == [10.0 * s for s in wanted]
-    assert all(a.end == b.start for a, b in pairwise(back))
+def test_chapters_with_room_around_them_come_back_as_the_clips(
+    made: list[tuple[float, float]], rate: Fraction, tmp_path: Path
+) -> None:
+    at, clips = 0.0, list[tuple[float, float]]()
+    for gap, length in made:
+        clips.append((at + 12 + gap, at + 12 + gap + length))
+        at = clips[-1][1]
+    listed = [highlight(*clip, title=f"number {n}") for n, clip in enumerate(clips)]
+    text = written(tmp_path, "chapters", document(*listed, duration=at + 12), rate)
+    back = {r.title: r for r in read_chapters(text, at + 12)}
+    for n, (start, end) in enumerate(clips):
+        found = back[f"number {n}"]
+        assert start - 1.05 < found.start <= start + 0.05
+        assert end - 0.05 <= found.end < end + 1.05
+    assert back.keys() == {f"number {n}" for n in range(len(clips))} | {"Start", "Then"}
 
 
 @settings(deadline=None, max_examples=15, suppress_health_check=[HealthCheck.function_scoped_fixture])
@@ -280,28 +288,46 @@ def chapters(*clips: tuple[float, float], duration: float = 600.0, folder: Path)
     return written(folder, "chapters", document(*made, duration=duration)).splitlines()
 
 
-def test_chapters_start_at_zero(tmp_path: Path) -> None:
-    assert chapters((60.9, 70), (3661, 3670), duration=7200, folder=tmp_path) == [
+def test_chapters_start_at_zero_and_are_their_clips(tmp_path: Path) -> None:
+    assert chapters((60.9, 70.5), (3661, 3680), duration=7200, folder=tmp_path) == [
         "0:00 Start",
         "1:00 H1",
+        "1:11 Then",
         "1:01:01 H2",
+        "1:01:20 Then",
     ]
-    assert chapters((4, 20), (100, 120), (200, 220), folder=tmp_path) == ["0:00 H1", "1:40 H2", "3:20 H3"]
+    assert chapters((4, 20), (100, 120), (125, 220), folder=tmp_path) == [
+        "0:00 H1",
+        "0:20 Then",
+        "1:40 H2",
+        "2:05 H3",
+        "3:40 Then",
+    ]
+    assert chapters((2, 11), (37.2, 54.8), duration=60, folder=tmp_path) == [
+        "0:00 H1",
+        "0:11 Then",
+        "0:37 H2",
+    ]
 
 
 def test_chapters_are_at_least_ten_seconds(tmp_path: Path) -> None:
     assert chapters((60, 64), (65, 69), (100, 110), folder=tmp_path) == [
         "0:00 Start",
         "1:00 H1, H2",
+        "1:10 Then",
         "1:40 H3",
+        "1:50 Then",
     ]
-    assert chapters((60, 70), (100, 110), (595, 600), folder=tmp_path)[-1] == "9:50 H3"
+    assert chapters((9.2, 30), folder=tmp_path) == ["0:00 Start", "0:10 H1", "0:30 Then"]
+    assert chapters((60, 70), (100, 110), (595, 600), folder=tmp_path)[-2:] == ["1:50 Then", "9:50 H3"]
 
 
 def test_chapters_are_at_least_three_where_possible(tmp_path: Path) -> None:
     assert chapters((60, 70.5), folder=tmp_path) == ["0:00 Start", "1:00 H1", "1:11 Then"]
-    assert chapters((0, 9), (100, 130), folder=tmp_path) == ["0:00 H1", "0:10 Then", "1:40 H2", "2:10 Then"]
-    assert chapters((60, 65), (580, 600), folder=tmp_path) == ["0:00 Start", "1:00 H1", "9:40 H2"]
+    assert chapters((0, 9), folder=tmp_path) == ["0:00 H1", "0:10 Then", "9:50 Then"]
+    assert chapters((60, 597), folder=tmp_path) == ["0:00 Start", "0:50 Then", "1:00 H1"]
+    assert chapters((15, 597), folder=tmp_path) == ["0:00 Start", "0:15 H1", "9:50 Then"]
+    assert chapters((5, 600), folder=tmp_path) == ["0:00 H1"]
     assert chapters(folder=tmp_path) == ["0:00 Start"]
     assert chapters((1, 5), duration=8, folder=tmp_path) == ["0:00 H1"]
 
@@ -311,7 +337,12 @@ def test_chapters_are_at_least_three_where_possible(tmp_path: Path) -> None:
 def test_chapters_follow_the_rules(made: list[tuple[float, float]], duration: float, tmp_path: Path) -> None:
     inside = [(a, b) for a, b in made if b <= duration]
     lines = chapters(*inside, duration=duration, folder=tmp_path)
-    starts = [r.start for r in read_chapters("\n".join(lines), duration + 1)]
+    back = read_chapters("\n".join(lines), duration + 1)
+    starts = [r.start for r in back]
+    for chapter in back:
+        if number := re.match(r"H(\d+)", chapter.title):
+            clip = inside[int(number[1]) - 1]
+            assert chapter.start > clip[0] - 1.05 or chapter.start in (0, int(duration) - 10)
     assert starts[0] == 0
     assert all(b - a >= 10 for a, b in pairwise(starts))
     assert len(starts) == 1 or duration - starts[-1] >= 10 - 1e-9
@@ -323,7 +354,7 @@ def test_chapters_follow_the_rules(made: list[tuple[float, float]], duration: fl
 
 def test_chapter_titles_have_no_brackets_and_no_second_time(tmp_path: Path) -> None:
     made = document(highlight(20, 30, title="<b> at 12:30:01"), highlight(90, 99, title="at 5 at 1:00"))
-    assert written(tmp_path, "chapters", made).splitlines()[1:] == ["0:20 ‹b›", "1:30 at 5"]
+    assert written(tmp_path, "chapters", made).splitlines()[1::2] == ["0:20 ‹b›", "1:30 at 5"]
 
 
 def test_vtt_is_valid_and_its_text_is_text(tmp_path: Path) -> None:

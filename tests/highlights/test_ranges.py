@@ -131,7 +131,7 @@ def test_a_list_is_read_by_the_kind_of_its_file(tmp_path: Path) -> None:
     for format, name in (("csv", "a.csv"), ("edl", "a.EDL"), ("vtt", "a.vtt"), ("chapters", "a.txt")):
         export(TWO, format, tmp_path / name, frame_rate=Fraction(25))
         back = read_ranges(tmp_path / name, frame_rate=Fraction(25), duration=DAY)
-        assert back[-1].start == pytest.approx(400, abs=0.05)
+        assert 400 in [pytest.approx(found.start, abs=0.05) for found in back]
     with pytest.raises(NotFoundError, match="no list of ranges at"):
         read_ranges(tmp_path / "none.csv", frame_rate=Fraction(25), duration=1)
     for name, words in ((".", "Is a directory"), ("a" * 300, "File name too long"), ("a\0", "null byte")):

@@ -20,7 +20,8 @@ import io
 import math
 import re
 import unicodedata
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
 from fractions import Fraction
 from pathlib import Path
 
@@ -152,35 +153,61 @@ def _chapters(made: CutList) -> str:
     return "".join(f"{_stamp(at)} {title}\n" for at, title in chapters(made))
 
 
+@dataclass(frozen=True, slots=True)
+class _Chapter:
+    """Whole seconds of the source."""
+
+    at: int
+    shown: int  # where the clips that it names end; of one that names none, where it starts
+    title: str
+
+
 def chapters(made: CutList) -> list[tuple[int, str]]:
     """`(whole seconds, title)` that follow YouTube's rules wherever the highlights allow it.
 
-    Highlights too close to each other share a chapter. What lies between highlights belongs to the one
-    before, unless a "Then" after it is needed to reach three.
+    A chapter starts and ends with its clip as nearly as those rules permit; "Start" and "Then" are between.
+    Where three are lacking, another "Then" is put where it costs least: between clips, else late in one.
     """
-    starts = [(int(seconds_at(c.first, made.rate)), _chapter_title(c.title)) for c in made.cuts]
-    found = _spaced([(0, "Start"), *starts], made.document["duration"])
-    if made.cuts and len(found) < FEWEST_CHAPTERS:
-        ends = [math.ceil(seconds_at(c.end, made.rate)) for c in made.cuts]
-        then = [(max(end, at + SHORTEST_CHAPTER), "Then") for (at, _), end in zip(starts, ends, strict=True)]
-        found = _spaced(sorted([*found, *then]), made.document["duration"])
+    duration = int(made.document["duration"])
+    found = list(_parted(_named(made, duration), duration))
+    latest = [(c, end - SHORTEST_CHAPTER) for c, end in _with_ends(found, duration)]
+    spare = sorted((c.shown - at, at) for c, at in latest if at - c.at >= SHORTEST_CHAPTER)
+    lacking = FEWEST_CHAPTERS - len(found) if made.cuts else 0
+    if 0 < lacking <= len(spare):
+        found += [_Chapter(at, at, "Then") for _, at in spare[:lacking]]
+    return sorted((c.at, c.title) for c in found)
+
+
+def _named(made: CutList, duration: int) -> list[_Chapter]:
+    """A chapter per highlight; those too close to the one before share its chapter."""
+    found = [_Chapter(0, 0, "Start")]
+    for cut in made.cuts:
+        before = found[-1]
+        soonest = before.at + SHORTEST_CHAPTER
+        at, end = int(seconds_at(cut.first, made.rate)), math.ceil(seconds_at(cut.end, made.rate))
+        if at < soonest <= cut.highlight["start"]:
+            at = soonest  # in its clip, but before what happens there
+        at = min(at, duration - SHORTEST_CHAPTER)
+        title = _chapter_title(cut.title)
+        if at >= soonest:
+            found.append(_Chapter(at, end, title))
+        else:
+            joined = title if before.title in ("Start", title) else f"{before.title}, {title}"
+            found[-1] = _Chapter(before.at, max(before.shown, end), one_line(joined, 100))
     return found
 
 
-def _spaced(entries: Iterable[tuple[int, str]], duration: float) -> list[tuple[int, str]]:
-    """Chapters of at least ten seconds: later ones that come too soon join the one before."""
-    out: list[tuple[int, str]] = []
-    for at, title in entries:
-        latest = int(duration) - SHORTEST_CHAPTER
-        if not out:
-            out.append((at, title))
-        elif min(at, latest) - out[-1][0] >= SHORTEST_CHAPTER:
-            out.append((min(at, latest), title))
-        elif title != "Then":
-            before = out[-1][1]
-            joined = title if before in ("Start", "Then", title) else f"{before}, {title}"
-            out[-1] = (out[-1][0], one_line(joined, 100))
-    return out
+def _with_ends(found: Sequence[_Chapter], duration: int) -> Iterator[tuple[_Chapter, int]]:
+    return zip(found, [*(c.at for c in found[1:]), duration], strict=True)
+
+
+def _parted(named: Sequence[_Chapter], duration: int) -> Iterator[_Chapter]:
+    """The chapters, each ending with its clip where what follows is long enough for one of its own."""
+    for chapter, end in _with_ends(named, duration):
+        yield chapter
+        then = max(chapter.shown, chapter.at + SHORTEST_CHAPTER)
+        if chapter.shown > chapter.at and end - then >= SHORTEST_CHAPTER:
+            yield _Chapter(then, then, "Then")
 
 
 def _chapter_title(title: str) -> str:
