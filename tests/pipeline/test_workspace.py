@@ -174,6 +174,7 @@ def test_files_of_an_earlier_run_go(tmp_path: Path, source: Path) -> None:
         clips.mkdir()
         for name in ("highlight-01.mp4", "highlight-02.mp4", "highlight-x.mp4", "mine.mp4"):
             (clips / name).write_text("")
+    with opened(tmp_path / "out", source, {}) as work:
         work.forget_others({clips / "highlight-01.mp4"})
         kept = sorted(p.name for p in clips.iterdir())
         assert kept == ["highlight-01.mp4", "highlight-x.mp4", "mine.mp4"]

@@ -67,6 +67,21 @@ def test_a_second_run_replaces_the_first(tmp_path: Path, match: Path) -> None:
     assert not (tmp_path / "out" / "reel.mp4").exists()
 
 
+def test_what_the_document_no_longer_names_goes_and_files_of_yours_stay(tmp_path: Path, tiny: Path) -> None:
+    out = tmp_path / "out"
+    assert find(tiny, "--out", "out", "--reel", "5", cwd=tmp_path).code == 0
+    assert len(tree(out)) == 8
+    mine = {"clips/mine.mp4", "clips/highlight-07.mp4", "thumbnails/highlight-01.png", "reel.txt"}
+    for name in mine:
+        (out / name).write_text("mine")
+    assert find(tiny, "--out", "out", "--no-clips", cwd=tmp_path).code == 0
+    assert len(stored(out)["highlights"]) == 1
+    assert tree(out) == mine | {"clips", "thumbnails", "report.html", "highlights.json"}
+    (out / "reel.mp4").write_text("mine")
+    assert find(tiny, "--out", "out", "--no-clips", cwd=tmp_path).code == 0
+    assert all((out / name).read_text() == "mine" for name in (*mine, "reel.mp4"))
+
+
 def test_several_sources_of_which_some_fail(tmp_path: Path, tiny: Path) -> None:
     """Globs, folders and files; the same name twice; nothing twice; what is good is kept and listed."""
     (tmp_path / "season").mkdir()

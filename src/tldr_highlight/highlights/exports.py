@@ -166,7 +166,7 @@ def chapters(made: CutList) -> list[tuple[int, str]]:
     """`(whole seconds, title)` that follow YouTube's rules wherever the highlights allow it.
 
     A chapter starts and ends with its clip as nearly as those rules permit; "Start" and "Then" are between.
-    Where three are lacking, another "Then" is put where it costs least: between clips, else late in one.
+    Where that makes fewer than three, "Then" is said again where it costs least: between clips, else in one.
     """
     duration = int(made.document["duration"])
     found = list(_parted(_named(made, duration), duration))

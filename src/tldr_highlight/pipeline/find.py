@@ -94,6 +94,8 @@ def find(
         _note_blindness(document, info, options.dimension_set, missed)
         if options.clips:
             _render(info, moments, document, work, options, jumped=measured.jumped, progress=progress)
+        else:
+            work.forget_others(set())
         if work.resumed:
             say(f"took over from an interrupted run: {' and '.join(work.resumed)}")
         _publish(info, document, analysis, work, options, began)
@@ -208,7 +210,6 @@ def _render(
                 highlight["thumbnail"] = f"thumbnails/{item[1].name}"
                 made |= {item[1], item[2]}
     work.forget_others(made)
-    (work.out / "reel.mp4").unlink(missing_ok=True)
     if options.reel_seconds and not moments:
         document["warnings"].append("no reel: there is no moment to show in it")
     elif options.reel_seconds:

@@ -33,6 +33,7 @@ class Workspace:
 
     out: Path
     fingerprint: str  # of the source and of all that decides the curves
+    earlier: set[Path] = field(default_factory=set[Path])  # files that earlier runs made
     resumed: list[str] = field(default_factory=list[str])  # what was taken over, for people
 
     @property
@@ -96,11 +97,10 @@ class Workspace:
     # the end
 
     def forget_others(self, keep: set[Path]) -> None:
-        """Remove an earlier run's clips and thumbnails that this one has no use for."""
+        """Remove earlier runs' clips, thumbnails and reel that this one has no use for."""
+        for path in self.earlier - keep:
+            path.unlink(missing_ok=True)
         for folder in FOLDERS:
-            for path in _numbered(self.out / folder):
-                if path not in keep:
-                    path.unlink(missing_ok=True)
             with contextlib.suppress(OSError):
                 (self.out / folder).rmdir()
 
@@ -124,11 +124,12 @@ def opened(out: Path, source: Path, decides: Mapping[str, object]) -> Generator[
     missing = [p for p in (out, *out.parents) if not p.exists()]
     _refuse_others(out, source)
     _refuse_strangers(out, source)
+    earlier = _made_before(out)
     with output_errors(out):
         (out / NAME).mkdir(parents=True, exist_ok=True)
     with held(out / NAME):
         try:
-            yield Workspace(out, _fingerprint(source, decides))
+            yield Workspace(out, _fingerprint(source, decides), earlier)
         finally:
             _tidy(out, missing)
 
@@ -169,7 +170,25 @@ def _refuse_strangers(out: Path, source: Path) -> None:
 def _results(out: Path) -> list[Path]:
     """Files under the names of results."""
     there = [p for p in (*out.glob("highlights.*"), out / "report.html", out / "reel.mp4") if p.is_file()]
-    return there + [p for folder in FOLDERS for p in _numbered(out / folder)]
+    return there + _all_numbered(out)
+
+
+def _made_before(out: Path) -> set[Path]:
+    """Clips, thumbnails and reel of earlier runs: what the document names; all, where one was interrupted."""
+    there = {p for p in (out / "reel.mp4", *_all_numbered(out)) if p.is_file()}
+    if (out / NAME / "clips.json").is_file():
+        return there
+    try:
+        highlights = json.loads((out / DOCUMENT).read_text("utf-8"))["highlights"]
+        names = [h[kind] for h in highlights for kind in ("clip", "thumbnail") if h[kind]]
+        named = {(out / name).with_suffix("") for name in names}  # a thumbnail is two files
+    except (OSError, ValueError, KeyError, TypeError):
+        return there  # a run's, or it would have been refused
+    return {p for p in there if p.with_suffix("") in named or (named and p.name == "reel.mp4")}
+
+
+def _all_numbered(out: Path) -> list[Path]:
+    return [p for folder in FOLDERS for p in _numbered(out / folder)]
 
 
 def _numbered(folder: Path) -> list[Path]:
