@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import errno
 import os
+import secrets
 import tempfile
 from collections.abc import Generator
 from pathlib import Path
@@ -29,20 +30,19 @@ def output_errors(path: Path) -> Generator[None]:
 
 
 @contextlib.contextmanager
-def replacing(path: Path, mode: int = 0o644) -> Generator[Path]:
-    """A temporary path beside `path` to write to; it takes the name, and `mode`, when the block ends well.
+def replacing(path: Path, mode: int = 0o666) -> Generator[Path]:
+    """A temporary path beside `path` to write to; it takes the name when the block ends well.
 
+    Of `mode` its rights are what the user's umask leaves, as of any new file.
     On any failure, Ctrl-C included, the temporary file is removed and `path` is what it was before.
     """
     with output_errors(path):
         path.parent.mkdir(parents=True, exist_ok=True)
         tag = f".{tempfile.gettempprefix()}"  # a child's is known to its parent, who may have to kill it
-        handle, name = tempfile.mkstemp(dir=path.parent, prefix=tag, suffix=path.suffix)
-        os.close(handle)
-        draft = Path(name)
+        draft = path.with_name(f"{tag}{secrets.token_hex(8)}{path.suffix}")  # `mkstemp` knows no umask
+        os.close(os.open(draft, os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, mode))
         try:
             yield draft
-            draft.chmod(mode)
             with draft.open("rb") as written:
                 os.fsync(written.fileno())
             draft.replace(path)
