@@ -146,18 +146,28 @@ def test_source_metadata_is_not_in_them(media: Maker, tmp_path: Path) -> None:
         assert b"SECRET" not in (tmp_path / name).read_bytes()
 
 
-def test_picture_of_8k(tmp_path: Path) -> None:
-    path = tmp_path / "8k.mp4"
+SHAPES = {
+    "8k": ((7680, 4320), (1280, 720), (320, 180)),
+    "a pole": ((16, 4000), (3, 720), (3, 720)),  # 320 wide it would be 76 800 high; no WebP is above 16 383
+    "a ribbon": ((4000, 16), (1280, 5), (320, 1)),
+}
+
+
+@pytest.mark.parametrize("shape", SHAPES)
+def test_any_shape_fits(shape: str, tmp_path: Path) -> None:
+    (width, height), jpeg, webp = SHAPES[shape]
+    path = tmp_path / "x.mp4"
     with av.open(path, "w") as container:
         stream = container.add_stream("libx264", rate=25, options={"preset": "ultrafast"})
-        stream.width, stream.height, stream.pix_fmt = 7680, 4320, "yuv420p"
+        stream.width, stream.height, stream.pix_fmt = width, height, "yuv420p"
         for i in range(2):
-            frame = av.VideoFrame.from_ndarray(np.full((6480, 7680), 128, np.uint8), "yuv420p")
+            frame = av.VideoFrame.from_ndarray(np.full((height * 3 // 2, width), 128, np.uint8), "yuv420p")
             frame.pts = i
             container.mux(stream.encode(frame))
         container.mux(stream.encode(None))
     thumbnail(probe(path), 0.0, tmp_path / "t.jpg", tmp_path / "t.webp")
-    assert size_of(tmp_path / "t.jpg") == (1280, 720)
+    assert size_of(tmp_path / "t.jpg") == jpeg
+    assert size_of(tmp_path / "t.webp") == webp
 
 
 @pytest.mark.parametrize(("peak", "number"), [(None, 50), (2.3, 57), (0.0, 25), (9.0, 74)])

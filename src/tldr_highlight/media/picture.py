@@ -18,7 +18,7 @@ from tldr_highlight.media.upright import Upright
 
 LARGEST = (1280, 720)
 LARGEST_BYTES = 200_000
-WEBP_WIDTH = 320
+WEBP_LARGEST = (320, LARGEST[1])
 QUALITIES = (88, 82, 75, 66, 56, 45, 33, 20)
 """JPEG qualities tried until a thumbnail is small enough; after the last one it is made smaller."""
 
@@ -117,9 +117,10 @@ def _save(image: Image.Image, jpeg: Path, webp: Path) -> None:
 
 
 def _webp(image: Image.Image) -> bytes:
-    """A small one for lists."""
-    height = max(1, round(WEBP_WIDTH * image.height / image.width))
-    small = image.resize((WEBP_WIDTH, height), Image.Resampling.LANCZOS, reducing_gap=3.0)
+    """A small one for lists: 320 wide, but where that were higher than the JPEG may be."""
+    scale = min(WEBP_LARGEST[0] / image.width, WEBP_LARGEST[1] / image.height)
+    size = max(1, round(image.width * scale)), max(1, round(image.height * scale))
+    small = image.resize(size, Image.Resampling.LANCZOS, reducing_gap=3.0)
     return _encoded(small, "WEBP", quality=78, method=2)
 
 
