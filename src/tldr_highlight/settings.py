@@ -30,7 +30,7 @@ class Settings(BaseSettings):
         env_prefix="TLDR_", env_file=".env", extra="ignore", hide_input_in_errors=True
     )
 
-    analyzer: str = "auto"
+    analyzer: Literal["auto", "signals"] = "auto"
     """`auto` or `signals`: who judges when the command does not say; auto takes the best there is."""
 
     gemini_api_key: str | None = None

@@ -29,6 +29,7 @@ WRONG = {
     "null": ("CORS_ORIGINS", "null"),
     "no number": ("WORKER_THREADS", "many"),
     "one of two": ("REGISTRATION", "ajar"),
+    "still to come": ("ANALYZER", "gemini"),
 }
 
 
@@ -71,3 +72,13 @@ def test_a_server_with_such_a_setting_does_not_start(tmp_path: Path) -> None:
     assert "SECRET" not in done.err
     assert len(done.err.splitlines()) == 1
     assert list(tmp_path.iterdir()) == [file]
+
+
+def test_a_file_of_settings_that_is_not_utf_8_is_told(tmp_path: Path) -> None:
+    (tmp_path / ".env").write_bytes(b"PASSWORD=p\xe4ss\n")
+    for command in (["find", "film.mp4", "--json"], ["doctor"]):
+        done = here(*command, cwd=tmp_path)
+        assert done.code == 2
+        assert done.err == (
+            "tldr-highlight: the file .env in this folder is not UTF-8: save it as such, or move it\n"
+        )

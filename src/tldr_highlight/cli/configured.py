@@ -15,6 +15,7 @@ def read_settings(**given: Any) -> Settings:
 
     Raises:
         UsageError: one cannot be. It is named as in the environment, without its value, which may be secret.
+            Or `.env` cannot be read.
     """
     from pydantic import ValidationError  # noqa: PLC0415 - `--help` does without
 
@@ -26,3 +27,7 @@ def read_settings(**given: Any) -> Settings:
         first = error.errors(include_url=False, include_input=False)[0]
         name = "_".join(str(part) for part in first["loc"]).upper()
         raise UsageError(f"TLDR_{name}: {first['msg'].removeprefix('Value error, ')}") from error
+    except UnicodeDecodeError as error:
+        raise UsageError("the file .env in this folder is not UTF-8: save it as such, or move it") from error
+    except OSError as error:
+        raise UsageError(f"the file .env in this folder cannot be read: {error.strerror}") from error
