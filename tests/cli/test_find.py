@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+import itertools
+import json
 from pathlib import Path
 
 import pytest
+from av.format import ContainerFormat
 
-from tldr_highlight.cli.find import expand, tell
+from tldr_highlight.cli.find import MEDIA, expand, tell
 from tldr_highlight.highlights.document import HighlightsDoc
+from tldr_highlight.media.probe import CONTAINERS
 
 
 def test_no_name_gives_orders_to_the_terminal(capsys: pytest.CaptureFixture[str]) -> None:
@@ -28,4 +32,48 @@ def test_a_folder_is_its_media_but_what_is_hidden(tmp_path: Path) -> None:
     for name in ("b.MKV", "a.mp4", "._a.mp4", ".cut.mp4", "notes.txt"):
         (tmp_path / name).write_bytes(b"x")
     (tmp_path / "folder.mp4").mkdir()
-    assert [p.name for p in expand([str(tmp_path)])] == ["a.mp4", "b.MKV"]
+    assert expand([str(tmp_path)]) == [str(tmp_path / "a.mp4"), str(tmp_path / "b.MKV")]
+
+
+NO_SOURCES = {"avif", "heic", "heif", "mks", "apl", "ism", "dif", "mac"}
+"""Pictures, subtitles, lists, and ends that mean other things elsewhere."""
+
+
+def test_what_can_be_read_is_found_in_folders() -> None:
+    """By the ends of names that libav itself gives the containers which `probe` opens."""
+    ends = set[str]()
+    for name, mode in itertools.product(CONTAINERS, "rw"):
+        try:
+            ends |= ContainerFormat(name, mode).extensions
+        except ValueError:
+            continue  # only read, or only written
+    assert ends - NO_SOURCES <= {end.removeprefix(".") for end in MEDIA}
+
+
+def test_no_file_is_meant_twice(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (tmp_path / "a.wav").write_bytes(b"x")
+    (tmp_path / "link.wav").symlink_to("a.wav")
+    monkeypatch.chdir(tmp_path)
+    spelled = ["a.wav", f"../{tmp_path.name}/a.wav", str(tmp_path / "a.wav"), "*.wav", ".", "link.wav"]
+    assert expand(spelled) == ["a.wav"]
+
+
+def test_what_means_no_file_is_left_to_fail_alone(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (tmp_path / "a.wav").write_bytes(b"x")
+    (tmp_path / "empty").mkdir()
+    monkeypatch.chdir(tmp_path)
+    sources = ["zz*", "empty", "http://example.com/a.mp4?b=*", "x" * 300, "a.wav"]
+    assert expand(sources) == sources
+
+
+def test_what_a_run_made_is_no_source(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    names = ["film.mp4", "reel.mp4", "clips/highlight-01.mp4", "clips/mine.mp4"]
+    (tmp_path / "clips").mkdir()
+    for name in names:
+        (tmp_path / name).write_bytes(b"x")
+    monkeypatch.chdir(tmp_path)
+    assert expand(["."]) == ["film.mp4", "reel.mp4"]
+    (tmp_path / "highlights.json").write_text(json.dumps({"source": "film.mp4"}))
+    assert expand(["."]) == ["film.mp4"]
+    assert expand(["**/*.mp4"]) == ["clips/mine.mp4", "film.mp4"]
+    assert expand(["reel.mp4"]) == ["reel.mp4"], "it may be named"

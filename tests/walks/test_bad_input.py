@@ -116,6 +116,10 @@ USAGE: dict[str, tuple[list[str], int, str]] = {
     "no dimensions": (["film.mp4", "--dimensions", "other.toml"], 5, "other.toml"),
     "empty folder": (["empty"], 5, "no media in the folder empty"),
     "glob": (["*.xyz"], 5, "nothing matches *.xyz"),
+    "an address": (["http://host/film.mp4"], 2, "find reads files, and http://host/film.mp4 is an address"),
+    "stdin": (["-"], 2, "not standard input"),
+    "an empty name": (["film.mp4", ""], 2, "one SOURCE is empty"),
+    "an empty folder's name": (["film.mp4", "--out", ""], 2, "name a folder, . for this one"),
 }
 
 

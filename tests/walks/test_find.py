@@ -83,14 +83,19 @@ def test_what_the_document_no_longer_names_goes_and_files_of_yours_stay(tmp_path
 
 
 def test_several_sources_of_which_some_fail(tmp_path: Path, tiny: Path) -> None:
-    """Globs, folders and files; the same name twice; nothing twice; what is good is kept and listed."""
+    """Globs, folders and files, with and without media; the same name twice; nothing twice.
+
+    What is good is kept and listed.
+    """
     (tmp_path / "season").mkdir()
     (tmp_path / "cup").mkdir()
     for name in ("season/day1.mp4", "cup/day1.mp4"):
         shutil.copy(tiny, tmp_path / name)
     (tmp_path / "season" / "day2.mp4").write_text("not yet")
     (tmp_path / "season" / "notes.txt").write_text("not media")
-    sources = ["season", "cup/*.mp4", "cup/day1.mp4", "gone.mp4"]
+    (tmp_path / "empty").mkdir()
+    away = "https://host/day3.mp4?key=SECRET"
+    sources = ["season", "cup/*.mp4", tmp_path / "cup" / "day1.mp4", "gone.mp4", "*.xyz", "empty", away]
     done = find(*sources, "--out", "out", "--json", cwd=tmp_path)
     assert done.code == 1
     results = done.document["results"]
@@ -100,12 +105,16 @@ def test_several_sources_of_which_some_fail(tmp_path: Path, tiny: Path) -> None:
         "season/day2.mp4": "not_media",
         "cup/day1.mp4": 1,
         "gone.mp4": "not_found",
+        "*.xyz": "not_found",
+        "empty": "not_found",
+        "https://host/day3.mp4?...": "usage",
     }
-    assert done.err.count("tldr-highlight: ") == 2
+    assert done.err.count("tldr-highlight: ") == 5
     assert "'day2.mp4' is text" in done.err
     assert "'gone.mp4' does not exist" in done.err
+    assert "`submit` has a server find its highlights" in done.err
     assert {p.name for p in (tmp_path / "out").iterdir()} == {"day1", "day1-2"}
-    assert left_over(tmp_path) == []
+    assert left_over(tmp_path) == ["empty"]
     plain = find(*sources, "--out", "out", "--no-clips", cwd=tmp_path)
     assert plain.code == 1
     assert plain.out.count("1 highlight in 0:16 of day1.mp4") == 2

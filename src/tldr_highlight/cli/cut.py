@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from tldr_highlight.cli.configured import read_settings
-from tldr_highlight.cli.find import say
+from tldr_highlight.cli.find import folder, say
 from tldr_highlight.cli.progress import bars
 from tldr_highlight.errors import NotFoundError, RangeError, UsageError
 
@@ -62,7 +62,9 @@ def cut(
     audio: Annotated[
         str | None, typer.Option(metavar="SOURCE", help="Take the sound from this file or address.")
     ] = None,
-    out: Annotated[Path, typer.Option(metavar="DIR", help="Folder for the clips.")] = Path("clips"),
+    out: Annotated[Path, typer.Option(metavar="DIR", parser=folder, help="Folder for the clips.")] = Path(
+        "clips"
+    ),
     name: Annotated[
         str | None,
         typer.Option(

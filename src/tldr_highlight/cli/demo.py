@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from tldr_highlight.cli.find import placed, say, tell
+from tldr_highlight.cli.find import folder, placed, say, tell
 from tldr_highlight.cli.progress import bars
 from tldr_highlight.errors import TldrError
 
@@ -25,7 +25,9 @@ LONGEST_REEL = 60.0
 
 
 def demo(
-    out: Annotated[Path, typer.Option(help="Folder for the match and its highlights.")] = Path("demo"),
+    out: Annotated[
+        Path, typer.Option(metavar="DIR", parser=folder, help="Folder for the match and its highlights.")
+    ] = Path("demo"),
     seconds: Annotated[float, typer.Option(metavar="SECONDS", help="Length of the match.")] = 180.0,
     as_json: Annotated[bool, typer.Option("--json", help="Print one JSON document on stdout.")] = False,
 ) -> None:

@@ -44,13 +44,13 @@ class JsonCommand(TyperCommand):
     def _takes_source(self) -> bool:
         return any(p.name in {"source", "sources"} for p in self.params)
 
-    def _named(self, params: dict[str, Any]) -> str | None:
-        """The source as it was named."""
+    def _named(self, params: dict[str, Any]) -> Sequence[str] | None:
+        """The sources as they were named."""
         if not self._takes_source:
             return None
-        return params.get("source") or " ".join(params.get("sources", ()))
+        return params["sources"] if "sources" in params else [params["source"]]
 
-    def _source(self, words: Sequence[str]) -> str | None:
+    def _source(self, words: Sequence[str]) -> Sequence[str] | None:
         """The first word that is no option and no option's value."""
         if not self._takes_source:
             return None
@@ -58,20 +58,20 @@ class JsonCommand(TyperCommand):
         rest = iter(words)
         for word in rest:
             if word == "--":
-                return next(rest, "")
+                return [next(rest, "")]
             if word in valued:
                 next(rest, None)
             elif not word.startswith("-"):
-                return word
-        return ""
+                return [word]
+        return [""]
 
 
-def _told(source: str | None, code: str, message: str, exit_code: int) -> typer.Exit:
+def _told(sources: Sequence[str] | None, code: str, message: str, exit_code: int) -> typer.Exit:
     document: dict[str, Any] = {"error": {"code": code, "message": message}}
-    if source is not None:
+    if sources is not None:
         from tldr_highlight.clips.origins import label  # noqa: PLC0415 - loads what media needs
 
-        document = {"source": label(source), **document}
+        document = {"source": " ".join(map(label, sources)), **document}
     sys.stdout.write(json.dumps(document, ensure_ascii=False, indent=2) + "\n")
     sys.stderr.write(f"tldr-highlight: {message}\n")
     return typer.Exit(exit_code)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import glob
 import os
 import sys
@@ -21,10 +22,22 @@ if TYPE_CHECKING:
     from tldr_highlight.pipeline.find import FindOptions
 
 MEDIA = {
-    ".mp4", ".m4v", ".mov", ".mkv", ".webm", ".ts", ".mts", ".m2ts", ".flv", ".avi", ".wmv", ".asf", ".mpg",
-    ".mpeg", ".vob", ".ogv", ".ogg", ".opus", ".mp3", ".m4a", ".aac", ".wav", ".flac", ".wma", ".3gp",
+    ".mp4", ".m4v", ".mov", ".qt", ".3gp", ".3g2", ".f4v", ".mj2", ".psp", ".ismv", ".mkv", ".mk3d", ".webm",
+    ".ts", ".mts", ".m2t", ".m2ts", ".flv", ".avi", ".divx", ".wmv", ".asf", ".mpg", ".mpeg", ".m1v", ".m2v",
+    ".vob", ".mxf", ".nut", ".ivf", ".dv", ".rm", ".rmvb", ".ogv", ".ogm",
+    ".ogg", ".oga", ".opus", ".spx", ".mp3", ".mp2", ".mpa", ".m2a", ".m4a", ".m4b", ".isma", ".aac",
+    ".adts", ".wav", ".w64", ".flac", ".aif", ".aiff", ".aifc", ".afc", ".caf", ".ac3", ".eac3", ".ec3",
+    ".amr", ".ape", ".wv", ".tta", ".au", ".ra", ".wma", ".mka",
 }  # fmt: skip
 """What a folder is searched for. A file named on the command line may be called anything."""
+
+
+def folder(text: str) -> Path:
+    """A folder for results. None at all is a slip, as of an unset variable, and not the current folder."""
+    if not text:
+        raise typer.BadParameter("it is empty: name a folder, . for this one")
+    return Path(text)
+
 
 FORMATS = ("json", "csv", "edl", "chapters", "vtt", "otio", "fcpxml")
 
@@ -60,6 +73,8 @@ def find(
     out: Annotated[
         Path | None,
         typer.Option(
+            metavar="DIR",
+            parser=folder,
             help="Folder for the results; with several sources, one folder each inside it. "
             "\\[default: highlights/<name of the source>]",
             show_default=False,
@@ -92,62 +107,83 @@ def find(
     """Find the highlights of videos and write clips, thumbnails, a report and highlights.json."""
     from tldr_highlight.highlights.document import dumps  # noqa: PLC0415
 
+    if "" in sources:
+        raise UsageError("one SOURCE is empty: name a file or a folder, . for this one")
     options = _options(preset, dimensions, analyzer, most, threshold, reel, export, motion, clips=clips)
-    paths = expand(sources)
-    targets = outputs(paths, out)
+    names = expand(sources)
     results: list[object] = []
     failed: list[TldrError] = []
-    for path, target in zip(paths, targets, strict=True):
+    for name, target in zip(names, outputs(names, out), strict=True):
         try:
-            document = _one(path, target, options, quiet=as_json)
+            document = _one(source_file(name), target, options, quiet=as_json)
             results.append(placed(document, target))
         except TldrError as error:
-            if not as_json and len(paths) == 1:
+            if not as_json and len(names) == 1:
                 raise
             sys.stderr.write(f"tldr-highlight: {error}\n")
             failed.append(error)
-            results.append(_failure(str(path), error))
+            results.append(_failure(name, error))
     if as_json:
         sys.stdout.write(dumps(results[0] if len(results) == 1 else {"results": results}))
     if failed:
-        raise typer.Exit(failed[0].exit_code if len(paths) == 1 else 1)
+        raise typer.Exit(failed[0].exit_code if len(names) == 1 else 1)
     if any(h["clip"] is None for r in results for h in r["highlights"]) and clips:  # pyright: ignore
         raise typer.Exit(1)
 
 
 def _failure(source: str, error: TldrError) -> dict[str, object]:
     """What `--json` says of a source that could not be used."""
-    return {"source": _text(source), "error": {"code": error.code, "message": str(error)}}
+    from tldr_highlight.clips.origins import label  # noqa: PLC0415
+
+    return {"source": label(source), "error": {"code": error.code, "message": str(error)}}
 
 
-def _text(name: str) -> str:
-    """A name as text: names may hold bytes that are none."""
-    return name.encode("utf-8", "replace").decode()
+def expand(sources: Sequence[str]) -> list[str]:
+    """Every file meant, in order, none twice, however it is spelled."""
+    names: dict[str, str] = {}
+    for source in sources:
+        for name in _meant(source) or [source]:
+            names.setdefault(os.path.realpath(name), name)
+    return list(names.values())
 
 
-def expand(sources: Sequence[str]) -> list[Path]:
-    """Every file meant, in order, none twice.
+def _meant(source: str) -> list[str]:
+    """The files that a folder or glob means, without what runs of ours made of them."""
+    from tldr_highlight.pipeline.workspace import is_result  # noqa: PLC0415 - loads numpy
+
+    found: list[Path] = []
+    if os.path.isdir(source):
+        with contextlib.suppress(OSError):
+            found = [p for p in Path(source).iterdir() if _is_media(p)]
+    elif glob.has_magic(source) and not os.path.exists(source):
+        found = [p for p in map(Path, glob.glob(source, recursive=True)) if p.is_file()]
+    return [os.fspath(p) for p in sorted(found) if not is_result(p)]
+
+
+def source_file(name: str) -> Path:
+    """The file that a source names.
 
     Raises:
-        NotFoundError: nothing there, with what was looked for.
+        UsageError: an address, or stdin.
+        NotFoundError: a folder or glob without any file that is meant.
     """
-    paths: list[Path] = []
-    for source in sources:
-        path = Path(source)
-        if path.is_dir():
-            inside = sorted(p for p in path.iterdir() if _is_media(p))
-            if not inside:
-                raise NotFoundError(
-                    f"no media in the folder {source}: nothing there ends in .mp4, .mkv, .mp3 ..."
-                )
-            paths += inside
-        elif path.exists() or not glob.has_magic(source):
-            paths.append(path)
-        elif found := sorted(Path(p) for p in glob.glob(source, recursive=True) if Path(p).is_file()):
-            paths += found
-        else:
-            raise NotFoundError(f"nothing matches {source}")
-    return list(dict.fromkeys(paths))
+    from tldr_highlight.clips.origins import label  # noqa: PLC0415
+
+    if os.path.isdir(name):
+        raise NotFoundError(
+            f"no media in the folder {name}: nothing there ends in .mp4, .mkv, .mp3 ... but what find made"
+        )
+    if not os.path.exists(name):
+        if "://" in name:
+            raise UsageError(
+                f"find reads files, and {label(name)} is an address:"
+                " `submit` has a server find its highlights, `cut` cuts ranges of it"
+            )
+        if name == "-":
+            raise UsageError("find reads files, not standard input: it has to look at them twice")
+        if glob.has_magic(name):
+            raise NotFoundError(f"nothing matches {name}")
+    return Path(name)
 
 
 def _is_media(path: Path) -> bool:
@@ -155,15 +191,15 @@ def _is_media(path: Path) -> bool:
     return path.suffix.lower() in MEDIA and not path.name.startswith(".") and path.is_file()
 
 
-def outputs(paths: Sequence[Path], out: Path | None) -> list[Path]:
+def outputs(names: Sequence[str], out: Path | None) -> list[Path]:
     """A folder for each source: `out` itself for a single one, else `out/<stem>`, made unique."""
-    if out is not None and len(paths) == 1:
+    if out is not None and len(names) == 1:
         return [out]
     base = out or Path("highlights")
     taken: set[str] = set()
     targets: list[Path] = []
-    for path in paths:
-        stem = _text(path.stem).strip().strip(".") or "source"
+    for source in names:
+        stem = Path(source).stem.encode("utf-8", "replace").decode().strip().strip(".") or "source"
         name, number = stem, 1
         while name.casefold() in taken:
             number += 1

@@ -191,6 +191,14 @@ def _all_numbered(out: Path) -> list[Path]:
     return [p for folder in FOLDERS for p in _numbered(out / folder)]
 
 
+def is_result(path: Path) -> bool:
+    """Whether a run made this file that looks like a source: a reel or a clip."""
+    clip = path.parent.name == "clips" and NUMBERED.fullmatch(path.name)
+    if not clip and path.name != "reel.mp4":
+        return False
+    return _source_of(path.parent.parent if clip else path.parent) is not None
+
+
 def _numbered(folder: Path) -> list[Path]:
     """Files under the names of clips and thumbnails."""
     return sorted(p for p in folder.glob("highlight-*") if NUMBERED.fullmatch(p.name))
