@@ -4,14 +4,17 @@ from __future__ import annotations
 
 import itertools
 import json
+import tempfile
 from pathlib import Path
 
 import pytest
 from av.format import ContainerFormat
 
+from tests.walks.command import here
 from tldr_highlight.cli.find import MEDIA, expand, tell
 from tldr_highlight.highlights.document import HighlightsDoc
 from tldr_highlight.media.probe import CONTAINERS
+from tldr_highlight.pipeline import find as pipeline
 
 
 def test_no_name_gives_orders_to_the_terminal(capsys: pytest.CaptureFixture[str]) -> None:
@@ -77,3 +80,24 @@ def test_what_a_run_made_is_no_source(tmp_path: Path, monkeypatch: pytest.Monkey
     assert expand(["."]) == ["film.mp4"]
     assert expand(["**/*.mp4"]) == ["clips/mine.mp4", "film.mp4"]
     assert expand(["reel.mp4"]) == ["reel.mp4"], "it may be named"
+
+
+def test_what_nobody_foresaw_costs_its_source_alone(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def unforeseen(source: Path, *_: object, **__: object) -> None:
+        raise ValueError(f"{source.name} \u2265 16383")
+
+    monkeypatch.setattr(pipeline, "find", unforeseen)
+    monkeypatch.setattr(tempfile, "tempdir", str(tmp_path))
+    done = here("find", "a.mp4", "b.mp4", "--json", cwd=tmp_path)
+    assert done.code == 1
+    assert [r["source"] for r in done.document["results"]] == ["a.mp4", "b.mp4"]
+    assert {r["error"]["code"] for r in done.document["results"]} == {"internal"}
+    told = done.document["results"][0]["error"]["message"]
+    assert told.startswith("a mistake of ours (ValueError: a.mp4 \u2265 16383); please report it, ")
+    logs = [path for path in tmp_path.iterdir() if str(path) in told]
+    assert "in unforeseen" in logs[0].read_text("utf-8")
+    for arguments in ([], ["--json"]):
+        alone = here("find", "a.mp4", *arguments, cwd=tmp_path)
+        assert alone.code == 1
+        assert alone.err.startswith("tldr-highlight: a mistake of ours (ValueError: a.mp4")
+        assert not arguments or alone.document["error"]["code"] == "internal"

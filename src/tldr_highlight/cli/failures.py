@@ -1,16 +1,20 @@
-"""What a command with `--json` says when it fails: a document, too, even for a mistake in its options."""
+"""How commands fail: with `--json` in a document, too, even for a mistake in their options or one of ours."""
 
 from __future__ import annotations
 
+import contextlib
 import json
+import os
 import sys
+import tempfile
+import traceback
 from collections.abc import Sequence
 from typing import Any
 
 import typer
 from typer.core import TyperCommand
 
-from tldr_highlight.errors import TldrError, UsageError
+from tldr_highlight.errors import InternalError, TldrError, UsageError
 
 
 class JsonCommand(TyperCommand):
@@ -35,10 +39,17 @@ class JsonCommand(TyperCommand):
         """Run the command."""
         try:
             return super().invoke(ctx)
-        except TldrError as error:
-            if not ctx.params["as_json"]:
+        except (typer.Exit, typer.Abort, typer.TyperException):
+            raise
+        except Exception as raised:
+            if unprinted():
+                raise  # it is stdout that failed: nothing can be told there
+            error = ours(raised)
+            if ctx.params["as_json"]:
+                raise _told(self._named(ctx.params), error.code, str(error), error.exit_code) from raised
+            if error is raised:
                 raise
-            raise _told(self._named(ctx.params), error.code, str(error), error.exit_code) from error
+            raise error from raised
 
     @property
     def _takes_source(self) -> bool:
@@ -64,6 +75,28 @@ class JsonCommand(TyperCommand):
             elif not word.startswith("-"):
                 return [word]
         return [""]
+
+
+def ours(raised: Exception) -> TldrError:
+    """An error as ours. Of what nobody foresaw the traceback goes into a file, which the message names."""
+    if isinstance(raised, TldrError):
+        return raised
+    more = ""
+    with contextlib.suppress(OSError):
+        handle, name = tempfile.mkstemp(prefix="tldr-highlight-", suffix=".log")  # its owner's alone
+        with os.fdopen(handle, "w", encoding="utf-8", errors="backslashreplace") as log:
+            traceback.print_exception(raised, file=log)
+        more = f"; please report it, {name} has the details"
+    return InternalError(f"a mistake of ours ({type(raised).__name__}: {raised}){more}")
+
+
+def unprinted() -> OSError | None:
+    """Why stdout does not take what was printed, if it does not."""
+    try:
+        sys.stdout.flush()
+    except OSError as error:
+        return error
+    return None
 
 
 def _told(sources: Sequence[str] | None, code: str, message: str, exit_code: int) -> typer.Exit:

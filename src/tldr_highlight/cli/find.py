@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from tldr_highlight.cli.configured import read_settings
+from tldr_highlight.cli.failures import ours
 from tldr_highlight.cli.progress import bars
 from tldr_highlight.errors import NotFoundError, TldrError, UsageError
 
@@ -115,14 +116,18 @@ def find(
     failed: list[TldrError] = []
     for name, target in zip(names, outputs(names, out), strict=True):
         try:
-            document = _one(source_file(name), target, options, quiet=as_json)
-            results.append(placed(document, target))
-        except TldrError as error:
+            document = _one(source_file(name), target, options)
+        except Exception as raised:  # also what nobody foresaw of one source costs the others nothing
             if not as_json and len(names) == 1:
                 raise
+            error = ours(raised)
             sys.stderr.write(f"tldr-highlight: {error}\n")
             failed.append(error)
             results.append(_failure(name, error))
+        else:
+            if not as_json:
+                tell(document, target)
+            results.append(placed(document, target))
     if as_json:
         sys.stdout.write(dumps(results[0] if len(results) == 1 else {"results": results}))
     if failed:
@@ -252,14 +257,11 @@ def _formats(asked: Sequence[str]) -> tuple[str, ...]:
     return tuple(dict.fromkeys(names))
 
 
-def _one(path: Path, out: Path, options: FindOptions, *, quiet: bool) -> HighlightsDoc:
+def _one(path: Path, out: Path, options: FindOptions) -> HighlightsDoc:
     from tldr_highlight.pipeline.find import find as run  # noqa: PLC0415
 
     with bars() as progress:
-        document = run(path, out, options, progress, say=say)
-    if not quiet:
-        tell(document, out)
-    return document
+        return run(path, out, options, progress, say=say)
 
 
 def say(message: str) -> None:
