@@ -39,11 +39,9 @@ class JsonCommand(TyperCommand):
         """Run the command."""
         try:
             return super().invoke(ctx)
-        except (typer.Exit, typer.Abort, typer.TyperException):
+        except (typer.Exit, typer.Abort, typer.TyperException, BrokenPipeError):
             raise
         except Exception as raised:
-            if unprinted():
-                raise  # it is stdout that failed: nothing can be told there
             error = ours(raised)
             if ctx.params["as_json"]:
                 raise _told(self._named(ctx.params), error.code, str(error), error.exit_code) from raised
@@ -88,15 +86,6 @@ def ours(raised: Exception) -> TldrError:
             traceback.print_exception(raised, file=log)
         more = f"; please report it, {name} has the details"
     return InternalError(f"a mistake of ours ({type(raised).__name__}: {raised}){more}")
-
-
-def unprinted() -> OSError | None:
-    """Why stdout does not take what was printed, if it does not."""
-    try:
-        sys.stdout.flush()
-    except OSError as error:
-        return error
-    return None
 
 
 def _told(sources: Sequence[str] | None, code: str, message: str, exit_code: int) -> typer.Exit:

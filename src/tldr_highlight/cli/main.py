@@ -10,10 +10,11 @@ from typing import Annotated
 import typer
 
 from tldr_highlight import __version__
-from tldr_highlight.cli import key, org, user
+from tldr_highlight.cli import key, org, streams, user
 from tldr_highlight.cli.cut import cut
 from tldr_highlight.cli.demo import demo
 from tldr_highlight.cli.doctor import doctor
+from tldr_highlight.cli.ends import INTERRUPTED, interrupted
 from tldr_highlight.cli.failures import JsonCommand
 from tldr_highlight.cli.find import find
 from tldr_highlight.cli.listen import listen
@@ -46,8 +47,6 @@ app.add_typer(org.app, name="org")
 app.add_typer(key.app, name="key")
 app.add_typer(user.app, name="user")
 
-INTERRUPTED = 130
-
 
 def _version(asked: bool) -> None:
     if asked:
@@ -67,17 +66,21 @@ def root(
 def run() -> None:
     """Run the command line; exit codes are the contract's (see `errors`)."""
     signal.signal(signal.SIGTERM, _interrupt)
+    streams.prepare(json=not {"--json", "openapi"}.isdisjoint(sys.argv))
     try:
-        app()
+        try:
+            app()
+        finally:
+            streams.finish()
     except TldrError as error:
         sys.stderr.write(f"tldr-highlight: {error}\n")
         sys.exit(error.exit_code)
     except SystemExit as end:
         if end.code == INTERRUPTED:
-            sys.stderr.write(
-                "tldr-highlight: interrupted; what is done is kept: run the same command again\n"
-            )
+            interrupted()
         raise
+    except KeyboardInterrupt:  # outside of any command
+        interrupted()
 
 
 def _interrupt(number: int, frame: FrameType | None) -> None:
