@@ -26,3 +26,13 @@ def test_an_extra_that_lacks_a_library_is_missing(
     monkeypatch.setitem(doctor.EXTRAS, "s3", (("boto3", "no_such_library"), "a bucket"))
     doctor.doctor()
     assert "pip install 'tldr-highlight[s3]' adds a bucket" in capsys.readouterr().out
+
+
+def test_a_folder_that_is_gone_is_told(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    gone = tmp_path / "gone"
+    gone.mkdir()
+    monkeypatch.chdir(gone)
+    gone.rmdir()
+    checks = {check.name: check for check in doctor._here()}  # pyright: ignore[reportPrivateUsage]
+    assert checks["here"].state == "problem"
+    assert "there no more" in checks["here"].message

@@ -43,15 +43,9 @@ def doctor(
 
 def _machine() -> list[Check]:
     cores = os.cpu_count() or 1
-    free = shutil.disk_usage(Path.cwd()).free / 1e9
     checks = [
         Check("python", "ok", platform.python_version()),
         Check("cores", "ok", str(cores) if cores > 1 else "1 (pictures decode half as fast)"),
-        Check(
-            "disk",
-            "ok" if free > 1 else "problem",
-            f"{free:.0f} GB free here" + ("" if free > 1 else "; free some"),
-        ),
     ]
     if (memory := _memory()) is not None:
         enough = memory > 1.0
@@ -62,14 +56,24 @@ def _machine() -> list[Check]:
                 f"{memory:.1f} GB" + ("" if enough else "; 1 is needed"),
             )
         )
+    return [*checks, *_here()]
+
+
+def _here() -> list[Check]:
+    """The working folder."""
     try:
-        with tempfile.TemporaryFile(dir=Path.cwd()):
-            checks.append(Check("here", "ok", "results can be written into this folder"))
+        folder = Path.cwd()
+    except FileNotFoundError:
+        return [Check("here", "problem", "this folder is there no more: go to another one")]
+    free = shutil.disk_usage(folder).free / 1e9
+    room = f"{free:.0f} GB free here" + ("" if free > 1 else "; free some")
+    disk = Check("disk", "ok" if free > 1 else "problem", room)
+    try:
+        with tempfile.TemporaryFile(dir=folder):
+            return [disk, Check("here", "ok", "results can be written into this folder")]
     except OSError as error:
-        checks.append(
-            Check("here", "missing", f"cannot write here ({error.strerror}); give --out another folder")
-        )
-    return checks
+        problem = f"cannot write here ({error.strerror}); give --out another folder"
+        return [disk, Check("here", "missing", problem)]
 
 
 def _memory() -> float | None:
