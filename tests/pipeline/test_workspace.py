@@ -89,24 +89,52 @@ def test_what_can_be_resumed_stays(tmp_path: Path, source: Path) -> None:
     assert (out / NAME / "curves.npz").exists()
 
 
-def test_another_source_is_refused(tmp_path: Path, source: Path) -> None:
-    out = tmp_path / "out"
-    out.mkdir()
-    (out / "highlights.json").write_text(json.dumps({"source": "other.mp4"}))
-    with pytest.raises(UsageError, match=r"holds the highlights of other\.mp4"), opened(out, source, {}):
-        pass
+def finished(out: Path, source: Path) -> None:
+    """What a run leaves, as far as the next one looks at it."""
+    with opened(out, source, {}) as work:
+        (out / "highlights.json").write_text(json.dumps({"source": source.name, "identity": work.identity}))
+
+
+def test_another_source_of_the_same_name_is_refused(
+    tmp_path: Path, source: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Also where both are named from their own folders, and differ in their middle alone."""
+    out, content = tmp_path / "out", bytes(3_000_000)
+    for folder, within in (("one", b"\0"), ("two", b"\1")):
+        (tmp_path / folder).mkdir()
+        (tmp_path / folder / "final.mp4").write_bytes(content + within * 500_000 + content)
+    monkeypatch.chdir(tmp_path / "one")
+    finished(out, Path("final.mp4"))
+    monkeypatch.chdir(tmp_path / "two")
+    for other in (Path("final.mp4"), source):
+        with (
+            pytest.raises(UsageError, match=r"holds the highlights of another file, final\.mp4"),
+            opened(out, other, {}),
+        ):
+            pass
     assert not (out / NAME).exists()
 
 
-def test_another_source_of_the_same_name_is_refused(tmp_path: Path, source: Path) -> None:
-    out, other = tmp_path / "out", tmp_path / "other" / source.name
-    out.mkdir()
-    (out / "highlights.json").write_text(json.dumps({"source": str(other)}))
+def test_the_same_source_is_known_again(
+    tmp_path: Path, source: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """However it is spelled, wherever it lies by now; and in its place, whatever became of it."""
+    out = tmp_path / "out"
+    finished(out, source)
+    monkeypatch.chdir(tmp_path)
+    moved = tmp_path / "archive" / "renamed.mp4"
+    moved.parent.mkdir()
+    moved.write_bytes(source.read_bytes())
+    for spelled in (Path(source.name), Path("archive") / ".." / source.name, moved):
+        with opened(out, spelled, {}):
+            pass
+    source.write_bytes(b"recorded anew")
     with opened(out, source, {}):
-        pass  # it is not there any more: this may be it, moved
-    other.parent.mkdir()
-    other.write_bytes(source.read_bytes())
-    with pytest.raises(UsageError, match="holds the highlights of"), opened(out, source, {}):
+        pass
+
+
+def test_a_name_that_no_folder_can_have(tmp_path: Path, source: Path) -> None:
+    with pytest.raises(OutputError, match="File name too long"), opened(tmp_path / ("x" * 300), source, {}):
         pass
 
 
@@ -120,7 +148,10 @@ def test_files_that_no_run_made_are_not_replaced(name: str, tmp_path: Path, sour
         pass
     assert mine.read_bytes() == b"mine"
     assert not (out / NAME).exists()
-    (out / "highlights.json").write_text(json.dumps({"source": source.name}))
+    mine.rename(tmp_path / "mine")
+    finished(out, source)
+    mine.parent.mkdir(exist_ok=True)
+    (tmp_path / "mine").rename(mine)
     with opened(out, source, {}):
         pass  # a run made them
 

@@ -316,7 +316,7 @@ def _publish(
                 has_audio=info.audio is not None,
             )
     write_text(work.out / "report.html", render(document, curves, work.out))
-    write_text(work.out / DOCUMENT, dumps(document))
+    write_text(work.out / DOCUMENT, dumps({**document, "identity": work.identity}))
     work.done()
 
 

@@ -5,13 +5,14 @@ from __future__ import annotations
 import contextlib
 import hashlib
 import json
+import os
 import re
 import shutil
 import zipfile
 from collections.abc import Generator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import numpy as np
 
@@ -32,6 +33,7 @@ class Workspace:
     """Where results go and where a run keeps what it would need again."""
 
     out: Path
+    identity: list[str]  # what the source is known by
     fingerprint: str  # of the source and of all that decides the curves
     earlier: set[Path] = field(default_factory=set[Path])  # files that earlier runs made
     resumed: list[str] = field(default_factory=list[str])  # what was taken over, for people
@@ -121,41 +123,42 @@ def opened(out: Path, source: Path, decides: Mapping[str, object]) -> Generator[
             names of results, which nobody asked us to lose.
         OutputError: it cannot be written.
     """
-    missing = [p for p in (out, *out.parents) if not p.exists()]
-    _refuse_others(out, source)
-    _refuse_strangers(out, source)
-    earlier = _made_before(out)
+    identity = _identity(source)
     with output_errors(out):
+        missing = [p for p in (out, *out.parents) if not p.exists()]
+        _refuse_others(out, identity)
+        _refuse_strangers(out, source)
+        earlier = _made_before(out)
         (out / NAME).mkdir(parents=True, exist_ok=True)
     with held(out / NAME):
         try:
-            yield Workspace(out, _fingerprint(source, decides), earlier)
+            yield Workspace(out, identity, _fingerprint(source, decides), earlier)
         finally:
             _tidy(out, missing)
 
 
-def _refuse_others(out: Path, source: Path) -> None:
+def _refuse_others(out: Path, identity: list[str]) -> None:
     held_source = _source_of(out)
-    if held_source is not None and not _is_same(Path(held_source), source):
+    if held_source is not None and set(identity).isdisjoint(_document(out).get("identity", ())):
         raise UsageError(
-            f"{out} holds the highlights of {held_source}: choose another --out, or remove that folder"
+            f"{out} holds the highlights of another file, {held_source}:"
+            " choose another --out, or remove that folder"
         )
-
-
-def _is_same(before: Path, source: Path) -> bool:
-    """Whether two names are one file's. What is not where it was, seen from here, goes by its last name."""
-    try:
-        return before.name == source.name and before.samefile(source)
-    except (OSError, ValueError):
-        return True
 
 
 def _source_of(out: Path) -> str | None:
     """Whose highlights a folder holds, as its document tells."""
+    source = _document(out).get("source")
+    return None if source is None else str(source)
+
+
+def _document(out: Path) -> dict[str, Any]:
+    """The document in a folder, if a run left one there."""
     try:
-        return str(json.loads((out / DOCUMENT).read_text("utf-8"))["source"])
-    except (OSError, ValueError, KeyError, TypeError):
-        return None
+        document = json.loads((out / DOCUMENT).read_text("utf-8"))
+    except (OSError, ValueError):
+        return {}
+    return cast("dict[str, Any]", document) if isinstance(document, dict) else {}
 
 
 def _refuse_strangers(out: Path, source: Path) -> None:
@@ -213,6 +216,27 @@ def _tidy(out: Path, missing: list[Path]) -> None:
     for folder in (out / "clips", out / "thumbnails", *missing):
         with contextlib.suppress(OSError):
             folder.rmdir()  # only if empty
+
+
+SAMPLES, SAMPLE_BYTES = 16, 65_536
+"""What of a file tells it from others: its length, and a megabyte from all over it. An hour has gigabytes."""
+
+
+def _identity(source: Path) -> list[str]:
+    """What a source is known by: its content, wherever it lies, and its place, whatever is there by now.
+
+    A name would not do: from another folder a relative one means another file. Places are hashed:
+    documents are shared.
+    """
+    content = hashlib.sha256()
+    with source.open("rb") as file:
+        size = file.seek(0, os.SEEK_END)
+        content.update(str(size).encode())
+        for i in range(SAMPLES):
+            file.seek(max(0, size - SAMPLE_BYTES) * i // (SAMPLES - 1))
+            content.update(file.read(SAMPLE_BYTES))
+    place = hashlib.sha256(os.fsencode(source.resolve()))
+    return [content.hexdigest()[:32], place.hexdigest()[:32]]
 
 
 def _fingerprint(source: Path, decides: Mapping[str, object]) -> str:
