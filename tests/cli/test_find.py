@@ -15,6 +15,7 @@ from tldr_highlight.cli.find import MEDIA, expand, tell
 from tldr_highlight.highlights.document import HighlightsDoc
 from tldr_highlight.media.probe import CONTAINERS
 from tldr_highlight.pipeline import find as pipeline
+from tldr_highlight.pipeline.common import TOO_SHORT
 
 
 def test_no_name_gives_orders_to_the_terminal(capsys: pytest.CaptureFixture[str]) -> None:
@@ -29,6 +30,9 @@ def test_no_name_gives_orders_to_the_terminal(capsys: pytest.CaptureFixture[str]
         "realtime)", "more.", r"highlights/red\x1b[31m\nfilm/report.html",
     ]  # fmt: skip
     assert r"of red\x1b[31m\nfilm.mp4 (60x" in out
+    document["warnings"] = [TOO_SHORT]
+    tell(document, Path("highlights"))
+    assert "stood out" not in capsys.readouterr().out, "it was not judged"
 
 
 def test_a_folder_is_its_media_but_what_is_hidden(tmp_path: Path) -> None:

@@ -248,6 +248,19 @@ def test_no_media(content: bytes, what: str, tmp_path: Path) -> None:
     assert what in refusal(tmp_path / "x.mp4", NotMediaError)
 
 
+@pytest.mark.parametrize(("codec", "kind"), [("libx264", "H.264"), ("libx265", "HEVC")])
+def test_bare_video_is_told_from_what_is_none(codec: str, kind: str, tmp_path: Path) -> None:
+    """As encoders write it, without a container."""
+    encoder = av.CodecContext.create(codec, "w")
+    assert isinstance(encoder, av.VideoCodecContext)
+    encoder.width, encoder.height, encoder.pix_fmt = 64, 64, "yuv420p"
+    encoder.time_base = Fraction(1, 25)
+    picture = av.VideoFrame.from_ndarray(np.zeros((96, 64), np.uint8), "yuv420p")
+    picture.pts = 0
+    (tmp_path / "x.mp4").write_bytes(b"".join(map(bytes, [*encoder.encode(picture), *encoder.encode(None)])))
+    assert f"is bare {kind} video and has no times" in refusal(tmp_path / "x.mp4", MediaError)
+
+
 @pytest.mark.parametrize("kind", ["PNG", "JPEG", "GIF", "BMP", "TIFF", "WebP"])
 @pytest.mark.parametrize("suffix", ["mp4", "mkv"])
 def test_pictures(kind: str, suffix: str, tmp_path: Path) -> None:

@@ -21,6 +21,7 @@ from tests.peers import need
 from tldr_highlight.analysis.base import STEP, Analysis, Event
 from tldr_highlight.analysis.dimensions import preset
 from tldr_highlight.highlights.document import HighlightDoc, HighlightsDoc
+from tldr_highlight.pipeline.common import TOO_SHORT
 from tldr_highlight.pipeline.report import MOST_POINTS, ReportCurves, envelope, near_misses, render
 
 HOSTILE = (
@@ -260,6 +261,13 @@ def test_ticks_are_few_and_round(duration: float, ticks: int, tmp_path: Path) ->
     made = ReportCurves(STEP, {}, np.full(round(duration * 2), 0.2), 0.5)
     page = render(document(duration=duration), made, tmp_path)
     assert abs(len(re.findall(r'<span id="t\d+">', page)) - ticks) <= 1
+
+
+def test_what_could_not_be_judged_is_no_result(tmp_path: Path) -> None:
+    page = visible(render(document(warnings=[TOO_SHORT]), curves(), tmp_path))
+    assert "could be judged" in page
+    assert "stood out" not in page
+    assert "that is the result" not in page
 
 
 def test_nothing_at_all_still_makes_a_page(tmp_path: Path) -> None:

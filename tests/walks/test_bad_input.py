@@ -316,6 +316,8 @@ def test_films_with_nothing_to_find_are_empty_results(strange: tuple[Path, Run, 
     folder, _, results = strange
     for name, seconds in {"short.mp4": 3.0, "huge.mp4": 3.0, "gap.mkv": 2.0}.items():
         assert results[name]["highlights"] == [], name
+        # what it was judged by is not said where it was not
+        assert all("too short to judge" in w or "judged" not in w for w in results[name]["warnings"]), name
         assert results[name]["duration"] == pytest.approx(seconds, abs=0.1)
         assert tree(folder / "results" / Path(name).stem) == {"highlights.json", "report.html"}
 

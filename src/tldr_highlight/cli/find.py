@@ -286,6 +286,7 @@ def tell(document: HighlightsDoc, out: Path) -> None:
 
     from tldr_highlight.analysis.base import clock  # noqa: PLC0415
     from tldr_highlight.media.types import printable  # noqa: PLC0415
+    from tldr_highlight.pipeline.common import UNJUDGED  # noqa: PLC0415
 
     console = Console(highlight=False)
     found = document["highlights"]
@@ -306,7 +307,7 @@ def tell(document: HighlightsDoc, out: Path) -> None:
             table.add_row(clock(h["start"]), f"{h['end'] - h['start']:.0f} s", f"{h['score']:.2f}",
                           h["types"][0] if h["types"] else "-", escape(why))  # fmt: skip
         console.print(table)
-    else:
+    elif UNJUDGED.isdisjoint(document["warnings"]):
         console.print("Nothing stood out enough; the report says more.")
     for warning in document["warnings"]:
         Console(stderr=True, highlight=False).print(f"[yellow]note:[/] {escape(warning)}")

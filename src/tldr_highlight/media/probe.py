@@ -158,6 +158,8 @@ def _refusal(origin: Origin, head: bytes, error: FFmpegError) -> TldrError:
         return MediaError(f"{name} cannot be read: {error.strerror}")
     if isinstance(origin, Opened) and origin.medium.parts:
         return MediaError(f"{name} names segments that cannot be read ({error.strerror}): it is damaged")
+    if bare := _signature(head, _BARE_SIGNATURES):
+        return MediaError(f"{name} is {bare} and has no times: put it into a container, such as MP4")
     if media := _signature(head, _MEDIA_SIGNATURES):
         return MediaError(f"{name} is {media} and cannot be opened ({error.strerror}): repair or replace it")
     other = _signature(head, _OTHER_SIGNATURES) or _plain(head)
@@ -184,6 +186,14 @@ _MEDIA_SIGNATURES: _Signatures = (
     (0, b"\x30\x26\xb2\x75\x8e\x66\xcf\x11", "an ASF or WMV file"),
     (0, b"ID3", "an MP3 file"),
 )
+
+_BARE_SIGNATURES: _Signatures = tuple(
+    (0, begin + first, f"bare {codec} video")
+    for begin in (b"\0\0\1", b"\0\0\0\1")
+    for first, codec in ((b"\x67", "H.264"), (b"\x27", "H.264"), (b"\x09", "H.264"), (b"\x06", "H.264"),
+                         (b"\x40\x01", "HEVC"), (b"\x46\x01", "HEVC"))
+)  # fmt: skip
+"""A start code, and what comes first: parameters, a delimiter or a remark."""
 
 _OTHER_SIGNATURES: _Signatures = (
     (0, b"\x89PNG", "a PNG picture"),

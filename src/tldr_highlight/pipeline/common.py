@@ -76,6 +76,12 @@ SHORT = 20.0
 """Seconds in which nothing may be judged for lack of anything around it to compare it with."""
 
 
+TOO_SHORT = "too short to judge: a moment is told by the seconds on both sides of it"
+NOTHING_THERE = "there is nothing in it that could be judged"
+UNJUDGED = frozenset({TOO_SHORT, NOTHING_THERE})
+"""What warnings say where nothing at all could be judged."""
+
+
 def audible(signals: Signals) -> bool:
     """Whether anything in them is loud enough to be heard."""
     return bool((signals.curves["peak"] >= INAUDIBLE).any())
@@ -84,9 +90,7 @@ def audible(signals: Signals) -> bool:
 def unjudged(info: MediaInfo, end: float, *, judged: bool, heard: bool) -> str | None:
     """What the curves of `end` seconds show: that nothing, or no sound, could be judged, in words."""
     if not judged:
-        if end < SHORT:
-            return "too short to judge: a moment is told by the seconds on both sides of it"
-        return "there is nothing in it that could be judged"
+        return TOO_SHORT if end < SHORT else NOTHING_THERE
     if not heard and info.audio and info.video:
         return "the sound is silent: judged by the picture alone, which finds about half as much"
     return None

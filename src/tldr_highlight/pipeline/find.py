@@ -28,7 +28,15 @@ from tldr_highlight.media.picture import thumbnails
 from tldr_highlight.media.probe import probe
 from tldr_highlight.media.read import Sampling, sampling_for
 from tldr_highlight.media.types import ClipResult, ClipSpec, CutOptions, MediaInfo
-from tldr_highlight.pipeline.common import Piece, audible, blindness, reading_notes, reel_ranges, unjudged
+from tldr_highlight.pipeline.common import (
+    UNJUDGED,
+    Piece,
+    audible,
+    blindness,
+    reading_notes,
+    reel_ranges,
+    unjudged,
+)
 from tldr_highlight.pipeline.pieces import pieces
 from tldr_highlight.pipeline.report import ReportCurves, render
 from tldr_highlight.pipeline.workspace import DOCUMENT, Workspace, opened
@@ -156,6 +164,8 @@ def _note_blindness(
 ) -> None:
     degraded, warnings = blindness(info, dimension_set)
     document["degraded"] |= degraded or missed is not None
+    if missed in UNJUDGED:
+        warnings = []  # they say what it was judged by
     document["warnings"] += [*warnings, missed] if missed else warnings
 
 

@@ -29,6 +29,7 @@ from tldr_highlight.analysis.dimensions import DimensionSet
 from tldr_highlight.analysis.rolling import mean
 from tldr_highlight.analysis.scoring import score
 from tldr_highlight.highlights.document import HighlightDoc, HighlightsDoc
+from tldr_highlight.pipeline.common import UNJUDGED
 
 SMOOTHING = 5.0
 """Seconds over which shown curves are averaged (contract); the score stays as fine as peaks are placed."""
@@ -200,10 +201,16 @@ class _Page:
 
     def _summary(self) -> str:
         count, whole = len(self._highlights), clock(self._document["duration"])
+        if not count and self._unjudged:
+            return f"Nothing in {whole} could be judged."
         if not count:
             return f"Nothing in {whole} stood out enough to be called a highlight."
         shown = sum(h["clip_end"] - h["clip_start"] for h in self._highlights)
         return f"{_count(count, 'highlight')} in {whole}, {_length(shown)} worth watching."
+
+    @property
+    def _unjudged(self) -> bool:
+        return not UNJUDGED.isdisjoint(self._document["warnings"])
 
     def _facts(self) -> str:
         document = self._document
@@ -396,8 +403,9 @@ class _Page:
         return self._nothing(looked, near)
 
     def _nothing(self, looked: str, near: str) -> str:
+        result = "" if self._unjudged else ", and that is the result"
         return (
-            '<section id="highlights" class="empty"><h2>Nothing to show, and that is the result</h2>'
+            f'<section id="highlights" class="empty"><h2>Nothing to show{result}</h2>'
             f"<p>{_e(looked)}</p>{near}</section>"
         )
 
