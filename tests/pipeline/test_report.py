@@ -22,7 +22,7 @@ from tldr_highlight.analysis.base import STEP, Analysis, Event
 from tldr_highlight.analysis.dimensions import preset
 from tldr_highlight.highlights.document import HighlightDoc, HighlightsDoc
 from tldr_highlight.pipeline.common import TOO_SHORT
-from tldr_highlight.pipeline.report import MOST_POINTS, ReportCurves, envelope, near_misses, render
+from tldr_highlight.pipeline.report import IDENTITY, MOST_POINTS, ReportCurves, envelope, near_misses, render
 
 HOSTILE = (
     "</script><img src=x onerror=alert(1)>\" onclick='alert(2)' {{data}} \u2028\u2029\x00\x1b\ud800 &amp;"
@@ -593,3 +593,9 @@ def test_a_clip_that_is_gone_is_said(page: Any, folder: Path, tmp_path: Path) ->
     alone.write_bytes((folder / "report.html").read_bytes())
     page.goto(alone.as_uri())
     page.wait_for_function("document.getElementById('count').textContent.includes('not beside the page')")
+
+
+def test_a_page_carries_what_its_source_is_known_by(tmp_path: Path) -> None:
+    found = IDENTITY.search(render(document(highlight()), curves(), tmp_path, ["a1", "b2"])[:4096])
+    assert found
+    assert found[1].split() == ["a1", "b2"]

@@ -92,7 +92,8 @@ def test_what_can_be_resumed_stays(tmp_path: Path, source: Path) -> None:
 def finished(out: Path, source: Path) -> None:
     """What a run leaves, as far as the next one looks at it."""
     with opened(out, source, {}) as work:
-        (out / "highlights.json").write_text(json.dumps({"source": source.name, "identity": work.identity}))
+        (out / "highlights.json").write_text(json.dumps({"source": source.name}))
+        (out / "report.html").write_text(f'<meta name="source" content="{" ".join(work.identity)}">')
 
 
 def test_another_source_of_the_same_name_is_refused(
@@ -130,6 +131,11 @@ def test_the_same_source_is_known_again(
             pass
     source.write_bytes(b"recorded anew")
     with opened(out, source, {}):
+        pass
+    (out / "report.html").unlink()
+    with opened(out, source, {}):
+        pass
+    with pytest.raises(UsageError, match="another file"), opened(out, moved, {}):
         pass
 
 

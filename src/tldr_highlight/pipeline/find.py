@@ -39,7 +39,7 @@ from tldr_highlight.pipeline.common import (
 )
 from tldr_highlight.pipeline.pieces import pieces
 from tldr_highlight.pipeline.report import ReportCurves, render
-from tldr_highlight.pipeline.workspace import DOCUMENT, Workspace, opened
+from tldr_highlight.pipeline.workspace import DOCUMENT, PAGE, Workspace, opened
 
 Progress = Callable[[str, float, float], None]
 """Called with a stage's name, how much of it is done, and of how much."""
@@ -325,8 +325,8 @@ def _publish(
                 has_video=info.video is not None,
                 has_audio=info.audio is not None,
             )
-    write_text(work.out / "report.html", render(document, curves, work.out))
-    write_text(work.out / DOCUMENT, dumps({**document, "identity": work.identity}))
+    write_text(work.out / PAGE, render(document, curves, work.out, work.identity))
+    write_text(work.out / DOCUMENT, dumps(document))
     work.done()
 
 

@@ -119,9 +119,16 @@ def near_misses(curves: ReportCurves, most: int = 3, apart: float = 20.0) -> lis
     return found
 
 
-def render(document: HighlightsDoc, curves: ReportCurves, folder: Path) -> str:
-    """The page for `document`, to be written into `folder`, where its clips and thumbnails already are."""
-    return _Page(document, curves, folder).text()
+def render(document: HighlightsDoc, curves: ReportCurves, folder: Path, identity: Sequence[str] = ()) -> str:
+    """The page for `document`, to be written into `folder`, where its clips and thumbnails already are.
+
+    It carries, out of sight, what the source is known by when the next run finds this folder.
+    """
+    return _Page(document, curves, folder).text(identity)
+
+
+IDENTITY = re.compile(r'<meta name="source" content="([^"]*)">')
+"""Where a page carries what its source is known by, with spaces between."""
 
 
 # --- text ----------------------------------------------------------------------------------------------
@@ -176,11 +183,12 @@ class _Page:
         self._lanes = {n: envelope(c, curves.step) for n, c in curves.curves.items() if np.isfinite(c).any()}
         self._score = envelope(curves.score, curves.step)
 
-    def text(self) -> str:
+    def text(self, identity: Sequence[str]) -> str:
         template = resources.files("tldr_highlight.pipeline").joinpath("report.html").read_text("utf-8")
         name = Path(self._document["source"]).name or self._document["source"]
         parts = {
             "version": __version__,
+            "identity": _e(" ".join(identity)),
             "title": _e(f"Highlights of {name}"),
             "name": _e(name),
             "summary": self._summary(),

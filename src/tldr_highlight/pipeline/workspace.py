@@ -21,9 +21,11 @@ from tldr_highlight.analysis.signals import Signals
 from tldr_highlight.core.files import held, output_errors, replacing, write_text
 from tldr_highlight.errors import UsageError
 from tldr_highlight.media.types import ClipResult, ClipSpec
+from tldr_highlight.pipeline.report import IDENTITY
 
 NAME = ".tldr-highlight"
 DOCUMENT = "highlights.json"
+PAGE = "report.html"
 FOLDERS = ("clips", "thumbnails")
 NUMBERED = re.compile(r"highlight-\d{2,}\.(mp4|jpg|webp)")
 
@@ -126,7 +128,7 @@ def opened(out: Path, source: Path, decides: Mapping[str, object]) -> Generator[
     identity = _identity(source)
     with output_errors(out):
         missing = [p for p in (out, *out.parents) if not p.exists()]
-        _refuse_others(out, identity)
+        _refuse_others(out, source, identity)
         _refuse_strangers(out, source)
         earlier = _made_before(out)
         (out / NAME).mkdir(parents=True, exist_ok=True)
@@ -137,9 +139,17 @@ def opened(out: Path, source: Path, decides: Mapping[str, object]) -> Generator[
             _tidy(out, missing)
 
 
-def _refuse_others(out: Path, identity: list[str]) -> None:
+def _refuse_others(out: Path, source: Path, identity: list[str]) -> None:
+    """A folder holds one source's highlights: known by its page, or by its name where there is none."""
     held_source = _source_of(out)
-    if held_source is not None and set(identity).isdisjoint(_document(out).get("identity", ())):
+    if held_source is None:
+        return
+    try:
+        there = IDENTITY.search((out / PAGE).read_text("utf-8")[:4096])
+    except (OSError, ValueError):
+        there = None
+    same = there[1].split() if there else []
+    if set(identity).isdisjoint(same) if same else Path(held_source).name != source.name:
         raise UsageError(
             f"{out} holds the highlights of another file, {held_source}:"
             " choose another --out, or remove that folder"
@@ -172,7 +182,7 @@ def _refuse_strangers(out: Path, source: Path) -> None:
 
 def _results(out: Path) -> list[Path]:
     """Files under the names of results."""
-    there = [p for p in (*out.glob("highlights.*"), out / "report.html", out / "reel.mp4") if p.is_file()]
+    there = [p for p in (*out.glob("highlights.*"), out / PAGE, out / "reel.mp4") if p.is_file()]
     return there + _all_numbered(out)
 
 
@@ -182,10 +192,10 @@ def _made_before(out: Path) -> set[Path]:
     if (out / NAME / "clips.json").is_file():
         return there
     try:
-        highlights = json.loads((out / DOCUMENT).read_text("utf-8"))["highlights"]
+        highlights = _document(out)["highlights"]
         names = [h[kind] for h in highlights for kind in ("clip", "thumbnail") if h[kind]]
         named = {(out / name).with_suffix("") for name in names}  # a thumbnail is two files
-    except (OSError, ValueError, KeyError, TypeError):
+    except (KeyError, TypeError):
         return there  # a run's, or it would have been refused
     return {p for p in there if p.with_suffix("") in named or (named and p.name == "reel.mp4")}
 
@@ -225,8 +235,8 @@ SAMPLES, SAMPLE_BYTES = 16, 65_536
 def _identity(source: Path) -> list[str]:
     """What a source is known by: its content, wherever it lies, and its place, whatever is there by now.
 
-    A name would not do: from another folder a relative one means another file. Places are hashed:
-    documents are shared.
+    A name would not do: from another folder a relative one means another file. Places are hashed: pages are
+    shared.
     """
     content = hashlib.sha256()
     with source.open("rb") as file:
