@@ -275,11 +275,12 @@ def _steps(frames: NDArray[np.float32]) -> NDArray[np.float32]:
     What is read of 16 frames depends on which 16, and a file that begins .2 s later has others: that moved
     worth by .6 logits, and by .4 where it is the mean of seven looks 1/8 s apart, the middle weighing most.
     """
-    middle = _look(frames, 0)
-    total = 4 * middle
-    for nearness, shift in ((3, 4), (2, 8), (1, 12)):
-        total += nearness * (_look(frames, shift) + _look(frames, -shift))
-    curves = np.where(np.isfinite(total), total / 16, middle)  # at the ends there are fewer
+    count = (len(frames) - _BEFORE - _AFTER) // PER_STEP
+    starts = _BEFORE + PER_STEP * np.arange(count) + _SHIFTS[:, None]
+    looks = _look(frames[starts.reshape(-1, 1) + np.arange(PER_STEP)]).reshape(-1, *starts.shape)
+    middle = looks[:, len(_SHIFTS) // 2]
+    mean = (looks * _NEARNESS[:, None]).sum(axis=1)
+    curves = np.where(np.isfinite(mean), mean, middle)  # at the ends there are fewer
     heard = np.isfinite(middle[SOUND_CURVES.index("peak")])
     if heard.any():
         for name, values in _modulation(frames[:, _COL["envelope"]], heard).items():
@@ -287,13 +288,17 @@ def _steps(frames: NDArray[np.float32]) -> NDArray[np.float32]:
     return curves
 
 
-def _look(frames: NDArray[np.float32], shift: int) -> NDArray[np.float32]:
-    """What `_steps` gives, of the 16 frames that are `shift` later, but for the rhythm."""
-    count = (len(frames) - _BEFORE - _AFTER) // PER_STEP
-    inner = frames[_BEFORE + shift : _BEFORE + shift + count * PER_STEP].reshape(count, PER_STEP, -1)
+_SHIFTS = np.arange(-12, 13, 4)
+"""Frames between the looks and their step, and how much each weighs."""
+
+_NEARNESS = np.array([1, 2, 3, 4, 3, 2, 1], np.float32) / 16
+
+
+def _look(inner: NDArray[np.float32]) -> NDArray[np.float32]:
+    """(looks, frames of each, fields) -> (SOUND_CURVES, looks), but for the rhythm."""
     power = _db(inner[..., _COL["power"]])
     heard = np.isfinite(power).sum(axis=1) >= PER_STEP // 2
-    out = np.full((len(SOUND_CURVES), count), np.nan, np.float32)
+    out = np.full((len(SOUND_CURVES), len(inner)), np.nan, np.float32)
     if not heard.any():
         return out
     inner, power = inner[heard], power[heard]
