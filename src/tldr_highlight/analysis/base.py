@@ -32,7 +32,7 @@ class Evidence:
 
     dimension: str
     time: float  # media seconds
-    text: str  # "crowd noise 3.1 σ above the last 2 minutes at 12:31"
+    text: str  # "crowd noise 8.4 dB above both sides, 2.7 σ over the minutes around at 12:31"
 
 
 @dataclass(frozen=True, slots=True)

@@ -382,7 +382,7 @@ def _evidence(f: Features, part: dict[str, Curve], at: slice, peak: float) -> tu
         return float(np.nanmax(values)) if np.isfinite(values).any() else -np.inf
 
     rising, level = top(rise(f)), top(f["level"])
-    above = f", {level:.1f} σ over the last 2 minutes" if level >= 1 else ""
+    above = f", {level:.1f} σ over the minutes around" if level >= 1 else ""
     pitch, motion, ha = top(np.fmax(f["pitch"], f["pitch_fast"])), top(f["moved"]), top(f["ha"])
     crowd = top(part["crowd"]) if rising > 1 else 0.0
     sentences = [

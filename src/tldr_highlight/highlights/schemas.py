@@ -96,7 +96,9 @@ class EvidenceOut(Schema):
 
     dimension: str = Field(examples=["crowd_reaction"])
     time: float = Field(examples=[751.5])
-    text: str = Field(examples=["crowd noise 3.1 σ above the last 2 minutes at 12:31"])
+    text: str = Field(
+        examples=["crowd noise 8.4 dB above both sides, 2.7 σ over the minutes around at 12:31"]
+    )
 
 
 class HighlightOut(Schema):
