@@ -69,19 +69,25 @@ def test_a_stream_becomes_highlights(office: Office, match: Path, tmp_path: Path
 
 
 @pytest.mark.parametrize(
-    ("seconds", "gain", "said"), [(6.0, 1.0, "too short to judge"), (24.0, 0.0, "the sound is silent")]
+    ("seconds", "gain", "said"),
+    [
+        (6.0, 1.0, "too short to judge"),
+        (6.0, None, "too short to judge"),
+        (24.0, 0.0, "the sound is silent"),
+    ],
 )
 def test_what_could_not_be_judged_is_told(
     seconds: float,
-    gain: float,
+    gain: float | None,
     said: str,
     office: Office,
     tmp_path: Path,
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     noise = media_maker.sound
-    monkeypatch.setattr(media_maker, "sound", lambda *about: gain * noise(*about))
-    office.submit(make(tmp_path / "film.mp4", replace(SMALL, seconds=seconds)))
+    recipe = replace(SMALL, seconds=seconds, audio=None if gain is None else SMALL.audio)
+    monkeypatch.setattr(media_maker, "sound", lambda *about: (gain or 0) * noise(*about))
+    office.submit(make(tmp_path / "film.mp4", recipe))
     office.work()
     stream = office.stream()
     assert (stream.state, stream.degraded, office.highlights()) == ("completed", True, [])

@@ -42,7 +42,7 @@ from tldr_highlight.media.job import Visit, cut_apart
 from tldr_highlight.media.types import ClipResult, ClipSpec, MediaInfo
 from tldr_highlight.pipeline import publish
 from tldr_highlight.pipeline.checkpoint import Checkpoint, Progress
-from tldr_highlight.pipeline.common import Piece, audible, blindness, reading_notes, unjudged
+from tldr_highlight.pipeline.common import UNJUDGED, Piece, audible, blindness, reading_notes, unjudged
 from tldr_highlight.pipeline.ends import ended
 from tldr_highlight.pipeline.measure import measure
 from tldr_highlight.pipeline.shortage import watching
@@ -295,8 +295,9 @@ class Story:
         with self.job.step() as session:
             stream = self._stream(session)
             stream.degraded = True
-            if missed not in stream.warnings:  # an earlier run may have said so
-                stream.warnings = [*stream.warnings, missed]
+            # what it was judged by need not be said then; an earlier run may have said all this
+            known = blindness(info, self.wanted.dimension_set)[1] if missed in UNJUDGED else []
+            stream.warnings = [*(w for w in stream.warnings if w not in (*known, missed)), missed]
 
     def publish(self, moments: Sequence[Moment]) -> None:
         """Make highlights of moments that became certain, but for those that an earlier run published."""
