@@ -24,7 +24,8 @@ import signal
 import socket
 import subprocess
 import tempfile
-from collections.abc import Callable, Iterator
+import time
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from functools import cached_property
@@ -32,6 +33,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Protocol
 from urllib.parse import quote
 
+import psutil
 from sqlalchemy import NullPool, create_engine, text
 from sqlalchemy.exc import OperationalError
 
@@ -63,6 +65,18 @@ def in_transaction(url: str) -> bool:
         except OperationalError:
             return True
         return False
+
+
+def stopped_between_transactions(processes: Sequence[psutil.Process], url: str) -> bool:
+    """Stops processes, and wakes them if that was within a transaction; say it until it is so."""
+    for process in processes:
+        process.suspend()
+    time.sleep(0.2)  # what the server had to do for them is over
+    if not in_transaction(url):
+        return True
+    for process in processes:
+        process.resume()
+    return False
 
 
 IN_TRANSACTION = """SELECT count(*) FROM pg_stat_activity

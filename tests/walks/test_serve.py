@@ -17,7 +17,7 @@ import pytest
 from sqlalchemy import select
 
 from tests.program import Program
-from tests.services import Backend, in_transaction
+from tests.services import Backend, stopped_between_transactions
 from tests.walks.command import until
 from tldr_highlight.client import Client, Conflict, Forbidden, Unauthorized
 from tldr_highlight.core.db import Database
@@ -52,19 +52,8 @@ class Installation:
 
     def stop_working(self) -> None:
         """Requests are answered, and what waits goes on waiting."""
-        until(self._stopped, 30)
-
-    def _stopped(self) -> bool:
-        """Stops whoever works, and wakes them if that was within a transaction: they would keep its locks."""
         working = self.worker.family() if self.worker else self.serve.family()[1:]
-        for process in working:
-            process.suspend()
-        time.sleep(0.2)
-        if not in_transaction(self.database_url):
-            return True
-        for process in working:
-            process.resume()
-        return False
+        until(lambda: stopped_between_transactions(working, self.database_url), 30)
 
     def fall_and_rise(self) -> None:
         """The power fails; somebody starts everything again."""

@@ -18,7 +18,7 @@ import psutil
 import pytest
 
 from tests.schema import tables
-from tests.services import Backend, in_transaction
+from tests.services import Backend, stopped_between_transactions
 from tests.worker.chores import CHORES, RUNG, chores
 from tldr_highlight.core import work
 from tldr_highlight.core.work import Work, enqueue
@@ -216,16 +216,6 @@ def test_what_never_asks_is_given_back_when_its_process_must_end(
     assert shop.said("s", "finished") == []
 
 
-def stopped_between_transactions(shop: Shop, pid: int) -> bool:
-    """Stops a process, and wakes it if that was within a transaction, whose locks it would keep."""
-    os.kill(pid, signal.SIGSTOP)
-    time.sleep(0.2)
-    if not in_transaction(database_url(shop.runtime.settings)):
-        return True
-    os.kill(pid, signal.SIGCONT)
-    return False
-
-
 @pytest.mark.parametrize(
     "backend", ["postgres"], indirect=True
 )  # on SQLite it might be stopped as the writer
@@ -234,7 +224,8 @@ def test_a_worker_that_was_stopped_and_wakes_can_write_nothing(shop: Shop) -> No
     id = shop.add("count", "c", to=200, pause=1.5, asks=False)
     stopped = shop.child()
     until(lambda: shop.said("c", "wrote", 1))
-    until(lambda: stopped_between_transactions(shop, stopped), "it holds no lock")
+    own, url = [psutil.Process(stopped)], database_url(shop.runtime.settings)
+    until(lambda: stopped_between_transactions(own, url), "it holds no lock")
     try:
         until(
             lambda: [line for line in shop.said("c", "wrote") if line[0] != str(stopped)], "another goes on"

@@ -172,8 +172,11 @@ def _without_replays(scored: list[Scored], analysis: Analysis) -> list[Scored]:
 
 
 SAME = 0.92
-"""Mean correlation of all eight fields of the texture from which on two events are one shown twice. Two goals
+"""Mean correlation of all fields of the texture from which on two events are one shown twice. Two goals
 that are directed alike have .91."""
+
+FIELDS = 8
+"""Fields of the texture where there is sound and picture."""
 
 SAME_OF_FEWER = 0.01
 """Added to it for each field that one of them lacks: three fields of two different things can have .95."""
@@ -238,7 +241,7 @@ def shown_before(look: Look, known: Looks) -> bool:
     each = np.einsum("fs,nfls->nfl", mine, known)
     least = np.min(each, axis=1, where=both, initial=1.0)
     mean = np.sum(each, axis=1) / np.maximum(fields, 1)
-    same = (mean >= SAME + SAME_OF_FEWER * (8 - fields)) & (least >= LEAST_ALIKE)
+    same = (mean >= SAME + SAME_OF_FEWER * (FIELDS - fields)) & (least >= LEAST_ALIKE)
     return bool(np.any(same & (fields >= 3)))
 
 

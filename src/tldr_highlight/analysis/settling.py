@@ -88,7 +88,7 @@ class Settler:
         self._curves: Signals | None = None  # as far as they are still needed
         self._judged = 0  # step up to which all events are known
         self.judged_anything = False
-        """Whether anything could be judged, in what is."""
+        """Whether any dimension was known anywhere so far."""
         self._waiting: list[tuple[Scored, Look]] = []  # events with their looks; one may come before them
         self._open: Scored | None = None  # the next may belong to it
         self._closed: deque[Scored] = deque()  # whole; what surrounds them is not known

@@ -144,16 +144,23 @@ def _refuse_others(out: Path, source: Path, identity: list[str]) -> None:
     held_source = _source_of(out)
     if held_source is None:
         return
-    try:
-        there = IDENTITY.search((out / PAGE).read_text("utf-8")[:4096])
-    except (OSError, ValueError):
-        there = None
-    same = there[1].split() if there else []
-    if set(identity).isdisjoint(same) if same else Path(held_source).name != source.name:
+    known = _identity_in(out / PAGE)
+    same = bool(known.intersection(identity)) if known else Path(held_source).name == source.name
+    if not same:
         raise UsageError(
             f"{out} holds the highlights of another file, {held_source}:"
             " choose another --out, or remove that folder"
         )
+
+
+def _identity_in(page: Path) -> set[str]:
+    """What the source of a page is known by; nothing where there is no page, or it tells nothing."""
+    try:
+        with page.open(encoding="utf-8") as file:
+            found = IDENTITY.search(file.read(4096))  # it stands in the head, and pages have megabytes
+    except (OSError, ValueError):
+        return set()
+    return set(found[1].split()) if found else set()
 
 
 def _source_of(out: Path) -> str | None:
